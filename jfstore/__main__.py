@@ -1,0 +1,8 @@
+"""``python -m jfstore`` is ``jfstore``."""
+
+import sys
+
+from jfstore.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

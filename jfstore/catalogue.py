@@ -1,0 +1,159 @@
+"""The catalogue: which repository a name means. Names are configured; a path is always a path.
+
+``test`` and ``real`` mean, in this order: the directories named by the environment variables
+``JFSTORE_TEST`` and ``JFSTORE_REAL``; the user's ``config.toml``; the site's; the two of LCLS. A
+configuration file has one table::
+
+    [repositories]
+    real = "/path/of/the/real/repository"
+    other = "/path/of/another"
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import platformdirs
+
+from jfstore.errors import BadValue, Failed, Refused, nearest
+from jfstore.model import ROLES, Identity
+from jfstore.repository.repository import Repository, create, read_identity
+from jfstore.storage.base import Storage
+from jfstore.storage.hdf5 import Hdf5Storage
+from jfstore.times import DEFAULT_ZONE
+
+LCLS = {"test": "/reg/g/psdm/detector/calib/jungfrau", "real": "/reg/d/psdm/detector/calib/jungfrau"}
+_CONFIG = "config.toml"
+_DETECTOR = re.compile(r"[a-z][a-z0-9_]{0,30}", re.ASCII)
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable that re-points `name`, ``JFSTORE_TEST`` for ``test``."""
+    return f"JFSTORE_{name.upper()}"
+
+
+def configured() -> dict[str, str]:
+    """Return every configured name with its path, as environment, user, site and LCLS give them.
+
+    Raises
+    ------
+    Failed
+        If a configuration file cannot be read or is not as it should be.
+    """
+    names = dict(LCLS)
+    for directory in (platformdirs.site_config_dir("jfstore"), platformdirs.user_config_dir("jfstore")):
+        names.update(_read_config(Path(directory) / _CONFIG))
+    names.update({role: os.environ[variable_of(role)] for role in ROLES if os.environ.get(variable_of(role))})
+    return names
+
+
+def _read_config(path: Path) -> Mapping[str, str]:
+    try:
+        config = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as error:
+        raise Failed(f"{path}: {error}") from None
+    names = config.pop("repositories", {})
+    if config or not isinstance(names, dict) or not all(isinstance(path, str) for path in names.values()):
+        raise Failed(f"{path}: expected one table [repositories] of names and paths")
+    return names
+
+
+def locate(place: str) -> tuple[str | None, Path]:
+    """Return the name (None if `place` is a path) and the directory that `place` means.
+
+    Raises
+    ------
+    BadValue
+        If `place` is neither a configured name nor looks like a path, or is a URL.
+    """
+    if "://" in place:
+        raise BadValue(f"{place}: repositories at a URL are not supported by this version")
+    names = configured()
+    if place in names:
+        return place, Path(names[place]).expanduser()
+    if os.sep not in place and place not in (".", "..") and not os.path.lexists(place):
+        near = nearest(place, names) or sorted(names)
+        raise BadValue(f"{place!r} is not a configured repository (a path has a /)", near)
+    if not place:
+        raise BadValue("--repo is empty")
+    return None, Path(place)
+
+
+def _there(name: str | None, path: Path) -> Path:
+    if path.is_dir():
+        return path
+    if name is None:
+        raise Failed(f"{path} is not there or is not a directory")
+    hint = f"set {variable_of(name)}" if name in ROLES else f"see {platformdirs.user_config_dir('jfstore')}/{_CONFIG}"
+    raise Failed(f"repository {name!r} is {path}, which is not there; {hint}")
+
+
+def open_repository(place: str) -> Repository:
+    """Return the repository that a name or a path means.
+
+    Parameters
+    ----------
+    place : str
+        ``test``, ``real``, another configured name, or the path of a directory.
+
+    Raises
+    ------
+    Failed
+        If its directory is not there.
+    Refused
+        If the directory is no repository, its role is not that of its name, or a newer jfstore made it.
+    BadValue
+        If `place` is no name.
+    """
+    name, path = locate(place)
+    path = _there(name, path)
+    identity = read_identity(Hdf5Storage(path))
+    if name in ROLES and identity.role != name:
+        raise Refused(f"repository {name!r} is {path}, but that is a {identity.role} repository")
+    return Repository(_storage_of(path, identity), identity)
+
+
+def _storage_of(path: Path, identity: Identity) -> Storage:
+    if identity.storage != "hdf5":
+        raise Refused(f"{path} was made by a newer jfstore: it does not know the storage {identity.storage!r}")
+    return Hdf5Storage(path, f"{identity.detector}.h5")
+
+
+def make_repository(
+    place: str,
+    role: str | None,
+    *,
+    panel_shape: tuple[int, int, int] = (3, 512, 1024),
+    zone: str = DEFAULT_ZONE,
+    detector: str = "jungfrau",
+) -> Repository:
+    """Make a repository at a name or path; the names ``test`` and ``real`` give the role.
+
+    Raises
+    ------
+    BadValue
+        If no role is given, or another than the name's.
+    Refused
+        If there is one already, or the file system cannot hold one.
+    """
+    name, path = locate(place if os.sep in place or place in configured() else f".{os.sep}{place}")
+    if name in ROLES:
+        if role not in (None, name):
+            raise BadValue(f"repository {name!r} cannot have the role {role!r}")
+        role = name
+    if role is None:
+        raise BadValue("the role of the repository is missing: --role test or --role real")
+    if not _DETECTOR.fullmatch(detector):
+        raise BadValue(f"{detector!r} is not a detector type, such as jungfrau")
+    if not path.parent.is_dir():
+        raise Failed(f"{path.parent} is not there; make it first")
+    if path.exists() and not path.is_dir():
+        raise Refused(f"{path} exists and is not a directory")
+    storage = Hdf5Storage(path, f"{detector}.h5")
+    return create(storage, role, panel_shape=panel_shape, zone=zone, detector=detector)

@@ -1,0 +1,6 @@
+"""The command line."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command."""
+    return 0

@@ -1,0 +1,243 @@
+"""The only door to the disk: every write, sync, link and replacement of the project goes through here.
+
+A file is written under a temporary name in its own directory, synced, and only then given its
+name, by ``link`` (which refuses to replace) or by ``rename`` (which replaces at once); the directory
+is synced after that. Readers never see half a file, and after a power failure what was
+acknowledged is there. A file whose sync failed is thrown away and never synced again.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from jfstore.errors import Damaged, Refused
+
+TEMPORARY = ".tmp-"
+"""How temporary names begin; what bears one was never acknowledged and may be removed."""
+
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF}
+_NO_DIRECTORY_SYNC = {errno.EINVAL, errno.EOPNOTSUPP}
+_BUFFERS_A_CALL = 512
+
+
+class NotSynced(OSError):
+    """The file has its name, but the directory that says so could not be synced."""
+
+
+class System:
+    """The system calls that change a file system; tests put recording and failing ones in their place."""
+
+    def create(self, path: Path, mode: int) -> int:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+
+    def write(self, fd: int, buffers: Sequence[memoryview]) -> int:
+        return os.writev(fd, buffers)
+
+    def chmod(self, fd: int, mode: int) -> None:
+        os.fchmod(fd, mode)
+
+    def sync(self, fd: int) -> None:
+        os.fsync(fd)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def link(self, source: Path, target: Path) -> None:
+        os.link(source, target)
+
+    def rename(self, source: Path, target: Path) -> None:
+        os.replace(source, target)
+
+    def remove(self, path: Path) -> None:
+        os.unlink(path)
+
+    def make_directory(self, path: Path) -> None:
+        os.mkdir(path, 0o755)
+
+    def chmod_directory(self, path: Path, mode: int) -> None:
+        os.chmod(path, mode)
+
+    def sync_directory(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def lock(self, fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+system = System()
+
+
+def _write_temporary(directory: Path, pieces: Sequence[Any], mode: int | None) -> Path:
+    path = directory / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
+    fd = system.create(path, 0o666 if mode is None else 0o600)
+    try:
+        try:
+            buffers = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+            while buffers:
+                count = system.write(fd, buffers[:_BUFFERS_A_CALL])
+                while buffers and count >= len(buffers[0]):
+                    count -= len(buffers.pop(0))
+                if count:
+                    buffers[0] = buffers[0][count:]
+            if mode is not None:
+                system.chmod(fd, mode)
+            system.sync(fd)
+        finally:
+            system.close(fd)
+    except BaseException:
+        with suppress(OSError):
+            system.remove(path)
+        raise
+    return path
+
+
+def sync_directory(path: Path) -> None:
+    """Sync a directory, so that the names in it survive a power failure."""
+    try:
+        system.sync_directory(path)
+    except OSError as error:
+        if error.errno not in _NO_DIRECTORY_SYNC:
+            raise
+
+
+def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> None:
+    """Give `pieces` the name `path`, which nothing may bear yet; whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The name; its directory must exist.
+    pieces : sequence of buffers
+        The contents, in order; C-contiguous.
+    mode : int or None
+        Permissions; None leaves them to the user's umask.
+
+    Raises
+    ------
+    FileExistsError
+        If something bears the name already.
+    NotSynced
+        If the name was given but its directory could not be synced.
+    Refused
+        If the file system has no hard links.
+    """
+    temporary = _write_temporary(path.parent, pieces, mode)
+    try:
+        try:
+            system.link(temporary, path)
+        except FileExistsError:
+            # An NFS server whose answer was lost is asked again and finds its own link.
+            if os.lstat(temporary).st_nlink != 2:
+                raise
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                raise Refused(f"the file system of {path.parent} has no hard links, which publishing needs") from None
+            raise
+        try:
+            sync_directory(path.parent)
+        except OSError as error:
+            raise NotSynced(error.errno, error.strerror, str(path)) from error
+    finally:
+        with suppress(OSError):
+            system.remove(temporary)
+
+
+def overwrite(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> None:
+    """Give `pieces` the name `path` in place of whatever bears it; readers see the old or the new file."""
+    temporary = _write_temporary(path.parent, pieces, mode)
+    try:
+        system.rename(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            system.remove(temporary)
+        raise
+    sync_directory(path.parent)
+
+
+def make_directory(path: Path, mode: int) -> bool:
+    """Make a directory with exactly `mode`, whatever the umask, and sync its parent.
+
+    Returns
+    -------
+    bool
+        False if it was there already.
+    """
+    try:
+        system.make_directory(path)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            raise Damaged(f"{path} is in the place of a directory") from None
+        _wait_for_mode(path, mode)
+        made = False
+    else:
+        system.chmod_directory(path, mode)
+        made = True
+    # Also when it was there: whoever made it may not have synced it yet.
+    sync_directory(path.parent)
+    return made
+
+
+def _wait_for_mode(path: Path, mode: int) -> None:
+    """Wait a moment for a directory that another writer has made but not yet opened to its group."""
+    until = time.monotonic() + 1.0
+    while not os.access(path, os.W_OK | os.X_OK) and os.stat(path).st_mode & 0o777 != mode & 0o777:
+        if time.monotonic() > until:
+            return
+        time.sleep(0.01)
+
+
+def remove(path: Path) -> None:
+    """Remove a file that was never acknowledged."""
+    system.remove(path)
+
+
+@contextmanager
+def locked(path: Path, timeout: float = 10.0) -> Iterator[bool]:
+    """Hold a lock on the permanent file `path`, to save others a retry; correctness never rests on it.
+
+    Yields
+    ------
+    bool
+        False if the lock could not be had within `timeout` seconds or the file system has none.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        fd = -1
+    try:
+        yield fd >= 0 and _acquire(fd, timeout)
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
+def _acquire(fd: int, timeout: float) -> bool:
+    until = time.monotonic() + timeout
+    pause = 0.001
+    while True:
+        try:
+            system.lock(fd)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.05)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return False
+            raise

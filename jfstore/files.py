@@ -1,0 +1,64 @@
+"""Reading files that may be hostile: regular files only, never through a link, never more than allowed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jfstore.errors import Damaged
+
+
+@contextmanager
+def opened(path: Path, follow: bool = False) -> Iterator[int]:
+    """Open a regular file for reading; a FIFO, device, directory or (unless `follow`) link is refused.
+
+    Yields
+    ------
+    int
+        The file descriptor.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    Damaged
+        If it is not a regular file.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    if not follow and path.is_symlink():
+        raise Damaged(f"{path} is a symbolic link, not a regular file")
+    fd = os.open(path, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise Damaged(f"{path} is not a regular file")
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def read_regular(path: Path, limit: int, follow: bool = False) -> bytes:
+    """Return the bytes of a regular file of at most `limit` bytes; see `opened`."""
+    with opened(path, follow) as fd:
+        size = os.fstat(fd).st_size
+        if size > limit:
+            raise Damaged(f"{path} has {size} bytes, more than the {limit} that it may have")
+        pieces = []
+        while piece := os.read(fd, size + 1):
+            pieces.append(piece)
+            size -= len(piece)
+            if size < 0:
+                raise Damaged(f"{path} grows while it is read")
+        return b"".join(pieces)
+
+
+def read_into(fd: int, buffer: memoryview, offset: int, where: str) -> None:
+    """Fill `buffer` from `offset` of the file; Damaged if the file ends before that."""
+    done = 0
+    while done < len(buffer):
+        count = os.preadv(fd, [buffer[done:]], offset + done)
+        if not count:
+            raise Damaged(f"{where} is shorter than it was")
+        done += count

@@ -1,0 +1,162 @@
+"""Panel and detector Ids: parsed, printed and normalised in one place, on the way in and out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jfstore.errors import BadValue, NotFound, nearest
+
+_FIELD = re.compile(r"(?:0[xX])?([0-9a-fA-F]*)", re.ASCII)
+_VERSION = re.compile(r"([^/]+)/([0-9]{14})/v0*([1-9][0-9]{0,8})", re.ASCII)
+_FIELD_NAMES = ("moduleVersion", "firmwareVersion", "serialNumber")
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class PanelId:
+    """Identity of one panel, as its configuration object reports it.
+
+    Parameters
+    ----------
+    module, firmware, serial : int
+        ``moduleVersion()``, ``firmwareVersion()`` and ``serialNumber()`` of psana's
+        ``ModuleConfigV1``: unsigned integers of at most 64 bits.
+
+    Raises
+    ------
+    BadValue
+        If a number is negative or needs more than 64 bits.
+
+    Examples
+    --------
+    >>> str(PanelId(1511699, 23403815178277, 3997947))
+    '171113-154920171025-3d00fb'
+    """
+
+    module: int
+    firmware: int
+    serial: int
+
+    def __post_init__(self) -> None:
+        for name, value in zip(_FIELD_NAMES, (self.module, self.firmware, self.serial), strict=True):
+            if not 0 <= value < 2**64:
+                raise BadValue(f"{name} {value} of a panel Id is not an unsigned 64-bit number")
+
+    def __str__(self) -> str:
+        return f"{self.module:x}-{self.firmware:x}-{self.serial:x}"
+
+
+def _field(text: str, whole: str) -> int:
+    match = _FIELD.fullmatch(text)
+    if not match:
+        raise BadValue(f"{whole!r} is not a panel Id: {text!r} is not a hexadecimal number")
+    value = int(match[1] or "0", 16)
+    if value >= 2**64:
+        raise BadValue(f"{whole!r} is not a panel Id: {text!r} needs more than 64 bits")
+    return value
+
+
+def parse_panel(text: str) -> PanelId:
+    """Return the panel that `text` names: three hexadecimal fields joined by dashes.
+
+    Upper case, leading zeros and ``0x`` are normalised; an empty field, which the legacy
+    tools print for a zero, is a zero.
+
+    Raises
+    ------
+    BadValue
+        If `text` is not three such fields.
+
+    Examples
+    --------
+    >>> str(parse_panel("0x171113-154920171025-003D00FB")), str(parse_panel("--3d00fb"))
+    ('171113-154920171025-3d00fb', '0-0-3d00fb')
+    """
+    fields = text.split("-")
+    if len(fields) == 4 and re.fullmatch(r"[0-9]{14}", fields[3], re.ASCII):
+        raise BadValue(f"{text!r} is not a panel Id but one with a stamp: pass {'-'.join(fields[:3])} -T {fields[3]}")
+    if len(fields) != 3 or not text.strip("-"):
+        raise BadValue(
+            f"{text!r} is not a panel Id: expected <moduleVersion>-<firmwareVersion>-<serialNumber> "
+            "in hexadecimal, such as 171113-154920171025-3d00fb"
+        )
+    return PanelId(*(_field(field, text) for field in fields))
+
+
+def resolve_panel(text: str, known: Iterable[str]) -> PanelId:
+    """Return the panel that `text` names, where `text` may lack the moduleVersion.
+
+    Parameters
+    ----------
+    text : str
+        A panel Id of three fields, or of two (``154920171025-3d00fb``).
+    known : iterable of str
+        The panel Ids among which a short one must be unique.
+
+    Raises
+    ------
+    BadValue
+        If `text` is no panel Id, or if it fits several panels (they are listed).
+    NotFound
+        If a two-field Id fits no known panel.
+    """
+    fields = text.split("-")
+    if len(fields) != 2:
+        return parse_panel(text)
+    tail = tuple(_field(field, text) for field in fields)
+    panels = [parse_panel(name) for name in known]
+    matches = sorted(panel for panel in panels if (panel.firmware, panel.serial) == tail)
+    if not matches:
+        near = nearest(text, (str(panel) for panel in panels))
+        raise NotFound(f"no panel here ends in {text}", near)
+    if len(matches) > 1:
+        raise BadValue(f"{text} fits several panels, write one in full: {', '.join(map(str, matches))}")
+    return matches[0]
+
+
+def resolve_detector(text: str, known: Iterable[str] = ()) -> tuple[PanelId, ...]:
+    """Return the panels of a detector Id, in their order; each may be short, see `resolve_panel`.
+
+    Raises
+    ------
+    BadValue
+        If a part is no panel Id or is ambiguous, or if a panel comes twice.
+    NotFound
+        If a short part fits no known panel.
+    """
+    known = list(known)
+    panels = tuple(resolve_panel(part, known) for part in text.split("_"))
+    twice = [str(panel) for i, panel in enumerate(panels) if panel in panels[:i]]
+    if twice:
+        raise BadValue(f"panel {twice[0]} comes twice in the detector Id {text}")
+    return panels
+
+
+def detector_id(panels: Iterable[PanelId]) -> str:
+    """Return the detector Id of `panels`: their Ids joined by underscores."""
+    return "_".join(map(str, panels))
+
+
+def version_name(panel: str, stamp: str, number: int) -> str:
+    """Return the name of a version as people write it: ``<panel Id>/<stamp>/v<number>``."""
+    return f"{panel}/{stamp}/v{number}"
+
+
+def parse_version(text: str, known: Iterable[str] = ()) -> tuple[PanelId, str, int]:
+    """Return panel, stamp and number of a version's name; ``v0001`` is read as ``v1``.
+
+    Raises
+    ------
+    BadValue
+        If `text` is not ``<panel Id>/<stamp>/v<number>``.
+    NotFound
+        If a two-field panel Id fits no known panel.
+    """
+    match = _VERSION.fullmatch(text)
+    if not match:
+        raise BadValue(
+            f"{text!r} is not a version: expected <panel Id>/<stamp>/v<number>, "
+            "such as 171113-154920171025-3d00fb/20180306000000/v1"
+        )
+    return resolve_panel(match[1], known), match[2], int(match[3])

@@ -1,0 +1,149 @@
+"""Legacy gain trees: directories ``M044`` of ``g0_gain.npy`` ... ``g2_offset.npy``, and the names
+``<panel Id>-<stamp>`` (or ``<panel Id>``: valid from the beginning) that assign them to panels.
+
+A name is a directory, a symbolic link to one in the same tree, or, where a tree was copied without
+its links (git, Windows shares), a small text file that holds the name the link pointed to.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from jfstore.arrays import Checked, check_array
+from jfstore.calibtypes import CALIB_TYPES, CalibType
+from jfstore.errors import BadValue, Damaged, Failed
+from jfstore.files import read_regular
+from jfstore.ids import parse_panel
+from jfstore.legacy.npyfile import read_npy
+from jfstore.times import BEGINNING_STAMP, parse_time
+
+_NAME = re.compile(r"([0-9a-fA-F]*-[0-9a-fA-F]*-[0-9a-fA-F]+)(?:-([0-9]{14}))?", re.ASCII)
+_NAME_LIMIT = 255
+
+
+@dataclass(frozen=True, slots=True)
+class GainName:
+    """One understood name of a gain tree: which panel, from when, and the directory of its arrays."""
+
+    name: str
+    panel: str
+    stamp: str
+    begin: int
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class GainTree:
+    """What a gain tree holds: understood names (those of one directory side by side), the
+    directories they lead to, and what is wrong with every other name."""
+
+    names: tuple[GainName, ...]
+    targets: tuple[str, ...]
+    problems: Mapping[str, str]
+
+
+def read_gain_directory(directory: Path, shape: tuple[int, int, int]) -> dict[str, Checked]:
+    """Return the arrays of one directory by calibration type.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds ``g<range>_gain.npy`` and ``g<range>_offset.npy``, each (row, column).
+    shape : tuple of int
+        (gain, row, column) of the panel.
+
+    Raises
+    ------
+    BadValue
+        If a file is missing or is not acceptable.
+    """
+    return {name: _stack(directory, calib_type, shape) for name, calib_type in CALIB_TYPES.items()}
+
+
+def _stack(directory: Path, calib_type: CalibType, shape: tuple[int, int, int]) -> Checked:
+    parts = []
+    for gain in range(shape[0]):
+        path = directory / f"g{gain}_{calib_type.legacy}.npy"
+        array = read_npy(path, [shape[1:]], follow=False)
+        parts.append(check_array(array[np.newaxis], calib_type.name, (1, *shape[1:]), str(path)))
+    rounded = next((part.converted_from for part in parts if part.converted_from), None)
+    return Checked(np.concatenate([part.array for part in parts]), rounded)
+
+
+def scan_gain_tree(root: Path, zone: ZoneInfo) -> GainTree:
+    """Return what the gain tree at `root` holds; stamps are read in `zone`.
+
+    Raises
+    ------
+    BadValue
+        If `root` is not a directory.
+    Failed
+        If it cannot be read.
+    """
+    names: dict[tuple[str, str], GainName] = {}
+    problems: dict[str, str] = {}
+    directories = set()
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadValue(f"{root} is not a directory") from None
+    except OSError as error:
+        raise Failed(f"{root}: {error.strerror}") from None
+    for entry in entries:
+        match = _NAME.fullmatch(entry.name)
+        if not match:
+            if entry.is_dir(follow_symlinks=False):
+                directories.add(entry.name)
+            else:
+                problems[entry.name] = "not <panel Id>-<stamp> or <panel Id>, and not a directory"
+            continue
+        try:
+            found = _understood(entry, match, root, zone)
+            other = names.setdefault((found.panel, found.stamp), found)
+            if other.directory != found.directory:
+                raise BadValue(f"names the same panel and stamp as {other.name}, but another directory")
+        except (BadValue, Failed) as error:
+            problems[entry.name] = error.message
+        except OSError as error:
+            problems[entry.name] = error.strerror or str(error)
+    targets = {found.directory.name for found in names.values()} & directories
+    for name in sorted(directories - targets):
+        problems[name] = "a directory that no <panel Id>-<stamp> leads to"
+    ordered = sorted(names.values(), key=lambda found: (str(found.directory), found.panel, found.begin))
+    return GainTree(tuple(ordered), tuple(sorted(targets)), dict(sorted(problems.items())))
+
+
+def _understood(entry: os.DirEntry[str], match: re.Match[str], root: Path, zone: ZoneInfo) -> GainName:
+    panel = str(parse_panel(match[1]))
+    stamp = match[2] or BEGINNING_STAMP
+    begin = parse_time(stamp, zone)
+    target = entry.name
+    if entry.is_file(follow_symlinks=False):
+        target = _link_text(Path(entry.path))
+    elif not entry.is_symlink() and not entry.is_dir(follow_symlinks=False):
+        raise BadValue("neither a directory nor a link to one")
+    base = Path(os.path.realpath(root))
+    directory = Path(os.path.realpath(base / target))
+    if base not in directory.parents:
+        raise BadValue(f"leads out of the tree, to {directory}")
+    if not directory.is_dir():
+        raise BadValue(f"leads to {directory.name}, which is not a directory of the tree")
+    return GainName(entry.name, panel, stamp, begin, directory)
+
+
+def _link_text(path: Path) -> str:
+    """Return the name in a file that stands for a link, as git writes one where links are off."""
+    try:
+        text = read_regular(path, _NAME_LIMIT).decode().strip()
+    except (Damaged, UnicodeDecodeError):
+        text = ""
+    if not text or "\n" in text or "\0" in text:
+        raise BadValue("a file, not a directory or a link to one")
+    return text

@@ -1,0 +1,249 @@
+"""The log: numbered commits chained by hash, the truth of a repository; and the table that it says."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import random
+import socket
+import time
+import warnings
+from collections.abc import Callable, Sequence
+
+from jfstore._version import __version__
+from jfstore.durable import NotSynced
+from jfstore.errors import BadValue, Busy, Damaged, InDoubt, JfstoreError, JfstoreWarning
+from jfstore.model import Commit, Identity, Version, decode_commit, encode_commit
+from jfstore.storage.base import Storage
+from jfstore.table import Table
+from jfstore.times import SECOND, now
+
+GIVE_UP_AFTER = 60.0
+_CLOCK_TOLERANCE = 60 * SECOND
+
+
+def commit_name(seq: int) -> str:
+    """Return the name of commit `seq` in a storage."""
+    return f"log/{seq:010d}.json"
+
+
+def read_commit(storage: Storage, seq: int) -> Commit:
+    """Return commit `seq`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    Damaged
+        If its bytes are not what was written.
+    Refused
+        If a newer jfstore made it.
+    """
+    name = commit_name(seq)
+    where = f"{storage.location}/{name}"
+    commit = decode_commit(storage.read(name), where)
+    if commit.seq != seq:
+        raise Damaged(f"{where} is damaged: it is commit {commit.seq}")
+    return commit
+
+
+class Log:
+    """The log of one repository, read as far as it goes.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where it lies.
+    identity : Identity
+        Whose it is; the first commit is chained to its hash.
+    """
+
+    def __init__(self, storage: Storage, identity: Identity) -> None:
+        self._storage = storage
+        self._identity = identity
+        self._table: Table | None = None
+        self._certain = ""
+        self._broken: tuple[int, JfstoreError] | None = None
+
+    def table(self, as_of: int | None = None) -> Table:
+        """Return the table of all commits, looking for new ones first.
+
+        Raises
+        ------
+        Damaged, Refused
+            If the commit `as_of`, or one before it, cannot be read and no index is past it.
+            Commits after `as_of` may be unreadable, and may be missing from the table.
+        """
+        table = self._refresh()
+        if self._broken and (as_of is None or as_of >= self._broken[0]):
+            raise self._broken[1]
+        return table
+
+    def _refresh(self) -> Table:
+        table = self._table
+        if table is None or self._broken:
+            self._broken, self._certain = None, ""
+            table = self._load()
+        state = self._storage.log_state()
+        table = self._read_tail(table)
+        while state != self._certain and not self._broken:
+            # Something appeared or disappeared: make sure that no commit hides behind a gap.
+            last = (self._storage.commits() or [0])[-1]
+            before = table.seq
+            table = self._read_tail(table)
+            if last <= table.seq or self._broken:
+                self._certain = state
+            elif table.seq == before:
+                missing = f"{self._storage.location}/{commit_name(before + 1)}"
+                self._broken = (before + 1, Damaged(f"{missing} is missing, and commit {last} exists"))
+        self._table = table
+        return table
+
+    def _load(self) -> Table:
+        saved = self._storage.load_index()
+        if saved is None:
+            return Table.empty()
+        remedy = "jfstore verify --rebuild-index makes it anew from the log"
+        if saved.repository != self._identity.id:
+            raise Damaged(f"the index of {self._storage.location} belongs to another repository; {remedy}")
+        table = saved.table
+        if table.seq:
+            try:
+                commit = read_commit(self._storage, table.seq)
+            except FileNotFoundError:
+                where = f"{self._storage.location}/{commit_name(table.seq)}"
+                self._broken = (table.seq, Damaged(f"{where} is missing: the index is ahead of the log"))
+            except (Damaged, BadValue) as error:
+                self._broken = (table.seq, error)
+            else:
+                if commit.hash != table.head:
+                    raise Damaged(f"the index of {self._storage.location} contradicts commit {table.seq}; {remedy}")
+                self._certain = saved.log_state
+        return table
+
+    def _read_tail(self, table: Table) -> Table:
+        """Return `table` with the commits after it, up to the first that is missing or broken."""
+        commits: list[Commit] = []
+        prev = table.head or self._identity.hash
+        while not self._broken:
+            seq = table.seq + len(commits) + 1
+            try:
+                commit = read_commit(self._storage, seq)
+            except FileNotFoundError:
+                break
+            except JfstoreError as error:
+                self._broken = (seq, error)
+                break
+            if commit.prev != prev:
+                where = f"{self._storage.location}/{commit_name(seq)}"
+                self._broken = (seq, Damaged(f"{where} does not follow commit {seq - 1}: the chain is broken"))
+                break
+            commits.append(commit)
+            prev = commit.hash
+        return table.extend(commits)
+
+    def append(
+        self, op: str, message: str, request: str, versions_for: Callable[[Table, int], Sequence[Version]]
+    ) -> tuple[int, tuple[Version, ...]]:
+        """Publish one commit.
+
+        Parameters
+        ----------
+        op, message, request : str
+            Fields of the commit.
+        versions_for : callable
+            Returns the versions to add, given the table as it is now and the seq they will have;
+            none: nothing is committed. Called again whenever another writer was faster.
+
+        Returns
+        -------
+        seq : int
+            The commit, or the last one there is if nothing was committed.
+        versions : tuple of Version
+            What it added.
+
+        Raises
+        ------
+        Busy
+            If others were faster for 60 s.
+        InDoubt
+            If the commit is there but may not survive a power failure.
+        """
+        give_up = time.monotonic() + GIVE_UP_AFTER
+        pause = 0.001
+        with self._storage.lock():
+            while True:
+                table = self.table()
+                if done := table.find_request(request):
+                    self._settle(done, request)
+                    return done, tuple(table.version_list((table.versions["seq"] == done).nonzero()[0]))
+                versions = tuple(versions_for(table, table.seq + 1))
+                if not versions:
+                    return table.seq, ()
+                commit = self._next(table, op, message, request, versions)
+                try:
+                    self._storage.publish(commit_name(commit.seq), encode_commit(commit)[0])
+                except NotSynced as error:
+                    raise self._doubt(commit.seq, request) from error
+                except FileExistsError:
+                    if time.monotonic() > give_up:
+                        raise Busy(f"{self._storage.location}: other writers were faster for 60 s; try again") from None
+                    time.sleep(random.uniform(0, pause))
+                    pause = min(pause * 2, 0.1)
+                    continue
+                self.save_index()
+                return commit.seq, versions
+
+    def _next(self, table: Table, op: str, message: str, request: str, versions: tuple[Version, ...]) -> Commit:
+        clock = now()
+        last = int(table.commits["time"][-1]) if table.seq else self._identity.created
+        if last - clock > _CLOCK_TOLERANCE:
+            warnings.warn(
+                f"the clock of this machine is {(last - clock) // SECOND} s behind the last commit; its time is used",
+                JfstoreWarning,
+                stacklevel=4,
+            )
+        return Commit(
+            seq=table.seq + 1,
+            prev=table.head or self._identity.hash,
+            time=max(clock, last),
+            clock=clock,
+            user=_user(),
+            host=socket.gethostname(),
+            program=f"jfstore {__version__}",
+            message=message,
+            request=request,
+            op=op,
+            versions=versions,
+        )
+
+    def _settle(self, seq: int, request: str) -> None:
+        try:
+            self._storage.settle(commit_name(seq))
+        except OSError as error:
+            raise self._doubt(seq, request) from error
+
+    def _doubt(self, seq: int, request: str) -> InDoubt:
+        return InDoubt(
+            f"{self._storage.location}: commit {seq} is in the log but may not survive a power failure", request
+        )
+
+    def save_index(self, afresh: bool = False) -> None:
+        """Save the index for the log as it is now; a failure is only a warning, readers have the log."""
+        try:
+            state = self._storage.log_state()
+            table = self.table()
+            self._storage.save_index(self._identity, table, state, afresh)
+        except OSError as error:
+            warnings.warn(
+                f"the commit is stored, but the index could not be renewed ({error.strerror}); readers use the log",
+                JfstoreWarning,
+                stacklevel=3,
+            )
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

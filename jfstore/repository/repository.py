@@ -1,0 +1,439 @@
+"""A repository: add versions of panel constants, find those that are valid, get a detector's array."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import uuid
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from jfstore.arrays import Checked
+from jfstore.assemble import array_of, assemble
+from jfstore.calibtypes import calib_type
+from jfstore.errors import BadValue, Damaged, JfstoreWarning, NotFound, Refused, nearest
+from jfstore.ids import PanelId, parse_version, resolve_detector, version_name
+from jfstore.model import ROLES, Array, Commit, Identity, StoredFile, Version, decode_identity, digest, encode_identity
+from jfstore.repository.log import Log, read_commit
+from jfstore.selection import Selection, holding, select
+from jfstore.storage.base import Float32, Storage
+from jfstore.table import CommitSummary, Table
+from jfstore.times import DEFAULT_ZONE, instant, now, zone_named
+
+IDENTITY_NAME = "repository.json"
+PANEL_SHAPE = (3, 512, 1024)
+_MESSAGE_LIMIT = 1 << 16
+_REQUEST = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something to add: the checked arrays of one panel, by calibration type, and their start."""
+
+    panel: str
+    stamp: str
+    begin: int
+    arrays: Mapping[str, Checked]
+    source: str | None = None
+    origin: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What `Repository.add` did: the last commit, the versions added, and for each entry that was
+    there already its source or name with the version that holds it."""
+
+    seq: int
+    versions: tuple[Version, ...]
+    unchanged: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is valid for a detector: one selection per panel for each calibration type, in order."""
+
+    panels: tuple[PanelId, ...]
+    t: int
+    as_of: int
+    selections: Mapping[str, tuple[Selection, ...]]
+
+
+class Repository:
+    """One opened repository. Made by `open_storage` and `create`, or by `jfstore.open`."""
+
+    def __init__(self, storage: Storage, identity: Identity) -> None:
+        self.storage = storage
+        self.identity = identity
+        self.zone = zone_named(identity.zone)
+        self.log = Log(storage, identity)
+
+    def __repr__(self) -> str:
+        return f"<jfstore {self.identity.role} repository {self.storage.location}>"
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def get(
+        self,
+        detector: str,
+        type: str,
+        when: str | datetime,
+        *,
+        as_of: int | str | None = None,
+        number: int | None = None,
+        verify: bool = True,
+    ) -> Float32:
+        """Return a detector's array of one calibration type, valid at a time.
+
+        Parameters
+        ----------
+        detector : str
+            Panel Id, or detector Id: panel Ids joined by ``_``.
+        type : str
+            Calibration type, such as ``pixel_gain``.
+        when : str or datetime
+            A stamp in the repository's zone, ISO 8601 with a zone, ``@N``, ``now``, or an aware datetime.
+        as_of : int or str, optional
+            Answer as the repository would have after that commit (int) or at that time (str).
+        number : int, optional
+            This version number of the valid stamp; for one panel only.
+        verify : bool
+            Whether the arrays are checked against their BLAKE3.
+
+        Returns
+        -------
+        ndarray
+            C-contiguous float32 of shape (gain, panel, row, column), bit for bit as added.
+
+        Raises
+        ------
+        BadValue
+            If an argument is not what it should be.
+        NotFound
+            If any panel has no valid constants; all such panels are named.
+        Damaged
+            If stored bytes that are needed are not what was written.
+        """
+        return self.read(self.find(detector, [type], when, as_of=as_of, number=number), type, verify=verify)
+
+    def read(self, answer: Answer, type: str, *, verify: bool = True) -> Float32:
+        """Return the array of one calibration type of `answer`; see `get`."""
+        versions = [selection.version for selection in answer.selections[type]]
+        return assemble(self.storage, versions, type, verify)
+
+    def find(
+        self,
+        detector: str,
+        types: Sequence[str],
+        when: str | datetime,
+        *,
+        as_of: int | str | None = None,
+        number: int | None = None,
+    ) -> Answer:
+        """Return which versions are valid for a detector; parameters and errors as for `get`.
+
+        Warns
+        -----
+        JfstoreWarning
+            If two of `types` of a panel come from different versions.
+        """
+        for name in types:
+            calib_type(name)
+        t = instant(when, self.zone)
+        seq = self.seq_of(as_of)
+        table = self.log.table(seq)
+        panels = resolve_detector(detector, table.panel_rows)
+        if number is not None and len(panels) > 1:
+            raise BadValue("a version number (-v) is for one panel: numbers of different panels have nothing in common")
+        missing: list[NotFound] = []
+        found: dict[str, list[Selection]] = {name: [] for name in types}
+        for panel in panels:
+            for name in types:
+                try:
+                    found[name].append(select(table, str(panel), t, name, self.zone, seq, number))
+                except NotFound as error:
+                    if error.message not in [other.message for other in missing]:
+                        missing.append(error)
+        if missing:
+            raise NotFound(
+                "; ".join(error.message for error in missing), missing[0].nearest if len(missing) == 1 else ()
+            )
+        _warn_of_mixed(found)
+        return Answer(panels, t, table.seq if seq is None else seq, {name: tuple(s) for name, s in found.items()})
+
+    def seq_of(self, as_of: int | str | None) -> int | None:
+        """Return the seq that `as_of` means: an int or its digits is one, anything else a time.
+
+        Raises
+        ------
+        BadValue
+            If it is beyond the last commit, or is no time.
+        """
+        if as_of is None:
+            return None
+        if isinstance(as_of, int) or re.fullmatch(r"[0-9]+", as_of, re.ASCII):
+            seq = int(as_of)
+            # Damage beyond `seq` does not matter, so ask for no more than is needed.
+            if seq > (last := self.log.table(seq).seq):
+                hint = f"; a time is written @{seq} or as ISO 8601 with a zone" if seq > 10**8 else ""
+                raise BadValue(f"as of {seq} is beyond the last commit, {last}{hint}")
+            return seq
+        t = instant(as_of, self.zone)
+        if t > now():
+            raise BadValue(f"as of {as_of} is in the future: what the answer will be is not known yet")
+        times = self.log.table().commits["time"]
+        return int(times.searchsorted(t, side="right"))
+
+    def versions(self, as_of: int | str | None = None) -> list[Version]:
+        """Return every version, in the order in which they were added."""
+        seq = self.seq_of(as_of)
+        table = self.log.table(seq)
+        return table.version_list(None if seq is None else (table.versions["seq"] <= seq).nonzero()[0])
+
+    def summary(self, seq: int) -> CommitSummary:
+        """Return who made commit `seq`, when and why."""
+        return self.log.table(seq).summary(seq)
+
+    def history(self) -> list[CommitSummary]:
+        """Return a summary of every commit, oldest first."""
+        table = self.log.table()
+        return [table.summary(seq) for seq in range(1, table.seq + 1)]
+
+    def commit(self, seq: int) -> Commit:
+        """Return commit `seq` whole, read from the log."""
+        try:
+            return read_commit(self.storage, seq)
+        except FileNotFoundError:
+            raise Damaged(f"{self.storage.location}: commit {seq} is missing") from None
+
+    def version(self, name: str) -> Version:
+        """Return one version by its name ``<panel Id>/<stamp>/v<number>``, with source and origin.
+
+        Raises
+        ------
+        BadValue
+            If `name` is no version's name.
+        NotFound
+            If there is no such version; the nearest are named.
+        """
+        table = self.log.table()
+        panel, stamp, number = parse_version(name, table.panel_rows)
+        wanted = version_name(str(panel), stamp, number)
+        there = table.version_list(table.rows(str(panel)))
+        for version in there:
+            if version.name == wanted:
+                return next(entry for entry in self.commit(version.seq).versions if entry.name == wanted)
+        near = nearest(wanted, (version.name for version in there)) or nearest(str(panel), table.panel_rows)
+        raise NotFound(f"there is no version {wanted}", near)
+
+    def panel_array(self, version: Version, type: str, *, verify: bool = True) -> Float32:
+        """Return one array of one version, float32 of shape (gain, row, column)."""
+        array_of(version, type)
+        return assemble(self.storage, [version], type, verify)[:, 0]
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def add(
+        self,
+        entries: Iterable[Entry],
+        message: str,
+        *,
+        request: str | None = None,
+        once: bool = False,
+        dry_run: bool = False,
+    ) -> Added:
+        """Add versions, all in one commit; nothing is committed if nothing is new.
+
+        Parameters
+        ----------
+        entries : iterable of Entry
+            What to add; taken one by one, so that no more than one need be in memory.
+        message : str
+            Why, for the log.
+        request : str, optional
+            32 hexadecimal digits; a repetition with the same request never adds twice.
+        once : bool
+            Skip also what the panel and stamp ever held, not only what they hold now.
+        dry_run : bool
+            Store nothing; say what would be added.
+
+        Raises
+        ------
+        BadValue
+            If the message or the request is not acceptable, or an array has another shape.
+        Damaged
+            If the log cannot be read to its end.
+        Refused
+            If the file system has no hard links.
+        Busy, InDoubt
+            As `Log.append`.
+        """
+        checked_message(message)
+        request = checked_request(request)
+        table = self.log.table()
+        if done := table.find_request(request):
+            seq, versions = self.log.append("add", message, request, lambda _table, _seq: ())
+            assert seq == done
+            return Added(seq, versions, ())
+        pending = list(self._stored(entries, table, dry_run))
+        unchanged: list[tuple[str, str]] = []
+
+        def versions_for(table: Table, seq: int) -> list[Version]:
+            unchanged.clear()
+            return list(_numbered(pending, table, seq, once, unchanged))
+
+        if dry_run:
+            return Added(table.seq, tuple(versions_for(table, table.seq + 1)), tuple(unchanged))
+        seq, versions = self.log.append("add", message, request, versions_for)
+        return Added(seq, versions, tuple(unchanged))
+
+    def _stored(self, entries: Iterable[Entry], table: Table, dry_run: bool) -> Iterator[Version]:
+        """Publish what is new of `entries`; yield them as versions that have no number yet."""
+        stored: dict[tuple[tuple[str, str], ...], StoredFile] = {}
+        for entry in entries:
+            arrays = []
+            for name, checked in sorted(entry.arrays.items()):
+                if checked.array.shape != self.identity.panel_shape:
+                    raise BadValue(
+                        f"{name} of {entry.panel} has shape {checked.array.shape}, "
+                        f"panels of this repository have {self.identity.panel_shape}"
+                    )
+                seal = digest(checked.array.reshape(-1).view("u1"))
+                arrays.append(Array(name, checked.array.dtype.str, checked.array.shape, seal, checked.converted_from))
+            content = {array.type: array.blake3 for array in arrays}
+            key = tuple(content.items())
+            if key not in stored:
+                stored[key] = self._file_of(entry, content, table, dry_run)
+            yield Version(
+                entry.panel, entry.stamp, entry.begin, 0, tuple(arrays), stored[key], 0, entry.source, entry.origin
+            )
+
+    def _file_of(self, entry: Entry, content: dict[str, str], table: Table, dry_run: bool) -> StoredFile:
+        known = table.find_content(content)
+        if known and (dry_run or self.storage.check(known, (), quick=False) is None):
+            return known
+        if dry_run:
+            return StoredFile("", 0, "", {})
+        return self.storage.store(entry.panel, entry.stamp, {name: c.array for name, c in entry.arrays.items()})
+
+    def entry_of(self, version: Version) -> Entry:
+        """Return `version` as something to add to another repository: same content, origin kept."""
+        arrays = {
+            array.type: Checked(self.panel_array(version, array.type).copy(), array.converted_from)
+            for array in version.arrays
+        }
+        origin = version.origin or {
+            "repository": self.identity.id,
+            "version": version.name,
+            "seq": version.seq,
+            "commit": self.summary(version.seq).hash,
+        }
+        return Entry(version.panel, version.stamp, version.begin, arrays, version.source, origin)
+
+
+def _numbered(
+    pending: Sequence[Version], table: Table, seq: int, once: bool, unchanged: list[tuple[str, str]]
+) -> Iterator[Version]:
+    """Yield what is new of `pending` with its numbers; the others go to `unchanged`."""
+    new: list[Version] = []
+    for version in pending:
+        same = holding(table, version.panel, version.stamp, version.content, once, new)
+        if same:
+            unchanged.append((version.source or f"{version.panel}/{version.stamp}", same))
+            continue
+        rows = table.rows(version.panel)
+        numbers = table.versions["number"][rows[table.versions["stamp"][rows] == int(version.stamp)]].tolist()
+        numbers += [other.number for other in new if (other.panel, other.stamp) == (version.panel, version.stamp)]
+        numbered = Version(
+            version.panel, version.stamp, version.begin, max(numbers, default=0) + 1, version.arrays, version.file, seq,
+            version.source, version.origin,
+        )  # fmt: skip
+        new.append(numbered)
+        yield numbered
+
+
+def _warn_of_mixed(found: Mapping[str, Sequence[Selection]]) -> None:
+    for selections in zip(*found.values(), strict=True):
+        if len({selection.version.name for selection in selections}) > 1:
+            named = ", ".join(f"{selection.type} from {selection.version.name}" for selection in selections)
+            warnings.warn(f"the constants come from different versions: {named}", JfstoreWarning, stacklevel=4)
+
+
+def checked_message(message: str) -> str:
+    """Return `message` if a commit may carry it: not empty, clean text, of at most 64 KiB."""
+    if not message.strip():
+        raise BadValue("a commit needs a message that says why: -m MESSAGE")
+    try:
+        size = len(message.encode())
+    except UnicodeEncodeError:
+        raise BadValue("the message is not UTF-8") from None
+    if size > _MESSAGE_LIMIT or "\0" in message:
+        raise BadValue("the message has a NUL or more than 64 KiB")
+    return message
+
+
+def checked_request(request: str | None) -> str:
+    """Return `request`, or a new random one if it is None."""
+    if request is None:
+        return secrets.token_hex(16)
+    if not _REQUEST.fullmatch(request):
+        raise BadValue(f"request {request!r} is not 32 hexadecimal digits")
+    return request
+
+
+def create(
+    storage: Storage,
+    role: str,
+    *,
+    panel_shape: tuple[int, int, int] = PANEL_SHAPE,
+    zone: str = DEFAULT_ZONE,
+    detector: str = "jungfrau",
+) -> Repository:
+    """Make a repository in `storage` and return it.
+
+    Raises
+    ------
+    Refused
+        If there is one already, or the file system has no hard links.
+    BadValue
+        If role, shape or zone are not acceptable.
+    """
+    if role not in ROLES:
+        raise BadValue(f"role {role!r} is not {' or '.join(ROLES)}")
+    if len(panel_shape) != 3 or not all(0 < size <= 1 << 16 for size in panel_shape):
+        raise BadValue(f"panel shape {panel_shape} is not gain x row x column")
+    identity = Identity(str(uuid.uuid4()), role, detector, panel_shape, zone_named(zone).key, now())
+    storage.prepare()
+    try:
+        storage.publish(IDENTITY_NAME, encode_identity(identity))
+    except FileExistsError:
+        raise Refused(f"{storage.location} is a repository already; it is left as it is") from None
+    repository = open_storage(storage)
+    repository.log.save_index()
+    return repository
+
+
+def read_identity(storage: Storage) -> Identity:
+    """Return the identity of the repository in `storage`.
+
+    Raises
+    ------
+    Refused
+        If there is none, or a newer jfstore made it.
+    Damaged
+        If it is not what was written.
+    """
+    try:
+        raw = storage.read(IDENTITY_NAME)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Refused(
+            f"{storage.location} is not a repository: it has no {IDENTITY_NAME}; jfstore init makes one"
+        ) from None
+    return decode_identity(raw, f"{storage.location}/{IDENTITY_NAME}")
+
+
+def open_storage(storage: Storage) -> Repository:
+    """Return the repository in `storage`; raises as `read_identity`."""
+    return Repository(storage, read_identity(storage))

@@ -1,0 +1,222 @@
+"""The HDF5 storage: a directory with ``log/``, ``panels/`` and one index file of links."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+
+from jfstore import durable, files
+from jfstore.errors import Damaged
+from jfstore.model import Array, Identity, StoredFile, digest
+from jfstore.storage import index, payload
+from jfstore.storage.base import Float32, SavedIndex, Storage, checked_name
+from jfstore.table import Table
+
+_COMMIT = re.compile(r"([0-9]{10})\.json", re.ASCII)
+_TEXT_LIMIT = 1 << 26
+_ROOT_MODE = 0o2775
+_BELOW_MODE = 0o3775
+_LOCK = ".lock"
+
+
+class Hdf5Storage(Storage):
+    """A repository in a directory of a file system with hard links.
+
+    Parameters
+    ----------
+    root : Path
+        The directory.
+    index_name : str
+        Name of the index in it, such as ``jungfrau.h5``.
+    """
+
+    def __init__(self, root: Path, index_name: str = "jungfrau.h5") -> None:
+        self.root = root
+        self.location = str(root)
+        self.index_name = checked_name(index_name)
+
+    def _path(self, name: str) -> Path:
+        return self.root / checked_name(name)
+
+    def prepare(self) -> None:
+        if not self.root.is_dir():
+            durable.make_directory(self.root, _ROOT_MODE)
+        for name in ("log", "panels"):
+            durable.make_directory(self.root / name, _BELOW_MODE)
+        with suppress(FileExistsError):
+            durable.publish(self.root / _LOCK, [], mode=0o664)
+
+    def read(self, name: str) -> bytes:
+        return files.read_regular(self._path(name), _TEXT_LIMIT)
+
+    def publish(self, name: str, data: bytes) -> None:
+        durable.publish(self._path(name), [data])
+
+    def settle(self, name: str) -> None:
+        path = self._path(name)
+        while path != self.root:
+            path = path.parent
+            durable.sync_directory(path)
+
+    def commits(self) -> list[int]:
+        matches = (_COMMIT.fullmatch(name) for name in os.listdir(self.root / "log"))
+        return sorted(int(match[1]) for match in matches if match)
+
+    def log_state(self) -> str:
+        status = os.stat(self.root / "log")
+        return f"{status.st_ino}-{status.st_mtime_ns}"
+
+    def lock(self) -> AbstractContextManager[bool]:
+        return durable.locked(self.root / _LOCK)
+
+    def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32]) -> StoredFile:
+        parts, offsets = payload.pieces(arrays)
+        whole = payload.digest_of(parts)
+        name = f"panels/{panel}/{stamp}-{whole[:12]}.h5"
+        path = self._path(name)
+        file = StoredFile(name, sum(map(len, parts)), whole, offsets)
+        durable.make_directory(path.parent, _BELOW_MODE)
+        try:
+            durable.publish(path, parts)
+        except FileExistsError:
+            if wrong := self.check(file, (), quick=False):
+                raise Damaged(f"{path} is in the way of the same content: {wrong}") from None
+            # Whoever published it may not have synced its directories yet.
+            self.settle(name)
+        return file
+
+    @contextmanager
+    def _opened(self, file: StoredFile) -> Iterator[int]:
+        path = self._path(file.path)
+        try:
+            with files.opened(path) as fd:
+                size = os.fstat(fd).st_size
+                if size != file.size:
+                    raise Damaged(f"{path} has {size} bytes in place of {file.size}")
+                yield fd
+        except (FileNotFoundError, NotADirectoryError):
+            raise Damaged(f"{path} is missing") from None
+
+    def load(self, file: StoredFile, array: Array, out: Float32, verify: bool) -> None:
+        path = self._path(file.path)
+        slabs = [out[gain].reshape(-1).view("u1").data for gain in range(array.shape[0])]
+        with self._opened(file) as fd:
+            offset = file.offsets[array.type]
+            for slab in slabs:
+                files.read_into(fd, slab, offset, str(path))
+                offset += len(slab)
+        if verify and payload.digest_of(slabs) != array.blake3:
+            raise Damaged(f"{path} is damaged: its {array.type} does not match its hash")
+
+    def check(self, file: StoredFile, arrays: Sequence[Array], quick: bool) -> str | None:
+        try:
+            with self._opened(file) as fd:
+                if quick:
+                    return None
+                data = os.pread(fd, file.size, 0)
+        except Damaged as error:
+            return error.message
+        except OSError as error:
+            return f"{self._path(file.path)} cannot be read: {error.strerror}"
+        if digest(data) != file.blake3:
+            return f"{self._path(file.path)} is damaged: it does not match its hash"
+        for array in arrays:
+            start = file.offsets[array.type]
+            size = 4 * array.shape[0] * array.shape[1] * array.shape[2]
+            if digest(memoryview(data)[start : start + size]) != array.blake3:
+                return f"{self._path(file.path)} does not hold the {array.type} that the log says"
+        return None
+
+    @contextmanager
+    def _index(self) -> Iterator[tuple[index.Reader, int]]:
+        path = self.root / self.index_name
+        with files.opened(path) as fd:
+
+            def read(offset: int, length: int) -> bytes:
+                data = os.pread(fd, length, offset) if min(offset, length) >= 0 else b""
+                if len(data) != length:
+                    raise ValueError("it is too short")
+                return data
+
+            yield read, os.fstat(fd).st_size
+
+    def load_index(self) -> SavedIndex | None:
+        try:
+            with self._index() as (read, size):
+                return index.decode(read, size)
+        except (OSError, ValueError, KeyError, TypeError, Damaged):
+            return None
+
+    def _sound_image(self) -> bytes | None:
+        try:
+            with self._index() as (read, size):
+                return index.sound_image(read, size)
+        except (OSError, ValueError, KeyError, TypeError, Damaged):
+            return None
+
+    def save_index(self, identity: Identity, table: Table, log_state: str, afresh: bool = False) -> None:
+        saved = None if afresh else self.load_index()
+        image, done = None, 0
+        if saved and saved.repository == identity.id and saved.table.seq <= table.seq:
+            known = saved.table
+            if not known.seq or known.head == table.commits["hash"][known.seq - 1].decode():
+                image = self._sound_image()
+                done = len(known.versions) if image else 0
+        pieces = index.encode(identity, table, log_state, index.linked(image, table, done))
+        durable.overwrite(self.root / self.index_name, pieces)
+
+    def check_index(self, identity: Identity, table: Table) -> list[str]:
+        path = self.root / self.index_name
+        if not os.path.lexists(path):
+            return [f"{path} is missing; jfstore verify --rebuild-index makes it anew"]
+        saved, image = self.load_index(), self._sound_image()
+        if not saved or not image:
+            return [f"{path} is damaged: it does not match its hashes; jfstore verify --rebuild-index makes it anew"]
+        if saved.repository != identity.id:
+            return [f"{path} belongs to another repository, {saved.repository}"]
+        if saved.table.seq > table.seq or (
+            saved.table.seq and saved.table.head != table.commits["hash"][saved.table.seq - 1].decode()
+        ):
+            return [f"{path} is ahead of the log: it says that commit {saved.table.seq} is {saved.table.head[:12]}"]
+        known = table.version_list(range(len(saved.table.versions)))
+        if saved.table.version_list() != known:
+            return [f"{path} differs from the log"]
+        expected = {index.link_path(v.panel, v.stamp, v.number): (v.file.path, "/") for v in known}
+        links = index.links_of(image)
+        return [
+            f"{path}: link {name} leads to {links.get(name)} in place of {expected.get(name)}"
+            for name in sorted(expected.keys() | links.keys())
+            if links.get(name) != expected.get(name)
+        ]
+
+    def strays(self, known: set[str]) -> tuple[list[str], list[str]]:
+        temporary, other = [], []
+        for folder in (self.root, self.root / "log", self.root / "panels", *self._panel_directories()):
+            for entry in os.scandir(folder):
+                name = str(Path(entry.path).relative_to(self.root))
+                if entry.name.startswith(durable.TEMPORARY):
+                    temporary.append(name)
+                # In the root anything may lie: foreign files are ignored there.
+                elif folder != self.root and name not in known and not self._is_panel_directory(entry):
+                    other.append(name)
+        return sorted(temporary), sorted(other)
+
+    def _is_panel_directory(self, entry: os.DirEntry[str]) -> bool:
+        return Path(entry.path).parent == self.root / "panels" and entry.is_dir(follow_symlinks=False)
+
+    def _panel_directories(self) -> list[Path]:
+        return [Path(entry.path) for entry in os.scandir(self.root / "panels") if entry.is_dir(follow_symlinks=False)]
+
+    def clean(self, older_than: float) -> list[str]:
+        removed = []
+        for name in self.strays(set())[0]:
+            status = os.lstat(self.root / name)
+            if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > older_than:
+                durable.remove(self.root / name)
+                removed.append(name)
+        return removed

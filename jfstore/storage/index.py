@@ -1,0 +1,143 @@
+"""The index file: the whole repository as one HDF5 file of links, with the table behind it.
+
+HDF5 ignores what follows its end-of-file address, so the table lies there::
+
+    <HDF5 file: /<panel Id>/<stamp>/v0001 -> external link to the payload>
+    <columns of the table, one after the other>
+    <footer: one line of JSON>
+    <BLAKE3 of the footer> <its length, 10 digits> jfstore-index-1\\n
+
+Readers find the table from the end and never give a byte to libhdf5, which may crash or hang on a
+damaged file; a writer or `verify` does so only after the BLAKE3 of the HDF5 part was right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jfstore.model import Identity, digest
+from jfstore.storage.base import SavedIndex
+from jfstore.table import LAYOUT, Table
+
+_TAIL = b"%b %010d jfstore-index-1\n"
+_TAIL_SIZE = len(_TAIL % (b"0" * 64, 0))
+_FOOTER_LIMIT = 1 << 16
+
+Reader = Callable[[int, int], bytes]
+"""Returns so many bytes from an offset of the index file."""
+
+
+def link_path(panel: str, stamp: str, number: int) -> str:
+    """Return the path in the index of a version."""
+    return f"{panel}/{stamp}/v{number:04d}"
+
+
+def _footer(read: Reader, size: int) -> dict[str, Any]:
+    tail = read(size - _TAIL_SIZE, _TAIL_SIZE)
+    seal, length = tail[:64], int(tail[65:75])
+    if length > min(_FOOTER_LIMIT, size):
+        raise ValueError("its footer is too long")
+    line = read(size - _TAIL_SIZE - length, length)
+    if tail != _TAIL % (digest(line).encode(), length) or digest(line).encode() != seal:
+        raise ValueError("its footer does not match its hash")
+    footer: dict[str, Any] = json.loads(line)
+    return footer
+
+
+def decode(read: Reader, size: int) -> SavedIndex:
+    """Return the index whose file has `size` bytes.
+
+    Raises
+    ------
+    ValueError
+        If it is not an index, or a hash is wrong.
+    """
+    if size < _TAIL_SIZE:
+        raise ValueError("it is too short")
+    footer = _footer(read, size)
+    start, length = footer["table"]
+    data = read(start, length)
+    if digest(data) != footer["table_blake3"]:
+        raise ValueError("its table does not match its hash")
+    columns, offset = {}, 0
+    for name, rows in footer["rows"].items():
+        columns[name] = np.frombuffer(data, LAYOUT[name], rows, offset)
+        offset += rows * LAYOUT[name].itemsize
+    kinds = tuple((name, dtype, tuple(shape)) for name, dtype, shape in footer["kinds"])
+    return SavedIndex(footer["repository"], footer["log_state"], Table(kinds=kinds, **columns))
+
+
+def sound_image(read: Reader, size: int) -> bytes | None:
+    """Return the HDF5 part of an index file, None if its hash is wrong."""
+    footer = _footer(read, size)
+    image = read(0, footer["image"])
+    return image if digest(image) == footer["image_blake3"] else None
+
+
+def encode(identity: Identity, table: Table, log_state: str, image: bytes) -> list[bytes]:
+    """Return the bytes of an index file, in pieces, from its HDF5 part."""
+    columns = table.columns()
+    data = b"".join(column.tobytes() for column in columns.values())
+    footer = {
+        "repository": identity.id,
+        "seq": table.seq,
+        "head": table.head,
+        "log_state": log_state,
+        "kinds": [list(kind) for kind in table.kinds],
+        "image": len(image),
+        "image_blake3": digest(image),
+        "table": [len(image), len(data)],
+        "rows": {name: len(column) for name, column in columns.items()},
+        "table_blake3": digest(data),
+    }
+    line = json.dumps(footer, separators=(",", ":")).encode()
+    return [image, data, line, _TAIL % (digest(line).encode(), len(line))]
+
+
+def _open_image(image: bytes | None, writing: bool = True) -> Any:
+    import h5py
+    from h5py import h5f, h5p
+
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_fapl_core(max(1 << 16, len(image or b"") // 4), False)
+    access.set_libver_bounds(h5f.LIBVER_V110, h5f.LIBVER_V110)
+    if image is None:
+        return h5py.File(h5f.create(b"index.h5", h5f.ACC_EXCL, fapl=access))
+    access.set_file_image(image)
+    return h5py.File(h5f.open(b"index.h5", h5f.ACC_RDWR if writing else h5f.ACC_RDONLY, fapl=access))
+
+
+def linked(image: bytes | None, table: Table, done: int) -> bytes:
+    """Return `image` (an empty file if None) with a link for each version of `table` after the first `done`."""
+    from h5py import h5p
+
+    intermediate = h5p.create(h5p.LINK_CREATE)
+    intermediate.set_create_intermediate_group(True)
+    with _open_image(image) as file:
+        for version in table.version_list(range(done, len(table.versions))):
+            path = link_path(version.panel, version.stamp, version.number).encode()
+            file.id.links.create_external(path, version.file.path.encode(), b"/", lcpl=intermediate)
+        file.flush()
+        return bytes(file.id.get_file_image())
+
+
+def links_of(image: bytes) -> dict[str, tuple[str, str]]:
+    """Return every link of an index: path in the index, to (file, path in the file)."""
+    from h5py import h5l
+
+    found: dict[str, tuple[str, str]] = {}
+
+    def visit(name: bytes, info: Any) -> None:
+        if info.type == h5l.TYPE_EXTERNAL:
+            target, inside = file.id.links.get_val(name)
+            found[name.decode()] = (target.decode(), inside.decode())
+        elif info.type != h5l.TYPE_HARD or name.count(b"/") > 1:
+            found[name.decode()] = ("", "")
+
+    with _open_image(image, writing=False) as file:
+        file.id.links.visit(visit, info=True)
+    return found

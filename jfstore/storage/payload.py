@@ -1,0 +1,81 @@
+"""A payload: the arrays of one version as one small HDF5 file (DESIGN "A repository on disk").
+
+One contiguous, uncompressed, page-aligned, little-endian dataset per calibration type. The file is
+laid out once by HDF5 without data; the arrays are then written straight into their places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from jfstore.calibtypes import CALIB_TYPES
+
+PAGE = 4096
+
+
+@lru_cache(maxsize=8)
+def _layout(kinds: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[bytes, tuple[int, ...]]:
+    """Return an HDF5 file with a dataset of zeros for each kind, and the byte offset of each dataset."""
+    import h5py
+    from h5py import h5d, h5f, h5p, h5s, h5t
+
+    size = sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for _, dtype, shape in kinds)
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_fapl_core(size + 16 * PAGE, False)
+    access.set_libver_bounds(h5f.LIBVER_V110, h5f.LIBVER_V110)
+    # A threshold below the smallest array: h5py would leave those under it unaligned. Above
+    # zero, so that the metadata stays together in the first page.
+    access.set_alignment(64, PAGE)
+    with h5py.File(h5f.create(b"payload.h5", h5f.ACC_EXCL, fapl=access)) as file:
+        offsets = []
+        for name, dtype, shape in kinds:
+            creation = h5p.create(h5p.DATASET_CREATE)
+            creation.set_layout(h5d.CONTIGUOUS)
+            creation.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+            creation.set_obj_track_times(False)
+            type_id = h5t.py_create(np.dtype(dtype), logical=True)
+            dataset = h5py.Dataset(h5d.create(file.id, name.encode(), type_id, h5s.create_simple(shape), dcpl=creation))
+            meaning = CALIB_TYPES.get(name)
+            if meaning:
+                dataset.attrs["units"] = np.bytes_(meaning.units)
+                dataset.attrs["long_name"] = np.bytes_(meaning.long_name)
+            offsets.append(dataset.id)
+        file.flush()
+        places = tuple(dataset_id.get_offset() for dataset_id in offsets)
+        image = file.id.get_file_image()
+    assert all(place % PAGE == 0 for place in places), "HDF5 did not align the arrays"
+    return image, places
+
+
+def pieces(arrays: Mapping[str, NDArray[Any]]) -> tuple[list[Any], dict[str, int]]:
+    """Return the bytes of a payload as buffers in order, and the byte offset of each array.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        C-contiguous, little-endian arrays by calibration type; their order does not matter.
+    """
+    names = sorted(arrays)
+    image, offsets = _layout(tuple((name, arrays[name].dtype.str, arrays[name].shape) for name in names))
+    parts: list[Any] = []
+    done = 0
+    for name, offset in sorted(zip(names, offsets, strict=True), key=lambda pair: pair[1]):
+        data = arrays[name].reshape(-1).view("u1")
+        parts += [memoryview(image)[done:offset], data]
+        done = offset + len(data)
+    parts.append(memoryview(image)[done:])
+    return parts, dict(zip(names, offsets, strict=True))
+
+
+def digest_of(parts: list[Any]) -> str:
+    """Return the BLAKE3 of buffers one after the other, in hexadecimal."""
+    hasher = blake3(max_threads=blake3.AUTO)
+    for part in parts:
+        hasher.update(part)
+    return hasher.hexdigest()
