@@ -61,6 +61,9 @@ class System:
     def remove(self, path: Path) -> None:
         os.unlink(path)
 
+    def symlink(self, target: str, path: Path) -> None:
+        os.symlink(target, path)
+
     def make_directory(self, path: Path) -> None:
         os.mkdir(path, 0o755)
 
@@ -198,6 +201,11 @@ def _wait_for_mode(path: Path, mode: int) -> None:
         if time.monotonic() > until:
             return
         time.sleep(0.01)
+
+
+def symlink(target: str, path: Path) -> None:
+    """Make a symbolic link; it is not synced."""
+    system.symlink(target, path)
 
 
 def remove(path: Path) -> None:

@@ -1,6 +1,116 @@
-"""The command line."""
+"""The ``jfstore`` command: finds the subcommand, runs it, turns what goes wrong into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from jfstore._version import __version__
+from jfstore.cli._output import emit_json, error_value, note
+from jfstore.cli._parser import Parser, add_repo
+from jfstore.errors import Failed, InDoubt, JfstoreError, JfstoreWarning
+
+COMMANDS = {
+    "init": "init",
+    "demo": "demo",
+    "add": "add",
+    "get": "get",
+    "list": "list",
+    "show": "show",
+    "history": "history",
+    "promote": "promote",
+    "import": "import_",
+    "verify": "verify",
+}
+"""Every command with its module."""
+
+_EPILOG = """\
+exit codes:
+  0 done, 1 failed, 2 bad usage or value, 3 nothing valid found, 4 damaged,
+  5 refused, 6 busy, 75 in doubt (repeat it as printed)
+
+examples:
+  jfstore demo
+  jfstore list
+  jfstore get 171113-154920171025-3d00fb -T 20180401000000 -t pixel_gain -f gain.npy
+  jfstore add 171113-154920171025-3d00fb -T 20180306000000 -f M044 -m "first" --repo test
+
+jfstore COMMAND --help says more about a command.
+"""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run a command."""
-    return 0
+def get_parser() -> Parser:
+    """Return the parser of ``jfstore``; it needs neither numpy nor h5py."""
+    parser = Parser(
+        prog="jfstore",
+        description="Versioned store of Jungfrau detector calibration constants.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"jfstore {__version__}")
+    add_repo(parser)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    for module in COMMANDS.values():
+        import_module(f"jfstore.cli.{module}").add_parser(subparsers)
+    return parser
+
+
+def _retry(argv: Sequence[str], error: InDoubt) -> str:
+    words = list(argv)
+    if "--request" not in words:
+        words += ["--request", error.request]
+    return shlex.join(["jfstore", *words])
+
+
+def _report(error: JfstoreError, argv: Sequence[str]) -> int:
+    if "--json" in argv:
+        emit_json(error_value(error))
+    note(f"jfstore: error: {error}")
+    if isinstance(error, InDoubt):
+        note(f"jfstore: repeat it, nothing is added twice: {_retry(argv, error)}")
+    return error.exit_code
+
+
+def _show_warning(message: Warning | str, *_rest: Any) -> None:
+    note(f"jfstore: warning: {message}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``jfstore`` with `argv` and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process if not given.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", JfstoreWarning)
+            warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes less than it is given
+            try:
+                args = get_parser().parse_args(argv)
+                code = int(args.run(args))
+            except JfstoreError as error:
+                code = _report(error, argv)
+            except MemoryError:
+                code = _report(Failed("out of memory"), argv)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        # Whoever reads has seen enough (| head); let the interpreter's last flush go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        return _report(Failed(f"{error.strerror or error}{place}"), argv)
+    except KeyboardInterrupt:
+        note("jfstore: interrupted")
+        return 128 + signal.SIGINT
+    except SystemExit as stop:  # --help and --version
+        return int(stop.code or 0)

@@ -99,6 +99,14 @@ class Log:
         self._table = table
         return table
 
+    def rebuild_index(self) -> None:
+        """Make the index anew from the log alone; raises as `table` if the log is damaged."""
+        fresh = Log(self._storage, self._identity)
+        fresh._table = Table.empty()
+        state = self._storage.log_state()
+        self._storage.save_index(self._identity, fresh.table(), state, afresh=True)
+        self._table = None
+
     def _load(self) -> Table:
         saved = self._storage.load_index()
         if saved is None:
@@ -188,7 +196,7 @@ class Log:
                 except FileExistsError:
                     if time.monotonic() > give_up:
                         raise Busy(f"{self._storage.location}: other writers were faster for 60 s; try again") from None
-                    time.sleep(random.uniform(0, pause))
+                    time.sleep(random.uniform(0, pause))  # noqa: S311
                     pause = min(pause * 2, 0.1)
                     continue
                 self.save_index()
@@ -228,12 +236,12 @@ class Log:
             f"{self._storage.location}: commit {seq} is in the log but may not survive a power failure", request
         )
 
-    def save_index(self, afresh: bool = False) -> None:
+    def save_index(self) -> None:
         """Save the index for the log as it is now; a failure is only a warning, readers have the log."""
         try:
             state = self._storage.log_state()
             table = self.table()
-            self._storage.save_index(self._identity, table, state, afresh)
+            self._storage.save_index(self._identity, table, state)
         except OSError as error:
             warnings.warn(
                 f"the commit is stored, but the index could not be renewed ({error.strerror}); readers use the log",

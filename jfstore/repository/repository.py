@@ -318,6 +318,10 @@ class Repository:
             return StoredFile("", 0, "", {})
         return self.storage.store(entry.panel, entry.stamp, {name: c.array for name, c in entry.arrays.items()})
 
+    def rebuild_index(self) -> None:
+        """Make the index anew from the log, whatever the present one says."""
+        self.log.rebuild_index()
+
     def entry_of(self, version: Version) -> Entry:
         """Return `version` as something to add to another repository: same content, origin kept."""
         arrays = {

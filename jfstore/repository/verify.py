@@ -23,13 +23,13 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `verify` found: problems, and notes on what is left over and does no harm."""
+    """What `verify` found: problems, and notes (file, text) on what is left over and does no harm."""
 
     commits: int
     versions: int
     files: int
     problems: tuple[Problem, ...]
-    notes: tuple[str, ...]
+    notes: tuple[tuple[str, str], ...]
 
 
 def verify(
@@ -62,8 +62,8 @@ def verify(
     if len(sound) == len(numbers):
         problems += [Problem("index", message) for message in storage.check_index(repository.identity, table)]
     temporary, other = storage.strays(set(files) | {commit_name(n) for n in numbers} | {IDENTITY_NAME})
-    notes = [f"{name}: left by a writer that was stopped; --clean removes it after a day" for name in temporary]
-    notes += [f"{name}: nothing in the log refers to it" for name in other]
+    notes = [(name, "left by a writer that was stopped; --clean removes it after a day") for name in temporary]
+    notes += [(name, "nothing in the log refers to it") for name in other]
     return Report(len(commits), sum(map(len, files.values())), len(files), tuple(problems), tuple(notes))
 
 

@@ -13,6 +13,7 @@ damaged file; a writer or `verify` does so only after the BLAKE3 of the HDF5 par
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 
 from jfstore.model import Identity, digest
 from jfstore.storage.base import SavedIndex
+from jfstore.storage.memory import hdf5_bytes
 from jfstore.table import LAYOUT, Table
 
 _TAIL = b"%b %010d jfstore-index-1\n"
@@ -98,35 +100,24 @@ def encode(identity: Identity, table: Table, log_state: str, image: bytes) -> li
     return [image, data, line, _TAIL % (digest(line).encode(), len(line))]
 
 
-def _open_image(image: bytes | None, writing: bool = True) -> Any:
-    import h5py
-    from h5py import h5f, h5p
-
-    access = h5p.create(h5p.FILE_ACCESS)
-    access.set_fapl_core(max(1 << 16, len(image or b"") // 4), False)
-    access.set_libver_bounds(h5f.LIBVER_V110, h5f.LIBVER_V110)
-    if image is None:
-        return h5py.File(h5f.create(b"index.h5", h5f.ACC_EXCL, fapl=access))
-    access.set_file_image(image)
-    return h5py.File(h5f.open(b"index.h5", h5f.ACC_RDWR if writing else h5f.ACC_RDONLY, fapl=access))
-
-
 def linked(image: bytes | None, table: Table, done: int) -> bytes:
     """Return `image` (an empty file if None) with a link for each version of `table` after the first `done`."""
     from h5py import h5p
 
     intermediate = h5p.create(h5p.LINK_CREATE)
     intermediate.set_create_intermediate_group(True)
-    with _open_image(image) as file:
+
+    def fill(file: Any) -> None:
         for version in table.version_list(range(done, len(table.versions))):
             path = link_path(version.panel, version.stamp, version.number).encode()
             file.id.links.create_external(path, version.file.path.encode(), b"/", lcpl=intermediate)
-        file.flush()
-        return bytes(file.id.get_file_image())
+
+    return hdf5_bytes(fill, image)
 
 
 def links_of(image: bytes) -> dict[str, tuple[str, str]]:
     """Return every link of an index: path in the index, to (file, path in the file)."""
+    import h5py
     from h5py import h5l
 
     found: dict[str, tuple[str, str]] = {}
@@ -138,6 +129,6 @@ def links_of(image: bytes) -> dict[str, tuple[str, str]]:
         elif info.type != h5l.TYPE_HARD or name.count(b"/") > 1:
             found[name.decode()] = ("", "")
 
-    with _open_image(image, writing=False) as file:
+    with h5py.File(io.BytesIO(image), "r") as file:
         file.id.links.visit(visit, info=True)
     return found

@@ -15,6 +15,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from jfstore.calibtypes import CALIB_TYPES
+from jfstore.storage.memory import hdf5_bytes
 
 PAGE = 4096
 
@@ -23,21 +24,17 @@ PAGE = 4096
 def _layout(kinds: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[bytes, tuple[int, ...]]:
     """Return an HDF5 file with a dataset of zeros for each kind, and the byte offset of each dataset."""
     import h5py
-    from h5py import h5d, h5f, h5p, h5s, h5t
+    from h5py import h5d, h5p, h5s, h5t
 
-    size = sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for _, dtype, shape in kinds)
-    access = h5p.create(h5p.FILE_ACCESS)
-    access.set_fapl_core(size + 16 * PAGE, False)
-    access.set_libver_bounds(h5f.LIBVER_V110, h5f.LIBVER_V110)
-    # A threshold below the smallest array: h5py would leave those under it unaligned. Above
-    # zero, so that the metadata stays together in the first page.
-    access.set_alignment(64, PAGE)
-    with h5py.File(h5f.create(b"payload.h5", h5f.ACC_EXCL, fapl=access)) as file:
-        offsets = []
+    offsets: list[int] = []
+
+    def fill(file: Any) -> None:
+        datasets = []
         for name, dtype, shape in kinds:
             creation = h5p.create(h5p.DATASET_CREATE)
             creation.set_layout(h5d.CONTIGUOUS)
             creation.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+            creation.set_fill_time(h5d.FILL_TIME_NEVER)
             creation.set_obj_track_times(False)
             type_id = h5t.py_create(np.dtype(dtype), logical=True)
             dataset = h5py.Dataset(h5d.create(file.id, name.encode(), type_id, h5s.create_simple(shape), dcpl=creation))
@@ -45,12 +42,14 @@ def _layout(kinds: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[bytes,
             if meaning:
                 dataset.attrs["units"] = np.bytes_(meaning.units)
                 dataset.attrs["long_name"] = np.bytes_(meaning.long_name)
-            offsets.append(dataset.id)
+            datasets.append(dataset)
         file.flush()
-        places = tuple(dataset_id.get_offset() for dataset_id in offsets)
-        image = file.id.get_file_image()
-    assert all(place % PAGE == 0 for place in places), "HDF5 did not align the arrays"
-    return image, places
+        offsets.extend(dataset.id.get_offset() for dataset in datasets)
+
+    # Everything is aligned: a threshold would leave the arrays under it where they fall.
+    image = hdf5_bytes(fill, alignment_threshold=1, alignment_interval=PAGE)
+    assert all(offset % PAGE == 0 for offset in offsets), "HDF5 did not align the arrays"
+    return image, tuple(offsets)
 
 
 def pieces(arrays: Mapping[str, NDArray[Any]]) -> tuple[list[Any], dict[str, int]]:

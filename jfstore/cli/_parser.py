@@ -1,0 +1,112 @@
+"""The parser of the commands: options that several share, values checked, errors of one line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from functools import partial
+from typing import Any, NoReturn
+
+from jfstore.calibtypes import calib_type
+from jfstore.errors import BadValue, nearest
+
+# A fixed width, so that the man pages do not depend on the terminal that built them.
+_FORMATTER = partial(argparse.RawDescriptionHelpFormatter, width=88, max_help_position=26)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are `BadValue`, without abbreviations of options."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", _FORMATTER)
+        super().__init__(**kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        raise BadValue(f"{message}; see {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            near = nearest(str(value), map(str, action.choices)) or list(map(str, action.choices))
+            raise argparse.ArgumentError(action, f"{value!r} is unknown; nearest: {', '.join(near)}")
+
+
+def _type_name(text: str) -> str:
+    try:
+        return calib_type(text).name
+    except BadValue as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _number(text: str) -> int:
+    match = re.fullmatch(r"v?0*([1-9][0-9]{0,8})", text, re.ASCII)
+    if not match:
+        hint = f"; a time is given with -T {text}" if re.fullmatch(r"[0-9]{9,}", text, re.ASCII) else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not a version number, such as 2{hint}")
+    return int(match[1])
+
+
+def _time(text: str) -> str:
+    if text.startswith("pixel_"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; a calibration type is given with -t {text}")
+    return text
+
+
+def add_repo(parser: argparse.ArgumentParser, writes: bool = False) -> None:
+    """Add ``--repo``, which may stand before or after the command."""
+    default = "must be given, there is no default for writing" if writes else "default: real"
+    parser.add_argument(
+        "--repo",
+        metavar="NAME|PATH",
+        default=argparse.SUPPRESS,
+        help=f"the repository: test, real, another configured name, or a path ({default})",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", help="print JSON on standard output, also for failures")
+
+
+def add_write_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that makes a commit has: message, dry run, confirmation, request."""
+    add_repo(parser, writes=True)
+    parser.add_argument("-m", "--message", metavar="MESSAGE", required=True, help="why; kept in the log")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, say what would change, store nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask before writing to a real repository")
+    parser.add_argument(
+        "--request",
+        metavar="ID",
+        help="32 hexadecimal digits; a command repeated with the same ID never adds twice",
+    )
+    add_json(parser)
+
+
+def add_types(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add ``-t``, which may be repeated."""
+    parser.add_argument("-t", "--type", dest="types", metavar="TYPE", type=_type_name, action="append", help=text)
+
+
+def add_time(parser: argparse.ArgumentParser, text: str, required: bool = True) -> None:
+    """Add ``-T``."""
+    forms = "a stamp YYYYMMDDHHMMSS in the repository's zone, ISO 8601 with a zone, @UNIX-SECONDS, or now"
+    parser.add_argument("-T", "--time", metavar="TIME", type=_time, required=required, help=f"{text}: {forms}")
+
+
+def add_number(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add ``-v``."""
+    parser.add_argument("-v", "--number", metavar="N", type=_number, help=text)
+
+
+def add_detector(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
+    """Add the detector as an argument, or as ``-d``."""
+    parser.add_argument("detector", metavar=metavar, nargs="?", help=text)
+    parser.add_argument("-d", "--detector", dest="detector_option", metavar=metavar, help=f"the same as {metavar}")
+
+
+def detector_of(args: argparse.Namespace) -> str:
+    """Return the detector that was given, one way or the other; BadValue if not exactly once."""
+    given = [value for value in (args.detector, args.detector_option) if value is not None]
+    if len(given) != 1:
+        raise BadValue("the panel or detector Id is " + ("given twice" if given else "missing"))
+    return str(given[0])

@@ -1,0 +1,155 @@
+"""``jfstore add``: add a version of a panel's constants, or of every panel of a detector."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jfstore.cli._open import open_to_write
+from jfstore.cli._output import emit, note
+from jfstore.cli._parser import add_detector, add_time, add_types, add_write_options, detector_of
+from jfstore.errors import BadValue, JfstoreWarning
+
+if TYPE_CHECKING:
+    from jfstore.arrays import Checked
+    from jfstore.repository import Added, Repository
+
+_EPILOG = """\
+A panel's constants are a directory of g0_gain.npy ... g2_offset.npy, or .npy files of
+shape (gain, row, column), one -f for each -t. A detector's .npy files have shape
+(gain, panel, row, column); all its panels are one commit, and only those that changed
+get a new version. float64 is rounded to float32; other types, values that are not finite
+and gains of zero are refused.
+
+examples:
+  jfstore add 171113-154920171025-3d00fb -T 20180306000000 -f M044 -m "first" --repo test
+  jfstore add 171113-154920171025-3d00fb -T 20180306000000 -t pixel_gain -f gain.npy \\
+      -t pixel_offset -f offset.npy -m "new gains" --repo test
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "add", help="add a version of a panel's or a detector's constants",
+        description="Add a version of constants, valid from a time on.", epilog=_EPILOG,
+    )  # fmt: skip
+    add_detector(parser, "PANEL", "panel Id, or detector Id (panel Ids joined by _)")
+    add_time(parser, "start of validity")
+    parser.add_argument(
+        "-f", "--file", dest="files", metavar="DIR|FILE.npy", action="append", required=True,
+        help="the constants: a directory, or a file for each -t",
+    )  # fmt: skip
+    add_types(parser, "calibration type of the file that follows; may be repeated")
+    add_write_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from jfstore.ids import resolve_detector
+    from jfstore.repository import Entry
+    from jfstore.times import exact_stamp, parse_time
+
+    repository = open_to_write(args)
+    panels = [str(panel) for panel in resolve_detector(detector_of(args), repository.log.table().panel_rows)]
+    begin = parse_time(args.time, repository.zone)
+    if args.time == "now":
+        begin -= begin % 1_000_000_000
+    stamp = exact_stamp(begin, repository.zone)
+    arrays = _read(args, repository, len(panels))
+    source = ", ".join(str(Path(file).absolute()) for file in args.files)
+    entries = [Entry(panel, stamp, begin, arrays[i], source) for i, panel in enumerate(panels)]
+    for name, checked in arrays[0].items():
+        if checked.converted_from:
+            note(f"{name} was rounded from float64 to float32")
+    added = repository.add(entries, args.message, request=args.request, dry_run=args.dry_run)
+    emit_added(args, repository, added)
+    return 0
+
+
+def _read(args: argparse.Namespace, repository: Repository, count: int) -> list[Mapping[str, Checked]]:
+    """Return the checked arrays of each panel."""
+    from jfstore.legacy.gains import read_gain_directory
+
+    shape = repository.identity.panel_shape
+    paths = [Path(file) for file in args.files]
+    types = args.types or []
+    if not types and len(paths) == 1 and paths[0].is_dir():
+        if count > 1:
+            raise BadValue(f"{paths[0]} is the directory of one panel, and the detector has {count}")
+        return [read_gain_directory(paths[0], shape)]
+    if len(types) != len(paths):
+        raise BadValue(f"{len(paths)} times -f and {len(types)} times -t: each .npy file needs its calibration type")
+    if len(set(types)) != len(types):
+        raise BadValue("a calibration type (-t) comes twice")
+    by_type = {name: _read_type(path, name, shape, count) for name, path in zip(types, paths, strict=True)}
+    return [{name: panels[i] for name, panels in by_type.items()} for i in range(count)]
+
+
+def _read_type(path: Path, name: str, shape: tuple[int, int, int], count: int) -> list[Checked]:
+    from jfstore.arrays import check_array
+    from jfstore.legacy.npyfile import read_npy
+
+    if path.is_dir():
+        raise BadValue(f"{path} is a directory: it is given without -t, or name a file in it")
+    whole = (shape[0], count, *shape[1:])
+    array = read_npy(path, [whole, shape] if count == 1 else [whole])
+    array = array.reshape(whole)
+    return [
+        check_array(array[:, i], name, shape, f"{path}, panel {i}" if count > 1 else str(path)) for i in range(count)
+    ]
+
+
+def emit_added(
+    args: argparse.Namespace,
+    repository: Repository,
+    added: Added,
+    skipped: Sequence[tuple[str, str]] = (),
+    targets: Sequence[str] = (),
+) -> None:
+    """Print what `Repository.add` did, and warn of versions that hold one type of the pair only.
+
+    `skipped` are names that were not understood with the reason, `targets` the directories
+    that understood names lead to.
+    """
+    from jfstore.calibtypes import CALIB_TYPES
+
+    state = "would add" if args.dry_run else "added"
+    rows: list[dict[str, Any]] = [
+        {"state": state, "version": version.name, "types": list(version.content), "source": version.source}
+        for version in added.versions
+    ]
+    rows += [{"state": "unchanged", "version": name, "source": source} for source, name in added.unchanged]
+    value = {
+        "repository": {"id": repository.identity.id, "path": repository.storage.location},
+        "seq": added.seq,
+        "dry_run": args.dry_run,
+        "added": [
+            {"version": version.name, "content": version.content, "source": version.source}
+            for version in added.versions
+        ],
+        "unchanged": [{"version": name, "source": source} for source, name in added.unchanged],
+        "skipped": [{"name": name, "reason": reason} for name, reason in skipped],
+        "targets": list(targets),
+    }
+    rows += [{"state": "target", "source": name} for name in targets]
+    rows += [{"state": "skipped", "source": f"{name}: {reason}"} for name, reason in skipped]
+    emit(args, value, rows, ["state", "version", "types", "source"])
+    for version in added.versions:
+        missing = sorted(CALIB_TYPES.keys() - version.content.keys())
+        if missing:
+            warnings.warn(
+                f"{version.name} has no {', '.join(missing)}: that will come from another version",
+                JfstoreWarning, stacklevel=2,
+            )  # fmt: skip
+    where = f"{repository.identity.role} repository {repository.storage.location}"
+    if args.dry_run:
+        note(f"nothing was stored in the {where} (--dry-run)")
+    elif added.versions:
+        note(f"commit {added.seq} in the {where}")
+    else:
+        note(f"nothing is new for the {where}")

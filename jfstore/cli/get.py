@@ -1,0 +1,178 @@
+"""``jfstore get``: a detector's constants that are valid at a time."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jfstore.cli._open import open_to_read
+from jfstore.cli._output import emit_json, note, report_rows
+from jfstore.cli._parser import add_detector, add_json, add_number, add_repo, add_time, add_types, detector_of
+from jfstore.errors import BadValue, Failed, Refused
+
+if TYPE_CHECKING:
+    from jfstore.repository import Answer, Repository
+
+_COLUMNS = ("type", "version", "valid_from", "valid_to", "commit", "blake3")
+_EPILOG = """\
+The array has the shape (gain, panel, row, column), panels in the order of the Id, and is
+bit for bit what was added. All panels must have valid constants, or nothing is written.
+Without -f only the report is printed: which version of each panel and type is used, from
+when to when it is valid, and the commit that the answer is as of.
+
+examples:
+  jfstore get 171113-154920171025-3d00fb -T 20180401000000
+  jfstore get 171113-154920171025-3d00fb -T now -t pixel_gain -f gain.npy
+  jfstore get 170505-149520170815-3d00b0_170505-149520170815-3d00f7 -T 20171205161400 -f both.h5
+  jfstore get 171113-154920171025-3d00fb -T now -t pixel_gain -f - | python3 -c \\
+      'import sys, io, numpy; print(numpy.load(io.BytesIO(sys.stdin.buffer.read())).mean())'
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "get", help="a detector's constants that are valid at a time",
+        description="Get a detector's constants that are valid at a time.", epilog=_EPILOG,
+    )  # fmt: skip
+    add_detector(parser, "DETECTOR", "panel Id, or detector Id (panel Ids joined by _)")
+    add_time(parser, "the time for which the constants are wanted")
+    add_types(parser, "calibration type; may be repeated (default: all; an .npy holds exactly one)")
+    parser.add_argument("-f", "--file", metavar="OUT", help="OUT.npy, OUT.h5, or - for npy on standard output")
+    add_number(parser, "this version number of the valid stamp, for one panel (default: the highest)")
+    parser.add_argument(
+        "--as-of", metavar="SEQ|TIME", help="answer as the repository would have after that commit, or at that time"
+    )
+    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    add_repo(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from jfstore.calibtypes import CALIB_TYPES
+
+    _check_output(args)
+    repository = open_to_read(args)
+    types = list(dict.fromkeys(args.types or CALIB_TYPES))
+    answer = repository.find(detector_of(args), types, args.time, as_of=args.as_of, number=args.number)
+    value = report_value(repository, answer)
+    if args.file:
+        _write(args, repository, answer, value)
+    if args.json:
+        emit_json(value)
+    else:
+        _report(repository, answer, value)
+    return 0
+
+
+def _check_output(args: argparse.Namespace) -> None:
+    if args.file is None:
+        return
+    kind = "npy" if args.file == "-" else Path(args.file).suffix.lower().lstrip(".")
+    if kind not in ("npy", "h5", "hdf5"):
+        raise BadValue(f"-f {args.file}: expected a name that ends in .npy or .h5, or - for standard output")
+    if kind == "npy" and len(args.types or []) != 1:
+        raise BadValue(f"-f {args.file} holds one array: give exactly one -t (an .h5 file holds any)")
+    if args.file == "-" and args.json:
+        raise BadValue("-f - and --json both want standard output")
+    if args.file == "-" and sys.stdout.isatty():
+        raise BadValue("-f - would write an array to the terminal: redirect it")
+    if args.file != "-" and Path(args.file).exists() and not args.force:
+        raise Refused(f"{args.file} exists; --force replaces it")
+
+
+def _stamp(repository: Repository, ns: int | None) -> str | None:
+    from jfstore.times import stamp_at
+
+    return None if ns is None else stamp_at(ns, repository.zone)
+
+
+def report_value(repository: Repository, answer: Answer) -> dict[str, Any]:
+    """Return the report on an answer, as it is printed with ``--json``."""
+    from jfstore.assemble import array_of
+    from jfstore.ids import detector_id
+    from jfstore.times import iso
+
+    selections = [
+        {
+            "panel": selection.version.panel,
+            "type": selection.type,
+            "version": selection.version.name,
+            "valid_from": _stamp(repository, selection.valid_from),
+            "valid_to": _stamp(repository, selection.valid_to),
+            "commit": selection.version.seq,
+            "blake3": array_of(selection.version, selection.type).blake3,
+            "rejected": [{"version": version.name, "reason": reason} for version, reason in selection.rejected],
+        }
+        for per_panel in zip(*answer.selections.values(), strict=True)
+        for selection in per_panel
+    ]
+    return {
+        "repository": {
+            "id": repository.identity.id,
+            "role": repository.identity.role,
+            "path": repository.storage.location,
+        },
+        "detector": detector_id(answer.panels),
+        "time": {"stamp": _stamp(repository, answer.t), "utc": iso(answer.t)},
+        "as_of": answer.as_of,
+        "shape": [repository.identity.panel_shape[0], len(answer.panels), *repository.identity.panel_shape[1:]],
+        "selections": selections,
+    }
+
+
+def _report(repository: Repository, answer: Answer, value: dict[str, Any]) -> None:
+    rows = [{**row, "valid_to": row["valid_to"] or "-", "blake3": row["blake3"][:12]} for row in value["selections"]]
+    report_rows(rows, _COLUMNS)
+    note(
+        f"valid at {value['time']['stamp']} ({value['time']['utc']}), as of commit {answer.as_of} of the "
+        f"{repository.identity.role} repository {repository.storage.location}"
+    )
+
+
+def _write(args: argparse.Namespace, repository: Repository, answer: Answer, value: dict[str, Any]) -> None:
+    import numpy as np
+
+    arrays = {name: repository.read(answer, name) for name in answer.selections}
+    array = next(iter(arrays.values()))
+    if args.file != "-" and Path(args.file).suffix.lower() != ".npy":
+        from jfstore.nexus import nexus_file
+
+        pieces: Sequence[Any] = [nexus_file(arrays, [str(panel) for panel in answer.panels], value)]
+    else:
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+        pieces = [header.getvalue(), array.reshape(-1).view("u1")]
+    if args.file == "-":
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        return
+    _publish(Path(args.file), pieces, args.force)
+    note(f"wrote {args.file}: {', '.join(f'{name} {array.shape}' for name, array in arrays.items())}")
+
+
+def _publish(path: Path, pieces: Sequence[Any], force: bool) -> None:
+    from jfstore import durable
+
+    try:
+        if force:
+            durable.overwrite(path, pieces, mode=None)
+        else:
+            durable.publish(path, pieces, mode=None)
+    except FileExistsError:
+        raise Refused(f"{path} exists; --force replaces it") from None
+    except Refused:
+        # No hard links here (a memory stick, some shares): a file of the user's own may be renamed into place.
+        if path.exists():
+            raise
+        durable.overwrite(path, pieces, mode=None)
+    except OSError as error:
+        where = f"{path.parent} is not there" if error.errno == errno.ENOENT else f"{path}: {error.strerror}"
+        raise Failed(where) from None

@@ -1,0 +1,70 @@
+"""``jfstore import``: take in a legacy gain tree, all in one commit."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jfstore.cli._open import open_to_write
+from jfstore.cli._output import progress
+from jfstore.cli._parser import add_write_options
+from jfstore.cli.add import emit_added
+from jfstore.errors import BadValue, Failed
+
+if TYPE_CHECKING:
+    from jfstore.repository import Entry
+
+_EPILOG = """\
+Every name <panel Id>-<stamp> (or <panel Id>: valid from the beginning) that is a directory
+of g0_gain.npy ... g2_offset.npy, or a link to one in the same tree, becomes a version.
+What is not understood is reported and skipped, the rest goes in; the exit code is then 1.
+What a panel and stamp ever had is skipped, so that an import can be repeated.
+
+example:
+  jfstore import /reg/g/psdm/detector/gains/jungfrau -m "legacy gains" --repo test
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "import", help="take in a legacy gain tree",
+        description="Take in a legacy gain tree, all in one commit.", epilog=_EPILOG,
+    )  # fmt: skip
+    parser.add_argument(
+        "tree", metavar="TREE", type=Path, help="directory of M044, M068, ... and of names that lead there"
+    )
+    add_write_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from jfstore.legacy.gains import read_gain_directory, scan_gain_tree
+    from jfstore.repository import Entry
+
+    repository = open_to_write(args)
+    tree = scan_gain_tree(args.tree, repository.zone)
+    skipped = dict(tree.problems)
+
+    with progress("import") as show:
+
+        def entries() -> Iterator[Entry]:
+            directory = None
+            for done, name in enumerate(tree.names):
+                show(done, len(tree.names))
+                try:
+                    # Names of one directory come side by side: it is read once.
+                    if name.directory != directory:
+                        arrays = read_gain_directory(name.directory, repository.identity.panel_shape)
+                        directory = name.directory
+                    yield Entry(name.panel, name.stamp, name.begin, arrays, name.name)
+                except (BadValue, Failed) as error:
+                    skipped[name.name] = error.message
+            show(len(tree.names), len(tree.names))
+
+        added = repository.add(entries(), args.message, request=args.request, once=True, dry_run=args.dry_run)
+    emit_added(args, repository, added, list(skipped.items()), tree.targets)
+    return 1 if skipped else 0

@@ -1,0 +1,69 @@
+"""``jfstore init``: make a repository."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any
+
+from jfstore.cli._output import emit, note
+from jfstore.cli._parser import add_json
+from jfstore.times import DEFAULT_ZONE
+
+_EPILOG = """\
+examples:
+  jfstore init ./R --role test --shape 3x16x32
+  JFSTORE_TEST=/data/jf-test jfstore init test
+"""
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    match = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})x([0-9]{1,6})", text, re.ASCII)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not gain x row x column, such as 3x512x1024")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "init", help="make a repository", description="Make a repository in a directory.", epilog=_EPILOG
+    )
+    parser.add_argument("place", metavar="DIR|NAME", help="where: a directory, which is made, or the name test or real")
+    parser.add_argument(
+        "--role", choices=("test", "real"), help="what it is for; the names test and real say it already"
+    )
+    parser.add_argument(
+        "--shape",
+        type=_shape,
+        default="3x512x1024",
+        metavar="GxRxC",
+        help="gain x row x column of a panel (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--zone", default=DEFAULT_ZONE, help="time zone in which stamps are written (default: %(default)s)"
+    )
+    parser.add_argument("--detector", default="jungfrau", metavar="TYPE", help="detector type (default: %(default)s)")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from jfstore.catalogue import make_repository
+
+    repository = make_repository(args.place, args.role, panel_shape=args.shape, zone=args.zone, detector=args.detector)
+    identity = repository.identity
+    value = {
+        "path": repository.storage.location,
+        "id": identity.id,
+        "role": identity.role,
+        "detector": identity.detector,
+        "panel_shape": list(identity.panel_shape),
+        "zone": identity.zone,
+    }
+    row = {**value, "panel_shape": "x".join(map(str, identity.panel_shape))}
+    emit(args, value, [row], list(row))
+    if not args.json:
+        note(f"made a {identity.role} repository in {repository.storage.location}")
+    return 0

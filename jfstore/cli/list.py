@@ -1,0 +1,169 @@
+"""``jfstore list``: what is stored, the test and the real repository side by side."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Any
+
+from jfstore.cli._output import emit
+from jfstore.cli._parser import add_json, add_repo, add_time, add_types
+from jfstore.errors import Failed, JfstoreWarning
+
+if TYPE_CHECKING:
+    from jfstore.model import Version
+    from jfstore.repository import Repository
+
+_EPILOG = """\
+A row for each panel, stamp and content: from when to when it is valid, its types, its number
+in the test and in the real repository (a number in brackets is superseded by a higher one of
+the same stamp), who added it, when and why. Times are stamps in the repository's zone.
+
+examples:
+  jfstore list
+  jfstore list 171113-154920171025-3d00fb -t pixel_gain
+  jfstore list -T 20180401000000           what is valid then
+  jfstore list | cut -f1,2,5               piped it is TSV with a header line
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "list", help="what is stored, test and real side by side",
+        description="List what is stored, by default the test and the real repository side by side.", epilog=_EPILOG,
+    )  # fmt: skip
+    parser.add_argument("panels", metavar="PANEL", nargs="*", help="only these panels (panel or detector Ids)")
+    parser.add_argument("-d", "--detector", dest="panels_option", metavar="PANEL", action="append", default=[],
+                        help="the same as PANEL")  # fmt: skip
+    add_types(parser, "only what holds this calibration type; may be repeated")
+    add_time(parser, "only what is valid at this time", required=False)
+    add_repo(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from jfstore.catalogue import configured, open_repository
+
+    repositories: dict[str, Repository] = {}
+    missing = {}
+    if getattr(args, "repo", None):
+        repository = open_repository(args.repo)
+        repositories[args.repo if args.repo in configured() else repository.identity.role] = repository
+    else:
+        for name in ("test", "real"):
+            try:
+                repositories[name] = open_repository(name)
+            except Failed as error:
+                missing[name] = error.message
+                warnings.warn(error.message, JfstoreWarning, stacklevel=1)
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for name, repository in repositories.items():
+        for key, row in _rows(args, repository).items():
+            common = {field: row.pop(field) for field in ("panel", "stamp", "types", "content")}
+            rows.setdefault(key, {**common, "in": dict.fromkeys(repositories)})["in"][name] = row
+    ordered = [rows[key] for key in sorted(rows)]
+    value = {
+        "repositories": [
+            {
+                "name": name,
+                "path": r.storage.location,
+                "id": r.identity.id,
+                "role": r.identity.role,
+                "zone": r.identity.zone,
+            }
+            for name, r in repositories.items()
+        ],
+        "missing": [{"name": name, "message": message} for name, message in missing.items()],
+        "versions": ordered,
+    }
+    columns = ["panel", "valid_from", "valid_to", "types", *(repositories or missing), "user", "time", "message"]
+    emit(args, value, [_flat(row) for row in ordered], columns)
+    return 0
+
+
+def _rows(args: argparse.Namespace, repository: Repository) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return a row for each panel, stamp and content of one repository that passes the filters."""
+    from jfstore.ids import resolve_detector
+    from jfstore.times import BEGINNING, iso, parse_time, stamp_at
+
+    table = repository.log.table()
+    wanted = None
+    if asked := [*args.panels, *args.panels_option]:
+        wanted = {str(panel) for text in asked for panel in resolve_detector(text, table.panel_rows)}
+    t = None if args.time is None else parse_time(args.time, repository.zone)
+    panels: dict[str, list[Version]] = {}
+    for version in table.version_list():
+        if wanted is None or version.panel in wanted:
+            panels.setdefault(version.panel, []).append(version)
+    summaries = {}
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for panel, versions in panels.items():
+        highest, starts = _highest_and_starts(versions)
+        for version in versions:
+            names = [name for name in version.content if not args.types or name in args.types]
+            if not names:
+                continue
+            types = [name for name in names if highest[version.begin, name] == version.number]
+            valid_to = min((start for name in names if (start := _after(starts[name], version.begin))), default=None)
+            if t is not None and not (types and version.begin <= t and (valid_to is None or t < valid_to)):
+                continue
+            if version.seq not in summaries:
+                summaries[version.seq] = repository.summary(version.seq)
+            why = summaries[version.seq]
+            key = (panel, version.stamp, tuple(sorted(version.content.items())))
+            row = rows.setdefault(
+                key,
+                {"panel": panel, "stamp": version.stamp, "types": list(version.content), "content": version.content,
+                 "numbers": []},
+            )  # fmt: skip
+            row["numbers"].append(version.number)
+            row.update(
+                valid_from=None if version.begin == BEGINNING else iso(version.begin),
+                valid_to=None if valid_to is None else iso(valid_to),
+                valid_to_stamp=None if valid_to is None else stamp_at(valid_to, repository.zone),
+                current=types,
+                commit=version.seq,
+                user=why.user,
+                time=iso(why.time),
+                message=why.message,
+            )
+    return rows
+
+
+def _highest_and_starts(versions: list[Version]) -> tuple[dict[tuple[int, str], int], dict[str, list[int]]]:
+    """Return the highest number of each start and type, and the starts of each type."""
+    highest: dict[tuple[int, str], int] = {}
+    for version in versions:
+        for name in version.content:
+            highest[version.begin, name] = max(version.number, highest.get((version.begin, name), 0))
+    starts: dict[str, list[int]] = {}
+    for begin, name in sorted(highest):
+        starts.setdefault(name, []).append(begin)
+    return highest, starts
+
+
+def _after(starts: list[int], begin: int) -> int | None:
+    place = bisect_right(starts, begin)
+    return starts[place] if place < len(starts) else None
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of the JSON form as a row of the table; of who, when and why the last repository counts."""
+    there = {name: entry for name, entry in row["in"].items() if entry}
+    ends = dict.fromkeys(entry["valid_to_stamp"] or "-" for entry in there.values())
+    flat = {
+        "panel": row["panel"],
+        "valid_from": row["stamp"],
+        # The two repositories may hold different later stamps; then both are said, in their order.
+        "valid_to": "/".join(ends),
+        "types": row["types"],
+    }
+    for name, entry in there.items():
+        numbers = ",".join(f"v{number}" for number in entry["numbers"])
+        flat[name] = numbers if entry["current"] else f"({numbers})"
+        flat.update({field: entry[field] for field in ("user", "time", "message")})
+    return flat

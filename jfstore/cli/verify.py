@@ -1,0 +1,72 @@
+"""``jfstore verify``: is every stored byte sound?"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from jfstore.cli._open import open_to_read
+from jfstore.cli._output import emit, note, progress
+from jfstore.cli._parser import add_json, add_repo
+from jfstore.errors import Damaged
+
+_DAY = 86400.0
+_EPILOG = """\
+Every file is read and compared with what the log says: size, BLAKE3 of the file and of each
+array, the chain of the commits, the links of the index. All problems are listed with the
+versions they affect, and the exit code is 4 if there are any. What a writer that was stopped
+left behind does no harm; it is listed as a note.
+
+examples:
+  jfstore verify --repo real
+  jfstore verify --repo real --rebuild-index
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "verify", help="is every stored byte sound", description="Check every file of a repository.", epilog=_EPILOG
+    )
+    parser.add_argument("--quick", action="store_true", help="do not read the arrays: sizes, log and index only")
+    parser.add_argument("--clean", action="store_true", help="first remove temporary files older than a day")
+    parser.add_argument("--rebuild-index", action="store_true", help="first make the index anew from the log")
+    add_repo(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from jfstore.repository.verify import verify
+
+    repository = open_to_read(args)
+    removed = repository.storage.clean(_DAY) if args.clean else []
+    for name in removed:
+        note(f"removed {name}")
+    if args.rebuild_index:
+        repository.rebuild_index()
+    with progress("verify") as show:
+        report = verify(repository, quick=args.quick, progress=show)
+    rows = [
+        {"state": "problem", "file": problem.file, "what": problem.message, "versions": list(problem.versions)}
+        for problem in report.problems
+    ]
+    value = {
+        "repository": {"id": repository.identity.id, "path": repository.storage.location},
+        "commits": report.commits,
+        "versions": report.versions,
+        "files": report.files,
+        "quick": args.quick,
+        "removed": removed,
+        "problems": [{field: row[field] for field in ("file", "what", "versions")} for row in rows],
+        "notes": [{"file": name, "what": text} for name, text in report.notes],
+    }
+    rows += [{"state": "note", "file": name, "what": text} for name, text in report.notes]
+    emit(args, value, rows, ["state", "file", "what", "versions"])
+    counted = f"{report.commits} commits, {report.versions} versions, {report.files} payloads"
+    if report.problems:
+        note(f"{len(report.problems)} problems in {repository.storage.location} ({counted})")
+        return Damaged.exit_code
+    note(f"{repository.storage.location} is sound ({counted}{', arrays not read' if args.quick else ''})")
+    return 0
