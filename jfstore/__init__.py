@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         Refused,
     )
     from jfstore.ids import PanelId
-    from jfstore.repository.repository import Added, Answer, Entry, Repository
+    from jfstore.repository import Added, Answer, Entry, Repository
     from jfstore.repository.verify import verify
     from jfstore.selection import Selection
 
@@ -42,7 +42,7 @@ _PLACES = {
     "PanelId": ("jfstore.ids", "PanelId"),
     "Selection": ("jfstore.selection", "Selection"),
     "verify": ("jfstore.repository.verify", "verify"),
-    **{name: ("jfstore.repository.repository", name) for name in ("Added", "Answer", "Entry", "Repository")},
+    **{name: ("jfstore.repository", name) for name in ("Added", "Answer", "Entry", "Repository")},
     **{name: ("jfstore.errors", name) for name in _ERRORS.split()},
 }
 

@@ -21,7 +21,8 @@ import platformdirs
 
 from jfstore.errors import BadValue, Failed, Refused, nearest
 from jfstore.model import ROLES, Identity
-from jfstore.repository.repository import Repository, create, read_identity
+from jfstore.repository.making import create, read_identity
+from jfstore.repository.repository import Repository
 from jfstore.storage.base import Storage
 from jfstore.storage.hdf5 import Hdf5Storage
 from jfstore.times import DEFAULT_ZONE

@@ -205,6 +205,11 @@ def iso(ns: int) -> str:
     return f"{text}{fraction}Z"
 
 
+def iso_second(ns: int) -> str:
+    """Return instant `ns` as `iso` does, floored to the second, for tables that people read."""
+    return iso(ns if ns == BEGINNING else ns - ns % SECOND)
+
+
 def parse_iso(text: str) -> int:
     """Return the instant of what `iso` printed."""
     return parse_time(text, ZoneInfo("UTC"))

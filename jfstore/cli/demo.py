@@ -104,7 +104,10 @@ class _Story:
     """Prints commands and runs them, in the environment of the demo."""
 
     def __init__(self, variables: dict[str, str]) -> None:
-        self._environment = {**os.environ, **variables}
+        # From a checkout the package is not installed.
+        package = Path(__file__).resolve().parents[2]
+        places = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._environment = {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(places)}
 
     def tell(self, text: str) -> None:
         _say(f"\n# {text}")

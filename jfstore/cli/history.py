@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.times import iso
+    from jfstore.times import iso, iso_second
 
     repository = open_to_read(args)
     names: dict[int, list[str]] = {}
@@ -47,7 +47,15 @@ def run(args: argparse.Namespace) -> int:
         }
         for summary in repository.history()
     ]
-    rows = [{**commit, "hash": commit["hash"][:12], "versions": _short(commit["versions"])} for commit in commits]
+    rows = [
+        {
+            **commit,
+            "hash": commit["hash"][:12],
+            "versions": _short(commit["versions"]),
+            "time": iso_second(summary.time),
+        }
+        for commit, summary in zip(commits, repository.history(), strict=True)
+    ]
     value = {"repository": {"id": repository.identity.id, "path": repository.storage.location}, "commits": commits}
     emit(args, value, rows, ["seq", "time", "op", "user", "host", "versions", "message", "hash"])
     return 0

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         for key, row in _rows(args, repository).items():
             common = {field: row.pop(field) for field in ("panel", "stamp", "types", "content")}
             rows.setdefault(key, {**common, "in": dict.fromkeys(repositories)})["in"][name] = row
-    ordered = [rows[key] for key in sorted(rows)]
+    ordered = sorted(rows.values(), key=_order)
     value = {
         "repositories": [
             {
@@ -85,10 +85,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["panel"], row["stamp"], [entry["numbers"] for entry in row["in"].values() if entry]
+
+
 def _rows(args: argparse.Namespace, repository: Repository) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Return a row for each panel, stamp and content of one repository that passes the filters."""
     from jfstore.ids import resolve_detector
-    from jfstore.times import BEGINNING, iso, parse_time, stamp_at
+    from jfstore.times import BEGINNING, iso, iso_second, parse_time, stamp_at
 
     table = repository.log.table()
     wanted = None
@@ -129,6 +133,7 @@ def _rows(args: argparse.Namespace, repository: Repository) -> dict[tuple[Any, .
                 commit=version.seq,
                 user=why.user,
                 time=iso(why.time),
+                time_second=iso_second(why.time),
                 message=why.message,
             )
     return rows
@@ -165,5 +170,5 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     for name, entry in there.items():
         numbers = ",".join(f"v{number}" for number in entry["numbers"])
         flat[name] = numbers if entry["current"] else f"({numbers})"
-        flat.update({field: entry[field] for field in ("user", "time", "message")})
+        flat.update(user=entry["user"], time=entry["time_second"], message=entry["message"])
     return flat

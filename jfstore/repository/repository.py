@@ -3,52 +3,23 @@
 from __future__ import annotations
 
 import re
-import secrets
-import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from jfstore.arrays import Checked
 from jfstore.assemble import array_of, assemble
 from jfstore.calibtypes import calib_type
-from jfstore.errors import BadValue, Damaged, JfstoreWarning, NotFound, Refused, nearest
+from jfstore.errors import BadValue, Damaged, JfstoreWarning, NotFound, nearest
 from jfstore.ids import PanelId, parse_version, resolve_detector, version_name
-from jfstore.model import ROLES, Array, Commit, Identity, StoredFile, Version, decode_identity, digest, encode_identity
+from jfstore.model import Commit, Identity, Version
+from jfstore.repository.adding import Added, Entry, checked_message, checked_request, numbered, stored
 from jfstore.repository.log import Log, read_commit
-from jfstore.selection import Selection, holding, select
+from jfstore.selection import Selection, select
 from jfstore.storage.base import Float32, Storage
 from jfstore.table import CommitSummary, Table
-from jfstore.times import DEFAULT_ZONE, instant, now, zone_named
-
-IDENTITY_NAME = "repository.json"
-PANEL_SHAPE = (3, 512, 1024)
-_MESSAGE_LIMIT = 1 << 16
-_REQUEST = re.compile(r"[0-9a-f]{32}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Something to add: the checked arrays of one panel, by calibration type, and their start."""
-
-    panel: str
-    stamp: str
-    begin: int
-    arrays: Mapping[str, Checked]
-    source: str | None = None
-    origin: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """What `Repository.add` did: the last commit, the versions added, and for each entry that was
-    there already its source or name with the version that holds it."""
-
-    seq: int
-    versions: tuple[Version, ...]
-    unchanged: tuple[tuple[str, str], ...]
+from jfstore.times import instant, now, zone_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,46 +248,17 @@ class Repository:
             seq, versions = self.log.append("add", message, request, lambda _table, _seq: ())
             assert seq == done
             return Added(seq, versions, ())
-        pending = list(self._stored(entries, table, dry_run))
+        pending = list(stored(self.storage, self.identity.panel_shape, entries, table, dry_run))
         unchanged: list[tuple[str, str]] = []
 
         def versions_for(table: Table, seq: int) -> list[Version]:
             unchanged.clear()
-            return list(_numbered(pending, table, seq, once, unchanged))
+            return list(numbered(pending, table, seq, once, unchanged))
 
         if dry_run:
             return Added(table.seq, tuple(versions_for(table, table.seq + 1)), tuple(unchanged))
         seq, versions = self.log.append("add", message, request, versions_for)
         return Added(seq, versions, tuple(unchanged))
-
-    def _stored(self, entries: Iterable[Entry], table: Table, dry_run: bool) -> Iterator[Version]:
-        """Publish what is new of `entries`; yield them as versions that have no number yet."""
-        stored: dict[tuple[tuple[str, str], ...], StoredFile] = {}
-        for entry in entries:
-            arrays = []
-            for name, checked in sorted(entry.arrays.items()):
-                if checked.array.shape != self.identity.panel_shape:
-                    raise BadValue(
-                        f"{name} of {entry.panel} has shape {checked.array.shape}, "
-                        f"panels of this repository have {self.identity.panel_shape}"
-                    )
-                seal = digest(checked.array.reshape(-1).view("u1"))
-                arrays.append(Array(name, checked.array.dtype.str, checked.array.shape, seal, checked.converted_from))
-            content = {array.type: array.blake3 for array in arrays}
-            key = tuple(content.items())
-            if key not in stored:
-                stored[key] = self._file_of(entry, content, table, dry_run)
-            yield Version(
-                entry.panel, entry.stamp, entry.begin, 0, tuple(arrays), stored[key], 0, entry.source, entry.origin
-            )
-
-    def _file_of(self, entry: Entry, content: dict[str, str], table: Table, dry_run: bool) -> StoredFile:
-        known = table.find_content(content)
-        if known and (dry_run or self.storage.check(known, (), quick=False) is None):
-            return known
-        if dry_run:
-            return StoredFile("", 0, "", {})
-        return self.storage.store(entry.panel, entry.stamp, {name: c.array for name, c in entry.arrays.items()})
 
     def rebuild_index(self) -> None:
         """Make the index anew from the log, whatever the present one says."""
@@ -337,107 +279,8 @@ class Repository:
         return Entry(version.panel, version.stamp, version.begin, arrays, version.source, origin)
 
 
-def _numbered(
-    pending: Sequence[Version], table: Table, seq: int, once: bool, unchanged: list[tuple[str, str]]
-) -> Iterator[Version]:
-    """Yield what is new of `pending` with its numbers; the others go to `unchanged`."""
-    new: list[Version] = []
-    for version in pending:
-        same = holding(table, version.panel, version.stamp, version.content, once, new)
-        if same:
-            unchanged.append((version.source or f"{version.panel}/{version.stamp}", same))
-            continue
-        rows = table.rows(version.panel)
-        numbers = table.versions["number"][rows[table.versions["stamp"][rows] == int(version.stamp)]].tolist()
-        numbers += [other.number for other in new if (other.panel, other.stamp) == (version.panel, version.stamp)]
-        numbered = Version(
-            version.panel, version.stamp, version.begin, max(numbers, default=0) + 1, version.arrays, version.file, seq,
-            version.source, version.origin,
-        )  # fmt: skip
-        new.append(numbered)
-        yield numbered
-
-
 def _warn_of_mixed(found: Mapping[str, Sequence[Selection]]) -> None:
     for selections in zip(*found.values(), strict=True):
         if len({selection.version.name for selection in selections}) > 1:
             named = ", ".join(f"{selection.type} from {selection.version.name}" for selection in selections)
             warnings.warn(f"the constants come from different versions: {named}", JfstoreWarning, stacklevel=4)
-
-
-def checked_message(message: str) -> str:
-    """Return `message` if a commit may carry it: not empty, clean text, of at most 64 KiB."""
-    if not message.strip():
-        raise BadValue("a commit needs a message that says why: -m MESSAGE")
-    try:
-        size = len(message.encode())
-    except UnicodeEncodeError:
-        raise BadValue("the message is not UTF-8") from None
-    if size > _MESSAGE_LIMIT or "\0" in message:
-        raise BadValue("the message has a NUL or more than 64 KiB")
-    return message
-
-
-def checked_request(request: str | None) -> str:
-    """Return `request`, or a new random one if it is None."""
-    if request is None:
-        return secrets.token_hex(16)
-    if not _REQUEST.fullmatch(request):
-        raise BadValue(f"request {request!r} is not 32 hexadecimal digits")
-    return request
-
-
-def create(
-    storage: Storage,
-    role: str,
-    *,
-    panel_shape: tuple[int, int, int] = PANEL_SHAPE,
-    zone: str = DEFAULT_ZONE,
-    detector: str = "jungfrau",
-) -> Repository:
-    """Make a repository in `storage` and return it.
-
-    Raises
-    ------
-    Refused
-        If there is one already, or the file system has no hard links.
-    BadValue
-        If role, shape or zone are not acceptable.
-    """
-    if role not in ROLES:
-        raise BadValue(f"role {role!r} is not {' or '.join(ROLES)}")
-    if len(panel_shape) != 3 or not all(0 < size <= 1 << 16 for size in panel_shape):
-        raise BadValue(f"panel shape {panel_shape} is not gain x row x column")
-    identity = Identity(str(uuid.uuid4()), role, detector, panel_shape, zone_named(zone).key, now())
-    storage.prepare()
-    try:
-        storage.publish(IDENTITY_NAME, encode_identity(identity))
-    except FileExistsError:
-        raise Refused(f"{storage.location} is a repository already; it is left as it is") from None
-    repository = open_storage(storage)
-    repository.log.save_index()
-    return repository
-
-
-def read_identity(storage: Storage) -> Identity:
-    """Return the identity of the repository in `storage`.
-
-    Raises
-    ------
-    Refused
-        If there is none, or a newer jfstore made it.
-    Damaged
-        If it is not what was written.
-    """
-    try:
-        raw = storage.read(IDENTITY_NAME)
-    except (FileNotFoundError, NotADirectoryError):
-        raise Refused(
-            f"{storage.location} is not a repository: it has no {IDENTITY_NAME}; jfstore init makes one"
-        ) from None
-    return decode_identity(raw, f"{storage.location}/{IDENTITY_NAME}")
-
-
-def open_storage(storage: Storage) -> Repository:
-    """Return the repository in `storage`; raises as `read_identity`."""
-    return Repository(storage, read_identity(storage))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from jfstore.errors import JfstoreError
 from jfstore.model import Commit, Version
 from jfstore.repository.log import commit_name, read_commit
-from jfstore.repository.repository import IDENTITY_NAME, Repository
+from jfstore.repository.making import IDENTITY_NAME
+from jfstore.repository.repository import Repository
 from jfstore.table import Table
 
 

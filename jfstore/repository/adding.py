@@ -1,0 +1,115 @@
+"""What adding does before a commit is published: checks, arrays into files, numbers for versions."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jfstore.arrays import Checked
+from jfstore.errors import BadValue
+from jfstore.model import Array, StoredFile, Version, digest
+from jfstore.selection import holding
+from jfstore.storage.base import Storage
+from jfstore.table import Table
+
+_MESSAGE_LIMIT = 1 << 16
+_REQUEST = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something to add: the checked arrays of one panel, by calibration type, and their start."""
+
+    panel: str
+    stamp: str
+    begin: int
+    arrays: Mapping[str, Checked]
+    source: str | None = None
+    origin: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What `Repository.add` did: the last commit, the versions added, and for each entry that was
+    there already its source or name with the version that holds it."""
+
+    seq: int
+    versions: tuple[Version, ...]
+    unchanged: tuple[tuple[str, str], ...]
+
+
+def stored(
+    storage: Storage, shape: tuple[int, int, int], entries: Iterable[Entry], table: Table, dry_run: bool
+) -> Iterator[Version]:
+    """Publish the arrays of `entries` that are not stored yet; yield versions that have no number yet.
+
+    Entries are taken one by one, and their arrays let go.
+    """
+    files: dict[tuple[tuple[str, str], ...], StoredFile] = {}
+    for entry in entries:
+        arrays = []
+        for name, checked in sorted(entry.arrays.items()):
+            if checked.array.shape != shape:
+                raise BadValue(
+                    f"{name} of {entry.panel} has shape {checked.array.shape}, panels of this repository have {shape}"
+                )
+            seal = digest(checked.array.reshape(-1).view("u1"))
+            arrays.append(Array(name, checked.array.dtype.str, checked.array.shape, seal, checked.converted_from))
+        content = {array.type: array.blake3 for array in arrays}
+        key = tuple(content.items())
+        if key not in files:
+            files[key] = _file_of(storage, entry, content, table, dry_run)
+        yield Version(
+            entry.panel, entry.stamp, entry.begin, 0, tuple(arrays), files[key], 0, entry.source, entry.origin
+        )
+
+
+def _file_of(storage: Storage, entry: Entry, content: dict[str, str], table: Table, dry_run: bool) -> StoredFile:
+    known = table.find_content(content)
+    if known and (dry_run or storage.check(known, (), quick=False) is None):
+        return known
+    if dry_run:
+        return StoredFile("", 0, "", {})
+    return storage.store(entry.panel, entry.stamp, {name: c.array for name, c in entry.arrays.items()})
+
+
+def numbered(
+    pending: Sequence[Version], table: Table, seq: int, once: bool, unchanged: list[tuple[str, str]]
+) -> Iterator[Version]:
+    """Yield what is new of `pending` with its numbers; the others go to `unchanged`."""
+    new: list[Version] = []
+    for version in pending:
+        same = holding(table, version.panel, version.stamp, version.content, once, new)
+        if same:
+            unchanged.append((version.source or f"{version.panel}/{version.stamp}", same))
+            continue
+        rows = table.rows(version.panel)
+        numbers = table.versions["number"][rows[table.versions["stamp"][rows] == int(version.stamp)]].tolist()
+        numbers += [other.number for other in new if (other.panel, other.stamp) == (version.panel, version.stamp)]
+        new.append(replace(version, number=max(numbers, default=0) + 1, seq=seq))
+        yield new[-1]
+
+
+def checked_message(message: str) -> str:
+    """Return `message` if a commit may carry it: not empty, clean text, of at most 64 KiB."""
+    if not message.strip():
+        raise BadValue("a commit needs a message that says why: -m MESSAGE")
+    try:
+        size = len(message.encode())
+    except UnicodeEncodeError:
+        raise BadValue("the message is not UTF-8") from None
+    if size > _MESSAGE_LIMIT or "\0" in message:
+        raise BadValue("the message has a NUL or more than 64 KiB")
+    return message
+
+
+def checked_request(request: str | None) -> str:
+    """Return `request`, or a new random one if it is None."""
+    if request is None:
+        return secrets.token_hex(16)
+    if not _REQUEST.fullmatch(request):
+        raise BadValue(f"request {request!r} is not 32 hexadecimal digits")
+    return request

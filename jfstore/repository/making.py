@@ -1,0 +1,70 @@
+"""Making and opening a repository: its identity."""
+
+from __future__ import annotations
+
+import uuid
+
+from jfstore.errors import BadValue, Refused
+from jfstore.model import ROLES, Identity, decode_identity, encode_identity
+from jfstore.repository.repository import Repository
+from jfstore.storage.base import Storage
+from jfstore.times import DEFAULT_ZONE, now, zone_named
+
+IDENTITY_NAME = "repository.json"
+PANEL_SHAPE = (3, 512, 1024)
+
+
+def create(
+    storage: Storage,
+    role: str,
+    *,
+    panel_shape: tuple[int, int, int] = PANEL_SHAPE,
+    zone: str = DEFAULT_ZONE,
+    detector: str = "jungfrau",
+) -> Repository:
+    """Make a repository in `storage` and return it.
+
+    Raises
+    ------
+    Refused
+        If there is one already, or the file system has no hard links.
+    BadValue
+        If role, shape or zone are not acceptable.
+    """
+    if role not in ROLES:
+        raise BadValue(f"role {role!r} is not {' or '.join(ROLES)}")
+    if len(panel_shape) != 3 or not all(0 < size <= 1 << 16 for size in panel_shape):
+        raise BadValue(f"panel shape {panel_shape} is not gain x row x column")
+    identity = Identity(str(uuid.uuid4()), role, detector, panel_shape, zone_named(zone).key, now())
+    storage.prepare()
+    try:
+        storage.publish(IDENTITY_NAME, encode_identity(identity))
+    except FileExistsError:
+        raise Refused(f"{storage.location} is a repository already; it is left as it is") from None
+    repository = open_storage(storage)
+    repository.log.save_index()
+    return repository
+
+
+def read_identity(storage: Storage) -> Identity:
+    """Return the identity of the repository in `storage`.
+
+    Raises
+    ------
+    Refused
+        If there is none, or a newer jfstore made it.
+    Damaged
+        If it is not what was written.
+    """
+    try:
+        raw = storage.read(IDENTITY_NAME)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Refused(
+            f"{storage.location} is not a repository: it has no {IDENTITY_NAME}; jfstore init makes one"
+        ) from None
+    return decode_identity(raw, f"{storage.location}/{IDENTITY_NAME}")
+
+
+def open_storage(storage: Storage) -> Repository:
+    """Return the repository in `storage`; raises as `read_identity`."""
+    return Repository(storage, read_identity(storage))
