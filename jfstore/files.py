@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -28,9 +29,12 @@ def opened(path: Path, follow: bool = False) -> Iterator[int]:
         If it is not a regular file.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
-    if not follow and path.is_symlink():
-        raise Damaged(f"{path} is a symbolic link, not a regular file")
-    fd = os.open(path, flags)
+    try:
+        fd = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow:
+            raise Damaged(f"{path} is a symbolic link, not a regular file") from None
+        raise
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise Damaged(f"{path} is not a regular file")

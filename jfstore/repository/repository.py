@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from jfstore.arrays import Checked
 from jfstore.assemble import array_of, assemble
@@ -20,6 +21,8 @@ from jfstore.selection import Selection, select
 from jfstore.storage.base import Float32, Storage
 from jfstore.table import CommitSummary, Table
 from jfstore.times import instant, now, zone_named
+
+_PLANS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,9 @@ class Repository:
         self.identity = identity
         self.zone = zone_named(identity.zone)
         self.log = Log(storage, identity)
+        # Answers for the table as it is: a table is never changed, only replaced.
+        self._plans_of: Table | None = None
+        self._plans: dict[tuple[Any, ...], Answer] = {}
 
     def __repr__(self) -> str:
         return f"<jfstore {self.identity.role} repository {self.storage.location}>"
@@ -55,6 +61,7 @@ class Repository:
         as_of: int | str | None = None,
         number: int | None = None,
         verify: bool = True,
+        writable: bool = False,
     ) -> Float32:
         """Return a detector's array of one calibration type, valid at a time.
 
@@ -72,11 +79,15 @@ class Repository:
             This version number of the valid stamp; for one panel only.
         verify : bool
             Whether the arrays are checked against their BLAKE3.
+        writable : bool
+            Whether the array may be written to; what is stored never changes.
 
         Returns
         -------
         ndarray
-            C-contiguous float32 of shape (gain, panel, row, column), bit for bit as added.
+            C-contiguous float32 of shape (gain, panel, row, column), bit for bit as added. For panels whose
+            size fills whole pages (real ones do) it is a map of the stored files, not a copy: all
+            processes of a machine share it.
 
         Raises
         ------
@@ -87,12 +98,13 @@ class Repository:
         Damaged
             If stored bytes that are needed are not what was written.
         """
-        return self.read(self.find(detector, [type], when, as_of=as_of, number=number), type, verify=verify)
+        answer = self.find(detector, [type], when, as_of=as_of, number=number)
+        return self.read(answer, type, verify=verify, writable=writable)
 
-    def read(self, answer: Answer, type: str, *, verify: bool = True) -> Float32:
+    def read(self, answer: Answer, type: str, *, verify: bool = True, writable: bool = False) -> Float32:
         """Return the array of one calibration type of `answer`; see `get`."""
         versions = [selection.version for selection in answer.selections[type]]
-        return assemble(self.storage, versions, type, verify)
+        return assemble(self.storage, versions, type, verify=verify, writable=writable)
 
     def find(
         self,
@@ -115,6 +127,20 @@ class Repository:
         t = instant(when, self.zone)
         seq = self.seq_of(as_of)
         table = self.log.table(seq)
+        if self._plans_of is not table:
+            self._plans_of, self._plans = table, {}
+        key = (detector, tuple(types), t, seq, number)
+        if key not in self._plans:
+            if len(self._plans) >= _PLANS:
+                self._plans.clear()
+            self._plans[key] = self._plan(table, *key)
+        answer = self._plans[key]
+        _warn_of_mixed(answer.selections)
+        return answer
+
+    def _plan(
+        self, table: Table, detector: str, types: Sequence[str], t: int, seq: int | None, number: int | None
+    ) -> Answer:
         panels = resolve_detector(detector, table.panel_rows)
         if number is not None and len(panels) > 1:
             raise BadValue("a version number (-v) is for one panel: numbers of different panels have nothing in common")
@@ -131,7 +157,6 @@ class Repository:
             raise NotFound(
                 "; ".join(error.message for error in missing), missing[0].nearest if len(missing) == 1 else ()
             )
-        _warn_of_mixed(found)
         return Answer(panels, t, table.seq if seq is None else seq, {name: tuple(s) for name, s in found.items()})
 
     def seq_of(self, as_of: int | str | None) -> int | None:
@@ -202,7 +227,7 @@ class Repository:
     def panel_array(self, version: Version, type: str, *, verify: bool = True) -> Float32:
         """Return one array of one version, float32 of shape (gain, row, column)."""
         array_of(version, type)
-        return assemble(self.storage, [version], type, verify)[:, 0]
+        return assemble(self.storage, [version], type, verify=verify)[:, 0]
 
     # -- writing ---------------------------------------------------------------------------------
 

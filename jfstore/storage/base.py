@@ -110,13 +110,29 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def load(self, file: StoredFile, array: Array, out: Float32, verify: bool) -> None:
+    def load(self, file: StoredFile, array: Array, out: Float32) -> None:
         """Read one array into `out`, of shape (gain, row, column); rows and columns contiguous.
 
         Raises
         ------
         Damaged
-            If the file is missing or not as it was stored; unless `verify`, only where that is cheap to see.
+            If the file is missing or has another size; the values are not checked.
+        """
+
+    @abstractmethod
+    def open_mapped(self, file: StoredFile, array: Array) -> tuple[int, int] | None:
+        """Open a file whose array can be mapped; None if arrays of this storage cannot be.
+
+        Returns
+        -------
+        tuple of int
+            File descriptor, to be closed by the caller, and byte offset of the array. The file is as
+            long as it was stored, so that every byte may be touched.
+
+        Raises
+        ------
+        Damaged
+            If the file is missing or has another size.
         """
 
     @abstractmethod
