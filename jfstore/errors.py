@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 
@@ -100,4 +99,6 @@ class JfstoreWarning(UserWarning):
 
 def nearest(word: str, words: Iterable[str], count: int = 3) -> list[str]:
     """Return up to `count` of `words` that are spelled most like `word`, best first."""
+    import difflib  # slow to load, and seldom needed
+
     return difflib.get_close_matches(word, list(words), n=count, cutoff=0.5)

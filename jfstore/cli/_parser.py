@@ -7,7 +7,6 @@ import re
 from functools import partial
 from typing import Any, NoReturn
 
-from jfstore.calibtypes import calib_type
 from jfstore.errors import BadValue, nearest
 
 # A fixed width, so that the man pages do not depend on the terminal that built them.
@@ -32,6 +31,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def _type_name(text: str) -> str:
+    from jfstore.calibtypes import calib_type
+
     try:
         return calib_type(text).name
     except BadValue as error:

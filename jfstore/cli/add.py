@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli._open import open_to_write
@@ -14,6 +14,8 @@ from jfstore.cli._parser import add_detector, add_time, add_types, add_write_opt
 from jfstore.errors import BadValue, JfstoreWarning
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jfstore.arrays import Checked
     from jfstore.repository import Added, Repository
 
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         begin -= begin % 1_000_000_000
     stamp = exact_stamp(begin, repository.zone)
     arrays = _read(args, repository, len(panels))
-    source = ", ".join(str(Path(file).absolute()) for file in args.files)
+    source = ", ".join(os.path.abspath(file) for file in args.files)
     entries = [Entry(panel, stamp, begin, arrays[i], source) for i, panel in enumerate(panels)]
     for name, checked in arrays[0].items():
         if checked.converted_from:
@@ -73,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(args: argparse.Namespace, repository: Repository, count: int) -> list[Mapping[str, Checked]]:
     """Return the checked arrays of each panel."""
+    from pathlib import Path
+
     from jfstore.legacy.gains import read_gain_directory
 
     shape = repository.identity.panel_shape

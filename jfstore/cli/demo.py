@@ -3,21 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shlex
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-from jfstore.cli._output import note
-from jfstore.errors import Failed, Refused
-
-PANEL = "171113-154920171025-3d00fb"
-DETECTOR = "170505-149520170815-3d00b0_170505-149520170815-3d00f7"
-_MARK = ".jfstore-demo"
-_BYTES = 300_000_000
 _EPILOG = """\
 It makes a directory of about 150 MB with a legacy gain tree and a test and a real repository, runs
 the commands of a day with them, and prints each before it runs. Run again, it walks through
@@ -34,90 +21,16 @@ def add_parser(subparsers: Any) -> None:
         "demo", help="make a complete example and walk through it",
         description="Make a complete example and walk through it.", epilog=_EPILOG,
     )  # fmt: skip
-    parser.add_argument("directory", metavar="DIR", nargs="?", type=Path, default=Path("jfstore-demo"),
+    parser.add_argument("directory", metavar="DIR", nargs="?", default="jfstore-demo",
                         help="where (default: %(default)s)")  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    root = args.directory.absolute()
-    _make(root)
-    variables = {"JFSTORE_TEST": str(root / "test"), "JFSTORE_REAL": str(root / "real")}
-    _say(f"\nA detector group's gain tree is in {root / 'gains'}. Two empty repositories are made beside it:\n")
-    for name, value in variables.items():
-        _say(f"$ export {name}={shlex.quote(value)}")
-    story = _Story(variables)
-    for role in ("test", "real"):
-        if not (root / role / "repository.json").exists():
-            story.run("init", role)
-    _tell(story, root)
-    _say("\nTo go on by hand:\n")
-    for name, value in variables.items():
-        _say(f"export {name}={shlex.quote(value)}")
-    _say("jfstore list")
+    from pathlib import Path
+
+    from jfstore.cli._demo_story import tell
+
+    tell(Path(args.directory))
     return 0
-
-
-def _make(root: Path) -> None:
-    from jfstore import durable
-    from jfstore.cli import _demo_data as data
-
-    if not root.parent.is_dir():
-        raise Failed(f"{root.parent} is not there; make it first")
-    if root.exists() and not (root.is_dir() and (not any(root.iterdir()) or (root / _MARK).exists())):
-        raise Refused(f"{root} exists and is not a demo: name another directory")
-    if shutil.disk_usage(root.parent).free < _BYTES:
-        raise Failed(f"{root.parent} has less than {_BYTES // 1_000_000} MB free")
-    note(f"making a gain tree in {root} ...")
-    if not root.is_dir():
-        durable.make_directory(root, 0o755)
-    durable.overwrite(root / _MARK, [b"made by jfstore demo; may be removed at any time\n"], mode=0o644)
-    data.write_tree(root / "gains")
-    data.write_new_constants(root / "M044-new")
-
-
-def _tell(story: _Story, root: Path) -> None:
-    gain = str(root / "gain.npy")
-    story.tell("The maintainer takes the legacy gain tree into the test repository.")
-    story.run("import", str(root / "gains"), "-m", "legacy gains", "--repo", "test")
-    story.tell("An admin looks at both repositories.")
-    story.run("list")
-    story.tell("An analyst gets the gains of a detector of two panels that were valid on 2017-12-05.")
-    story.run("get", DETECTOR, "-T", "20171205161400", "-t", "pixel_gain", "-f", gain, "--force", "--repo", "test")
-    story.tell("The maintainer adds a second version of a panel's constants; the first stays.")
-    story.run("add", PANEL, "-T", "20180306000000", "-f", str(root / "M044-new"), "-m", "lowest range measured again",
-              "--repo", "test")  # fmt: skip
-    story.run("get", PANEL, "-T", "20180401000000", "--repo", "test")
-    story.tell("It was checked: to the real repository with it, and with the panels of the detector.")
-    versions = [f"{PANEL}/20180306000000/v2", *(f"{panel}/20171025000000/v1" for panel in DETECTOR.split("_"))]
-    story.run("promote", *versions, "--from", "test", "--repo", "real", "-m", "checked with run 689", "--yes")
-    story.tell("Analysis reads the real repository by default.")
-    story.run("get", DETECTOR, "-T", "20171205161400")
-    story.run("list")
-    story.tell("Is every stored byte sound?")
-    story.run("verify", "--repo", "test")
-    story.run("verify", "--repo", "real")
-
-
-class _Story:
-    """Prints commands and runs them, in the environment of the demo."""
-
-    def __init__(self, variables: dict[str, str]) -> None:
-        # From a checkout the package is not installed.
-        package = Path(__file__).resolve().parents[2]
-        places = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._environment = {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(places)}
-
-    def tell(self, text: str) -> None:
-        _say(f"\n# {text}")
-
-    def run(self, *words: str) -> None:
-        _say(f"$ {shlex.join(['jfstore', *words])}")
-        done = subprocess.run([sys.executable, "-m", "jfstore", *words], env=self._environment, check=False)  # noqa: S603
-        if done.returncode:
-            raise Failed(f"jfstore {words[0]} ended with exit code {done.returncode}")
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

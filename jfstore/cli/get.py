@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import errno
 import io
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli._open import open_to_read
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 def _check_output(args: argparse.Namespace) -> None:
     if args.file is None:
         return
-    kind = "npy" if args.file == "-" else Path(args.file).suffix.lower().lstrip(".")
+    kind = "npy" if args.file == "-" else os.path.splitext(args.file)[1].lower().lstrip(".")
     if kind not in ("npy", "h5", "hdf5"):
         raise BadValue(f"-f {args.file}: expected a name that ends in .npy or .h5, or - for standard output")
     if kind == "npy" and len(args.types or []) != 1:
@@ -84,7 +84,7 @@ def _check_output(args: argparse.Namespace) -> None:
         raise BadValue("-f - and --json both want standard output")
     if args.file == "-" and sys.stdout.isatty():
         raise BadValue("-f - would write an array to the terminal: redirect it")
-    if args.file != "-" and Path(args.file).exists() and not args.force:
+    if args.file != "-" and os.path.lexists(args.file) and not args.force:
         raise Refused(f"{args.file} exists; --force replaces it")
 
 
@@ -142,7 +142,7 @@ def _write(args: argparse.Namespace, repository: Repository, answer: Answer, val
 
     arrays = {name: repository.read(answer, name) for name in answer.selections}
     array = next(iter(arrays.values()))
-    if args.file != "-" and Path(args.file).suffix.lower() != ".npy":
+    if args.file != "-" and not args.file.lower().endswith(".npy"):
         from jfstore.nexus import nexus_file
 
         pieces: Sequence[Any] = [nexus_file(arrays, [str(panel) for panel in answer.panels], value)]
@@ -154,13 +154,16 @@ def _write(args: argparse.Namespace, repository: Repository, answer: Answer, val
         for piece in pieces:
             sys.stdout.buffer.write(piece)
         return
-    _publish(Path(args.file), pieces, args.force)
+    _publish(args.file, pieces, args.force)
     note(f"wrote {args.file}: {', '.join(f'{name} {array.shape}' for name, array in arrays.items())}")
 
 
-def _publish(path: Path, pieces: Sequence[Any], force: bool) -> None:
+def _publish(file: str, pieces: Sequence[Any], force: bool) -> None:
+    from pathlib import Path
+
     from jfstore import durable
 
+    path = Path(file)
     try:
         if force:
             durable.overwrite(path, pieces, mode=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli._open import open_to_write
@@ -33,20 +32,20 @@ def add_parser(subparsers: Any) -> None:
         "import", help="take in a legacy gain tree",
         description="Take in a legacy gain tree, all in one commit.", epilog=_EPILOG,
     )  # fmt: skip
-    parser.add_argument(
-        "tree", metavar="TREE", type=Path, help="directory of M044, M068, ... and of names that lead there"
-    )
+    parser.add_argument("tree", metavar="TREE", help="directory of M044, M068, ... and of names that lead there")
     add_write_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from pathlib import Path
+
     from jfstore.legacy.gains import read_gain_directory, scan_gain_tree
     from jfstore.repository import Entry
 
     repository = open_to_write(args)
-    tree = scan_gain_tree(args.tree, repository.zone)
+    tree = scan_gain_tree(Path(args.tree), repository.zone)
     skipped = dict(tree.problems)
 
     with progress("import") as show:

@@ -8,7 +8,6 @@ from typing import Any
 
 from jfstore.cli._output import emit, note
 from jfstore.cli._parser import add_json
-from jfstore.times import DEFAULT_ZONE
 
 _EPILOG = """\
 examples:
@@ -41,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
         help="gain x row x column of a panel (default: %(default)s)",
     )
     parser.add_argument(
-        "--zone", default=DEFAULT_ZONE, help="time zone in which stamps are written (default: %(default)s)"
+        "--zone", default="America/Los_Angeles", help="time zone in which stamps are written (default: %(default)s)"
     )
     parser.add_argument("--detector", default="jungfrau", metavar="TYPE", help="detector type (default: %(default)s)")
     add_json(parser)
