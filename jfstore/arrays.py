@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ class Checked:
     converted_from: str | None = None
 
 
-def check_array(array: NDArray[Any], name: str, shape: tuple[int, ...], where: str) -> Checked:
+def check_array(array: NDArray[Any], name: str, shape: tuple[int, ...], where: str | Sequence[str]) -> Checked:
     """Return `array` as it may be stored as calibration type `name`.
 
     Parameters
@@ -34,8 +35,8 @@ def check_array(array: NDArray[Any], name: str, shape: tuple[int, ...], where: s
         Calibration type.
     shape : tuple of int
         The shape that one panel's array has.
-    where : str
-        What to call the array in an error.
+    where : str or sequence of str
+        What to call the array in an error; or its part of each gain range.
 
     Raises
     ------
@@ -44,9 +45,9 @@ def check_array(array: NDArray[Any], name: str, shape: tuple[int, ...], where: s
     """
     meaning = calib_type(name)
     if array.shape != shape:
-        raise BadValue(f"{where}: shape {array.shape} is not the shape {shape} of a panel's {name}")
+        raise BadValue(f"{_place(where)}: shape {array.shape} is not the shape {shape} of a panel's {name}")
     if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
-        raise BadValue(f"{where}: dtype {array.dtype} is not float32 (float64 is rounded to it)")
+        raise BadValue(f"{_place(where)}: dtype {array.dtype} is not float32 (float64 is rounded to it)")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         stored = np.ascontiguousarray(array, dtype=meaning.dtype)
     _refuse(~np.isfinite(stored), "not finite in float32", where, name)
@@ -55,11 +56,15 @@ def check_array(array: NDArray[Any], name: str, shape: tuple[int, ...], where: s
     return Checked(stored, array.dtype.newbyteorder("<").str if array.dtype.itemsize == 8 else None)
 
 
-def _refuse(bad: NDArray[np.bool_], what: str, where: str, name: str) -> None:
+def _place(where: str | Sequence[str], gain: int = 0) -> str:
+    return where if isinstance(where, str) else where[gain]
+
+
+def _refuse(bad: NDArray[np.bool_], what: str, where: str | Sequence[str], name: str) -> None:
     count = int(np.count_nonzero(bad))
     if count:
         gain, row, column = (int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
         raise BadValue(
-            f"{where}: {count} of {bad.size} values of {name} {'is' if count == 1 else 'are'} {what}, "
+            f"{_place(where, gain)}: {count} of {bad.size} values of {name} {'is' if count == 1 else 'are'} {what}, "
             f"the first at gain {gain}, row {row}, column {column}"
         )

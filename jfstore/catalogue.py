@@ -73,16 +73,18 @@ def locate(place: str) -> tuple[str | None, Path]:
     BadValue
         If `place` is neither a configured name nor looks like a path, or is a URL.
     """
+    if not place:
+        raise BadValue("the repository's name or path is empty")
     if "://" in place:
         raise BadValue(f"{place}: repositories at a URL are not supported by this version")
     names = configured()
     if place in names:
+        if not names[place]:
+            raise Failed(f"the configured path of repository {place!r} is empty")
         return place, Path(names[place]).expanduser()
     if os.sep not in place and place not in (".", "..") and not os.path.lexists(place):
         near = nearest(place, names) or sorted(names)
         raise BadValue(f"{place!r} is not a configured repository (a path has a /)", near)
-    if not place:
-        raise BadValue("--repo is empty")
     return None, Path(place)
 
 
@@ -143,7 +145,9 @@ def make_repository(
     Refused
         If there is one already, or the file system cannot hold one.
     """
-    name, path = locate(place if os.sep in place or place in configured() else f".{os.sep}{place}")
+    if place and os.sep not in place and "://" not in place and place not in configured():
+        place = f".{os.sep}{place}"
+    name, path = locate(place)
     if name in ROLES:
         if role not in (None, name):
             raise BadValue(f"repository {name!r} cannot have the role {role!r}")

@@ -184,7 +184,7 @@ def make_directory(path: Path, mode: int) -> bool:
     except FileExistsError:
         if not stat.S_ISDIR(os.lstat(path).st_mode):
             raise Damaged(f"{path} is in the place of a directory") from None
-        _wait_for_mode(path, mode)
+        _see_to_mode(path, mode)
         made = False
     else:
         system.chmod_directory(path, mode)
@@ -194,8 +194,13 @@ def make_directory(path: Path, mode: int) -> bool:
     return made
 
 
-def _wait_for_mode(path: Path, mode: int) -> None:
-    """Wait a moment for a directory that another writer has made but not yet opened to its group."""
+def _see_to_mode(path: Path, mode: int) -> None:
+    """Give an empty directory of ours, whose maker was killed before it could, its mode; wait a moment for
+    one that another writer has made but not yet opened to its group."""
+    status = os.stat(path)
+    if stat.S_IMODE(status.st_mode) != mode and status.st_uid == os.geteuid() and not os.listdir(path):
+        system.chmod_directory(path, mode)
+        return
     until = time.monotonic() + 1.0
     while not os.access(path, os.W_OK | os.X_OK) and os.stat(path).st_mode & 0o777 != mode & 0o777:
         if time.monotonic() > until:

@@ -84,6 +84,11 @@ def parse_panel(text: str) -> PanelId:
     return PanelId(*(_field(field, text) for field in fields))
 
 
+def is_short_with_stamp(text: str) -> bool:
+    """Whether `text` is a two-field panel Id with a stamp, which also reads as three fields of a panel Id."""
+    return re.fullmatch(r"[^-]*-[^-]*-(?:19|20|21|22)[0-9]{12}", text, re.ASCII) is not None
+
+
 def resolve_panel(text: str, known: Iterable[str]) -> PanelId:
     """Return the panel that `text` names, where `text` may lack the moduleVersion.
 
@@ -102,7 +107,9 @@ def resolve_panel(text: str, known: Iterable[str]) -> PanelId:
         If a two-field Id fits no known panel.
     """
     fields = text.split("-")
-    if len(fields) != 2:
+    if is_short_with_stamp(text):
+        raise BadValue(f"{text!r} is a short panel Id with a stamp: pass {'-'.join(fields[:2])} -T {fields[2]}")
+    if len(fields) != 2 or not any(fields):
         return parse_panel(text)
     tail = tuple(_field(field, text) for field in fields)
     panels = [parse_panel(name) for name in known]

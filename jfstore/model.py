@@ -16,19 +16,24 @@ another storage keeps ``hash`` while its ``files`` differ.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from blake3 import blake3
 
 from jfstore.errors import Damaged, Refused
 from jfstore.ids import parse_panel, version_name
-from jfstore.times import iso, parse_iso
+from jfstore.times import BEGINNING, iso, parse_iso, zone_named
 
 FORMAT = 1
 ROLES = ("test", "real")
 OPERATIONS = ("add",)
+DTYPES = ("<f4",)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,19 +182,59 @@ def decode_identity(raw: bytes, where: str) -> Identity:
         if _format_of(raw) > FORMAT:
             raise Refused(f"{where} was made by a newer jfstore (format {_format_of(raw)})") from None
         raise Damaged(f"{where} is damaged: {error}") from None
-    if body["format"] != FORMAT:
-        raise Refused(f"{where} was made by a newer jfstore (format {body['format']}); this one reads {FORMAT}")
-    rows, columns = body["panel_shape"][1:]
-    return Identity(
-        id=body["id"],
-        role=body["role"],
-        detector=body["detector"],
-        panel_shape=(body["panel_shape"][0], rows, columns),
-        zone=body["zone"],
-        created=parse_iso(body["created"]),
-        storage=storage["kind"],
-        hash=seal,
-    )
+    with _damage_if_odd(where):
+        if _field(body, "format", int) != FORMAT:
+            raise Refused(f"{where} was made by a newer jfstore (format {body['format']}); this one reads {FORMAT}")
+        if body["role"] not in ROLES:
+            raise ValueError(f"its role is {body['role']!r}")
+        zone_named(_field(body, "zone", str))
+        return Identity(
+            id=_field(body, "id", str),
+            role=body["role"],
+            detector=_field(body, "detector", str),
+            panel_shape=_shape(body["panel_shape"]),
+            zone=body["zone"],
+            created=parse_iso(body["created"]),
+            storage=_field(storage, "kind", str),
+            hash=seal,
+        )
+
+
+@contextmanager
+def _damage_if_odd(where: str) -> Iterator[None]:
+    """Turn what goes wrong with a body whose hash is right, but which no jfstore wrote, into Damaged."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise Damaged(f"{where} is damaged, though its hash is right: {error!r}") from None
+
+
+def _field(body: Any, name: str, kind: type[T]) -> T:
+    """Return a field of `body`; TypeError if it is of another kind."""
+    value = body[name]
+    if type(value) is not kind:
+        raise TypeError(f"{name} is {value!r}")
+    return value
+
+
+def _natural(body: Any, name: str, most: int = 2**62) -> int:
+    value = _field(body, name, int)
+    if not 0 <= value <= most:
+        raise ValueError(f"{name} is {value}")
+    return value
+
+
+def _hash(body: Any, name: str, digits: int = 64) -> str:
+    value = _field(body, name, str)
+    if not re.fullmatch(rf"[0-9a-f]{{{digits}}}", value, re.ASCII):
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _shape(value: Any) -> tuple[int, int, int]:
+    if type(value) is not list or len(value) != 3 or not all(type(n) is int and 0 < n <= 1 << 16 for n in value):
+        raise ValueError(f"a shape is {value!r}")
+    return value[0], value[1], value[2]
 
 
 def _format_of(raw: bytes) -> int:
@@ -262,43 +307,58 @@ def decode_commit(raw: bytes, where: str) -> Commit:
         body, seal, files = _unseal(raw, "commit", "files")
     except ValueError as error:
         raise Damaged(f"{where} is damaged: {error}") from None
-    if body.get("op") not in OPERATIONS:
-        raise Refused(f"{where} was made by a newer jfstore: it does not know the operation {body.get('op')!r}")
-    try:
-        versions = tuple(
-            _version(body["seq"], entry, file) for entry, file in zip(body["versions"], files, strict=True)
-        )
+    with _damage_if_odd(where):
+        if body["op"] not in OPERATIONS:
+            raise Refused(f"{where} was made by a newer jfstore: it does not know the operation {body['op']!r}")
+        seq = _natural(body, "seq")
+        pairs = zip(_field(body, "versions", list), files, strict=True)
         return Commit(
-            seq=body["seq"],
-            prev=body["prev"],
+            seq=seq,
+            prev=_hash(body, "prev"),
             time=parse_iso(body["time"]),
             clock=parse_iso(body["clock"]),
-            user=body["user"],
-            host=body["host"],
-            program=body["program"],
-            message=body["message"],
-            request=body["request"],
+            user=_field(body, "user", str),
+            host=_field(body, "host", str),
+            program=_field(body, "program", str),
+            message=_field(body, "message", str),
+            request=_hash(body, "request", 32),
             op=body["op"],
-            versions=versions,
+            versions=tuple(_version(seq, entry, file) for entry, file in pairs),
             hash=seal,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Damaged(f"{where} is damaged: {error!r} in a commit whose hash is right") from None
 
 
 def _version(seq: int, body: dict[str, Any], file: dict[str, Any]) -> Version:
-    arrays = tuple(
-        Array(name, entry["dtype"], tuple(entry["shape"]), entry["blake3"], entry.get("converted_from"))
-        for name, entry in body["arrays"].items()
+    panel, stamp = _field(body, "panel", str), _field(body, "stamp", str)
+    if str(parse_panel(panel)) != panel or not re.fullmatch(r"[0-9]{14}", stamp, re.ASCII):
+        raise ValueError(f"a version of {panel!r} at {stamp!r}")
+    begin = _field(body, "begin", int)
+    if not BEGINNING <= begin < 2**63:
+        raise ValueError(f"begin is {begin}")
+    stored = StoredFile(
+        _field(file, "path", str),
+        _natural(file, "size"),
+        _hash(file, "blake3"),
+        {name: _natural(file["offsets"], name) for name in _field(file, "offsets", dict)},
     )
+    arrays = tuple(_array(name, entry) for name, entry in _field(body, "arrays", dict).items())
+    if not arrays or not {array.type for array in arrays} <= stored.offsets.keys():
+        raise ValueError(f"{stored.path!r} does not have the arrays of the version")
     return Version(
-        panel=str(parse_panel(body["panel"])),
-        stamp=body["stamp"],
-        begin=body["begin"],
-        number=body["number"],
+        panel=panel,
+        stamp=stamp,
+        begin=begin,
+        number=_natural(body, "number", 2**31),
         arrays=arrays,
-        file=StoredFile(file["path"], file["size"], file["blake3"], dict(file["offsets"])),
+        file=stored,
         seq=seq,
         source=body.get("source"),
         origin=body.get("origin"),
     )
+
+
+def _array(name: str, body: dict[str, Any]) -> Array:
+    dtype = _field(body, "dtype", str)
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}")
+    return Array(name, dtype, _shape(body["shape"]), _hash(body, "blake3"), body.get("converted_from"))

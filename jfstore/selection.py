@@ -143,7 +143,7 @@ def holding(
     content : mapping of str to str
         BLAKE3 of each array by calibration type; all must be held.
     ever : bool
-        Whether it is enough that each was held once, by any number; else the highest counts.
+        Whether it is enough that one version once held them all; else what holds now counts.
     new : sequence of Version
         Versions that are about to be added, to be counted too.
     """
@@ -151,11 +151,12 @@ def holding(
     rows = rows[table.versions["stamp"][rows] == int(stamp)]
     versions = table.version_list(rows) + [v for v in new if (v.panel, v.stamp) == (panel, stamp)]
     versions.sort(key=lambda version: version.number, reverse=True)
-    holder = None
-    for name, seal in content.items():
-        holders = [version for version in versions if name in version.content]
-        matches = [version for version in (holders if ever else holders[:1]) if version.content[name] == seal]
-        if not matches:
+    if ever:
+        for version in versions:
+            if content.items() <= version.content.items():
+                return version.name
+    holders = [next((version for version in versions if name in version.content), None) for name in content]
+    for holder, (name, seal) in zip(holders, content.items(), strict=True):
+        if holder is None or holder.content[name] != seal:
             return None
-        holder = holder or matches[0].name
-    return holder
+    return holders[0].name if holders and holders[0] else None

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jfstore.errors import NotFound
 from jfstore.model import Array, Commit, StoredFile, Version
 
 Columns = NDArray[Any]
@@ -147,7 +148,9 @@ class Table:
         return versions
 
     def summary(self, seq: int) -> CommitSummary:
-        """Return what is known of commit `seq` without reading it."""
+        """Return what is known of commit `seq` without reading it; NotFound if there is none."""
+        if not 1 <= seq <= self.seq:
+            raise NotFound(f"there is no commit {seq}; the last is {self.seq}")
         time, seal, _, start, length = self.commits[seq - 1].tolist()
         words = json.loads(self.text[start : start + length].tobytes())
         return CommitSummary(seq, time, words["user"], words["host"], words["op"], words["message"], seal.decode())

@@ -23,12 +23,13 @@ DEFAULT_ZONE = "America/Los_Angeles"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = int((datetime(2262, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) * SECOND
 _STAMP = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})", re.ASCII)
-_UNIX = re.compile(r"@([0-9]{1,11})(?:\.([0-9]{1,9}))?|([0-9]{9,11})(?:\.([0-9]{1,9}))?", re.ASCII)
+_UNIX = re.compile(r"@([0-9]{1,11})(?:\.([0-9]{1,9}))?|([0-9]{9,11})", re.ASCII)
 _ISO = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:\.([0-9]{1,9}))?"
     r"(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2}))?",
     re.ASCII,
 )
+_OUTSIDE = "is outside the years 1970 to 2261 (UTC)"
 _FORMS = "a stamp YYYYMMDDHHMMSS, ISO 8601 with a zone (2018-03-06T00:00:00-08:00), Unix seconds as @1520323200, or now"
 
 
@@ -47,12 +48,12 @@ def now() -> int:
 
 def _checked(ns: int, text: str) -> int:
     if not 0 <= ns < _LAST:
-        raise BadValue(f"time {text!r} is outside the years 1970 to 2261")
+        raise BadValue(f"time {text!r} {_OUTSIDE}")
     return ns
 
 
 def _nanoseconds(moment: datetime) -> int:
-    return ((moment - _EPOCH) // timedelta(seconds=1)) * SECOND
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def _fraction(digits: str | None) -> int:
@@ -69,10 +70,13 @@ def _wall_clock(text: str, zone: ZoneInfo) -> int:
     except ValueError as error:
         raise BadValue(f"stamp {text} is no date and time: {error}") from None
     instants = []
-    for fold in (0, 1):
-        instant = wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
-        if instant.astimezone(zone).replace(tzinfo=None) == wall:
-            instants.append(_nanoseconds(instant))
+    try:
+        for fold in (0, 1):
+            instant = wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
+            if instant.astimezone(zone).replace(tzinfo=None) == wall:
+                instants.append(_nanoseconds(instant))
+    except OverflowError:
+        raise BadValue(f"time {text!r} {_OUTSIDE}") from None
     if not instants:
         raise BadValue(f"stamp {text} does not exist in {zone.key}: the clocks skipped that hour; take one after it")
     if instants[0] != instants[-1]:
@@ -125,13 +129,14 @@ def parse_time(text: str, zone: ZoneInfo) -> int:
     if _STAMP.fullmatch(text):
         return _wall_clock(text, zone)
     if match := _UNIX.fullmatch(text):
-        seconds, fraction = (match[1], match[2]) if match[1] else (match[3], match[4])
-        return _checked(int(seconds) * SECOND + _fraction(fraction), text)
+        return _checked(int(match[1] or match[3]) * SECOND + _fraction(match[2]), text)
     if match := _ISO.fullmatch(text):
         date, clock, fraction, utc, sign, hours, minutes = match.groups()
         if not (utc or sign):
             raise BadValue(f"time {text!r} has no zone: add Z or an offset such as -08:00, or write a stamp")
         try:
+            if int(minutes or 0) > 59:
+                raise ValueError("the minutes of its offset must be in 0..59")
             offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
             moment = datetime.fromisoformat(f"{date}T{clock}").replace(
                 tzinfo=timezone(-offset if sign == "-" else offset)
@@ -158,7 +163,7 @@ def instant(when: str | datetime, zone: ZoneInfo) -> int:
         raise BadValue(f"a time is text or an aware datetime, not {type(when).__name__}; Unix seconds are '@N'")
     if when.tzinfo is None or when.utcoffset() is None:
         raise BadValue(f"datetime {when} has no zone")
-    return _checked(_nanoseconds(when.replace(microsecond=0)) + when.microsecond * 1000, str(when))
+    return _checked(_nanoseconds(when), str(when))
 
 
 def stamp_at(ns: int, zone: ZoneInfo) -> str:

@@ -6,6 +6,7 @@ returns a new Storage object on one and the same place, which is empty at first.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,8 +15,8 @@ import pytest
 
 from jfstore.errors import Damaged, Refused
 from jfstore.model import Array, Identity, digest
+from jfstore.repository import Repository, create, open_storage
 from jfstore.repository.log import commit_name
-from jfstore.repository.repository import Repository, create, open_storage
 from jfstore.repository.verify import verify
 from jfstore.storage.base import Storage
 from jfstore.table import Table
@@ -82,7 +83,8 @@ class StorageSuite:
             assert storage.read(commit_name(1)) == data
 
     @pytest.mark.parametrize(
-        "name", ["", "/etc/passwd", "..", "../x", "log/../x", "log//x", ".x", "log/.x", "log/x\n", "log/\0", "é", "a/" * 9]
+        "name",
+        ["", "/etc/passwd", "..", "../x", "log/../x", "log//x", ".x", "log/.x", "log/x\n", "log/\0", "é", "a/" * 9],
     )
     def test_no_name_leads_out(self, storage: Storage, name: str) -> None:
         with pytest.raises(Damaged):
@@ -126,13 +128,13 @@ class StorageSuite:
         file = storage.store(A, STAMP, {"pixel_gain": GAIN, "pixel_offset": odd})
         for name, values in (("pixel_gain", GAIN), ("pixel_offset", odd)):
             out = np.empty(SHAPE, "f4")
-            reopen().load(file, described(name, values), out, verify=True)
+            reopen().load(file, described(name, values), out)
             assert out.tobytes() == values.tobytes()
 
     def test_arrays_are_read_into_a_place_between_others(self, storage: Storage) -> None:
         file = storage.store(A, STAMP, {"pixel_gain": GAIN})
         out = np.zeros((SHAPE[0], 3, *SHAPE[1:]), "f4")
-        storage.load(file, described("pixel_gain", GAIN), out[:, 1], verify=True)
+        storage.load(file, described("pixel_gain", GAIN), out[:, 1])
         assert np.array_equal(out[:, 1], GAIN)
         assert not out[:, ::2].any()
 
@@ -142,7 +144,7 @@ class StorageSuite:
         file = storage.store(A, STAMP, values)
         for name, array in values.items():
             out = np.empty(shape, "f4")
-            storage.load(file, described(name, array), out, verify=True)
+            storage.load(file, described(name, array), out)
             assert out.tobytes() == array.tobytes()
 
     def test_same_arrays_are_the_same_file(self, storage: Storage, reopen: Reopen) -> None:
@@ -163,17 +165,32 @@ class StorageSuite:
     def test_load_of_a_file_that_is_not_there(self, storage: Storage) -> None:
         file = replace(storage.store(A, STAMP, {"pixel_gain": GAIN}), path=f"panels/{A}/{STAMP}-000000000000.h5")
         with pytest.raises(Damaged):
-            storage.load(file, described("pixel_gain", GAIN), np.empty(SHAPE, "f4"), verify=False)
+            storage.load(file, described("pixel_gain", GAIN), np.empty(SHAPE, "f4"))
         assert storage.check(file, (), quick=True)
 
-    def test_load_verifies_unless_told_otherwise(self, storage: Storage) -> None:
-        file = storage.store(A, STAMP, {"pixel_gain": GAIN})
-        wrong = described("pixel_gain", constants(2))
+    def test_array_that_can_be_mapped_is_at_its_place(self, storage: Storage) -> None:
+        file = storage.store(A, STAMP, {"pixel_gain": GAIN, "pixel_offset": OFFSET})
+        for name, values in (("pixel_gain", GAIN), ("pixel_offset", OFFSET)):
+            if opened := storage.open_mapped(file, described(name, values)):
+                try:
+                    assert os.pread(opened[0], values.nbytes, opened[1]) == values.tobytes()
+                finally:
+                    os.close(opened[0])
+
+    def test_what_has_another_size_is_not_read(self, storage: Storage) -> None:
+        file, array = storage.store(A, STAMP, {"pixel_gain": GAIN}), described("pixel_gain", GAIN)
+        for wrong in (replace(file, size=file.size - 1), replace(file, size=file.size + 1)):
+            with pytest.raises(Damaged):
+                storage.load(wrong, array, np.empty(SHAPE, "f4"))
+            with pytest.raises(Damaged):
+                assert storage.open_mapped(wrong, array) is not None or storage.load(wrong, array, GAIN.copy())
+
+    def test_get_verifies_unless_told_otherwise(self, repository: Repository) -> None:
+        (version,) = repository.add([entry(A, seed=1, types=["pixel_gain"])], "one").versions
+        wrong = replace(version, arrays=(described("pixel_gain", constants(2)),))
         with pytest.raises(Damaged):
-            storage.load(file, wrong, np.empty(SHAPE, "f4"), verify=True)
-        out = np.empty(SHAPE, "f4")
-        storage.load(file, wrong, out, verify=False)
-        assert np.array_equal(out, GAIN)
+            repository.panel_array(wrong, "pixel_gain")
+        assert repository.panel_array(wrong, "pixel_gain", verify=False).tobytes() == GAIN.tobytes()
 
     @pytest.mark.parametrize("quick", [True, False])
     def test_check(self, storage: Storage, quick: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -169,9 +170,7 @@ def test_directory_that_cannot_be_synced_leaves_a_doubt(tmp_path: Path, put_in_p
 
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP])
-def test_file_system_that_does_not_sync_directories_is_no_error(
-    tmp_path: Path, put_in_place: Place, code: int
-) -> None:
+def test_file_system_that_does_not_sync_directories_is_no_error(tmp_path: Path, put_in_place: Place, code: int) -> None:
     put_in_place(failing("sync_directory", code))
     durable.publish(tmp_path / "name", [b"x"])
     durable.overwrite(tmp_path / "name", [b"y"])
@@ -297,12 +296,14 @@ def test_lock_file_that_is_not_there_goes_on(tmp_path: Path) -> None:
 
 # -- the only door
 
-CHANGING = set(
-    "link symlink replace rename renames unlink remove rmdir removedirs mkdir makedirs mkfifo mknod fsync fdatasync "
-    "write writev pwrite pwritev chmod fchmod lchmod chown fchown truncate ftruncate umask sendfile copy_file_range "
-    "system popen fdopen".split()
+CHANGING = re.findall(
+    r"\w+",
+    """link symlink replace rename renames unlink remove rmdir removedirs mkdir makedirs mkfifo mknod fsync fdatasync
+    write writev pwrite pwritev chmod fchmod lchmod chown fchown truncate ftruncate umask sendfile copy_file_range
+    system popen fdopen""",
 )
-PATH_METHODS = set("write_text write_bytes touch hardlink_to symlink_to rename unlink mkdir rmdir chmod tofile".split())
+PATH_METHODS = {"write_text", "write_bytes", "touch", "hardlink_to", "symlink_to", "rename", "unlink", "mkdir"}
+PATH_METHODS |= {"rmdir", "chmod", "tofile"}
 MODULES = {"pickle", "cPickle", "shelve", "marshal", "dill", "joblib", "tempfile"}
 SHUTIL = {"disk_usage", "which", "get_terminal_size"}
 WRITING_FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_EXCL", "O_TMPFILE"}
@@ -319,7 +320,7 @@ def breaks_the_rule(node: ast.AST, harmless: set[str]) -> bool:
     if isinstance(node, ast.Import | ast.ImportFrom):
         names = {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
-            if (node.module == "os" and names & (CHANGING | WRITING_FLAGS | {"open"})) or (
+            if (node.module == "os" and names & {*CHANGING, *WRITING_FLAGS, "open"}) or (
                 node.module == "shutil" and names - SHUTIL
             ):
                 return True
@@ -328,7 +329,9 @@ def breaks_the_rule(node: ast.AST, harmless: set[str]) -> bool:
     if isinstance(node, ast.Attribute):
         owner = node.value.id if isinstance(node.value, ast.Name) else ""
         spawns = node.attr.startswith(("exec", "spawn", "posix_spawn"))
-        changes = (owner == "os" and (node.attr in CHANGING or spawns)) or (owner == "shutil" and node.attr not in SHUTIL)
+        changes = (owner == "os" and (node.attr in CHANGING or spawns)) or (
+            owner == "shutil" and node.attr not in SHUTIL
+        )
         return changes or (node.attr in WRITING_FLAGS and f"line {node.lineno}" not in harmless)
     return isinstance(node, ast.Call) and is_bad_call(node, harmless)
 
@@ -365,9 +368,7 @@ def broken_rules(source: str) -> list[str]:
             harmless |= {ast.unparse(target) for target in node.targets}
         if isinstance(node, ast.Call) and ast.unparse(node).startswith("os.open(os.devnull, "):
             harmless.add(f"line {node.lineno}")
-    return [
-        f"line {node.lineno}: {ast.unparse(node)}" for node in ast.walk(tree) if breaks_the_rule(node, harmless)
-    ]
+    return [f"line {node.lineno}: {ast.unparse(node)}" for node in ast.walk(tree) if breaks_the_rule(node, harmless)]
 
 
 PACKAGE = Path(jfstore.__file__).parent
@@ -382,7 +383,9 @@ def test_only_durable_writes(source: str) -> None:
 def test_durable_itself_has_no_shell_pickle_eval_or_umask() -> None:
     broken = broken_rules((PACKAGE / "durable.py").read_text(encoding="utf-8"))
     assert broken, "the rule sees nothing"
-    assert not [line for line in broken if any(word in line for word in ("umask", "system(", "popen", "eval", "import"))]
+    assert not [
+        line for line in broken if any(word in line for word in ("umask", "system(", "popen", "eval", "import"))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -392,8 +395,8 @@ def test_durable_itself_has_no_shell_pickle_eval_or_umask() -> None:
         "os.umask(0)", "os.system('x')", "os.execv('x', [])", "os.open(p, os.O_RDWR)", "from os import replace",
         "open(p, 'w')", "open(p, mode='ab')", "open(p, mode)", "p.open('x')", "p.write_bytes(b)", "p.write_text(t)",
         "p.unlink()", "h5py.File(p, 'a')", "h5py.File(p, mode='r+')", "a.set_fapl_core(1, True)", "h5f.create(p)",
-        "np.save(p, a)", "a.tofile(p)", "import pickle", "from shutil import copy", "shutil.rmtree(d)", "eval(t)", "exec(t)",
-        "subprocess.run(c, shell=True)", "np.load(p, allow_pickle=True)",
+        "np.save(p, a)", "a.tofile(p)", "import pickle", "from shutil import copy", "shutil.rmtree(d)", "eval(t)",
+        "exec(t)", "subprocess.run(c, shell=True)", "np.load(p, allow_pickle=True)",
     ],
 )  # fmt: skip
 def test_the_rule_sees(line: str) -> None:
@@ -401,7 +404,17 @@ def test_the_rule_sees(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["f = io.BytesIO()\nnp.save(f, a)", "os.open(os.devnull, os.O_WRONLY)", "open(p)", "open(p, 'rb')", "re.compile(t)", "t.replace('a', 'b')", "h5py.File(p)", "os.open(p, os.O_RDONLY)"]
+    "line",
+    [
+        "f = io.BytesIO()\nnp.save(f, a)",
+        "os.open(os.devnull, os.O_WRONLY)",
+        "open(p)",
+        "open(p, 'rb')",
+        "re.compile(t)",
+        "t.replace('a', 'b')",
+        "h5py.File(p)",
+        "os.open(p, os.O_RDONLY)",
+    ],
 )
 def test_the_rule_lets_readers_read(line: str) -> None:
     assert broken_rules(line) == []

@@ -204,7 +204,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("other", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"\0" * 4096, b"[" * 100_000])
     def test_nothing_else_is_accepted(self, decode, raw, other):
-        with pytest.raises(Damaged, match="^log/x is damaged"):
+        with pytest.raises(Damaged, match=r"^log/x is damaged"):
             decode(other, "log/x")
 
     def test_the_other_kind_of_file_is_not_accepted(self, decode, raw):
@@ -305,6 +305,8 @@ def test_a_sealed_identity_with_a_field_of_another_kind_is_damaged(change):
 )
 def test_every_commit_is_read_back(message, user, source, seals, rounded):
     arrays = tuple(Array(f"type{i}", "<f4", (3, 2, 1), s, "<f8" if rounded else None) for i, s in enumerate(seals))
-    commit = make_commit(5, [make_version(seq=5, source=source, arrays=arrays)], message=message, user=user)
+    file = StoredFile("panels/x.h5", 1 << 20, seal("file"), {array.type: 4096 for array in arrays})
+    version = make_version(seq=5, source=source, arrays=arrays, file=file)
+    commit = make_commit(5, [version], message=message, user=user)
     raw, sealed = encode_commit(commit)
     assert decode_commit(raw, "x") == replace(commit, hash=sealed)

@@ -190,7 +190,7 @@ def test_version_3_is_refused_by_its_number(tmp_path):
 def test_an_npz_is_refused(tmp_path, save):
     stream = io.BytesIO()
     save(stream, ARRAY)
-    with pytest.raises(BadValue, match="not an .npy file"):
+    with pytest.raises(BadValue, match=r"not an \.npy file"):
         read_npy(write(tmp_path, stream.getvalue()), [SHAPE])
 
 

@@ -50,7 +50,14 @@ def names(repository: Repository) -> list[str]:
 
 
 def test_numbers_count_up_per_panel_and_stamp(repository: Repository) -> None:
-    for panel, stamp, seed in [(A, STAMP, 1), (A, STAMP, 2), (A, EARLY, 1), (B, STAMP, 1), (A, STAMP, 3), (A, EARLY, 9)]:
+    for panel, stamp, seed in [
+        (A, STAMP, 1),
+        (A, STAMP, 2),
+        (A, EARLY, 1),
+        (B, STAMP, 1),
+        (A, STAMP, 3),
+        (A, EARLY, 9),
+    ]:
         repository.add([entry(panel, stamp, seed)], "more")
     expected = [(A, STAMP, 1), (A, STAMP, 2), (A, EARLY, 1), (B, STAMP, 1), (A, STAMP, 3), (A, EARLY, 2)]
     assert names(repository) == [f"{panel}/{stamp}/v{number}" for panel, stamp, number in expected]
@@ -60,7 +67,12 @@ def test_several_versions_in_one_commit(repository: Repository) -> None:
     entries = [entry(A, seed=1), entry(A, seed=2), entry(A, EARLY, seed=2), entry(B, seed=1), entry(A, seed=2)]
     done = repository.add(iter(entries), "all at once")
     assert done.seq == 1
-    assert [v.name for v in done.versions] == [f"{A}/{STAMP}/v1", f"{A}/{STAMP}/v2", f"{A}/{EARLY}/v1", f"{B}/{STAMP}/v1"]
+    assert [v.name for v in done.versions] == [
+        f"{A}/{STAMP}/v1",
+        f"{A}/{STAMP}/v2",
+        f"{A}/{EARLY}/v1",
+        f"{B}/{STAMP}/v1",
+    ]
     assert [name for _, name in done.unchanged] == [f"{A}/{STAMP}/v2"]
     assert list(done.versions) == list(repository.commit(1).versions)
     assert log_names(repository) == ["0000000001.json"]
@@ -111,7 +123,7 @@ def test_same_content_shares_one_file(repository: Repository) -> None:
     repository.add([entry(C, EARLY, seed=1)], "later")
     repository.add([entry(D, seed=1, types=GAIN)], "only a part of it")
     first, *others, part = repository.versions()
-    assert {version.file for version in map(lambda v: replace(v, file=v.file.path), others)} == {first.file.path}
+    assert {version.file.path for version in others} == {first.file.path}
     assert part.file.path != first.file.path
 
 
@@ -191,7 +203,9 @@ def test_array_of_another_shape_is_refused(repository: Repository) -> None:
     ],
     ids=str,
 )
-def test_entry_that_contradicts_itself_is_refused_or_set_right(repository: Repository, wrong: dict[str, object]) -> None:
+def test_entry_that_contradicts_itself_is_refused_or_set_right(
+    repository: Repository, wrong: dict[str, object]
+) -> None:
     try:
         repository.add([replace(entry(A, seed=1), **wrong)], "why")
     except BadValue:
@@ -224,6 +238,19 @@ def test_get_of_real_size_is_bit_for_bit(tmp_path: Path) -> None:
     expected = np.stack([constants(seed, shape=shape) for seed in (2, 1)], axis=1)
     for verify in (True, False):
         assert repository.get(f"{B}_{A}", "pixel_gain", STAMP, verify=verify).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (3, 32, 32)], ids=["read", "mapped"])
+def test_what_was_got_cannot_change_what_is_stored(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    repository = new_repository(tmp_path / "R", shape=shape)
+    repository.add([entry(A, seed=1, shape=shape)], "one")
+    array = repository.get(A, "pixel_gain", STAMP)
+    with pytest.raises(ValueError, match="read-only"):
+        array[:] = 0
+    mine = repository.get(A, "pixel_gain", STAMP, writable=True)
+    mine[:] = 0
+    assert not mine.any()
+    assert array.tobytes() == repository.get(A, "pixel_gain", STAMP).tobytes() == constants(1, shape=shape).tobytes()
 
 
 @pytest.fixture
@@ -267,7 +294,9 @@ def test_start_is_in_and_end_is_out(three_stamps: Repository, when: str | dateti
     assert three_stamps.get(A, "pixel_gain", when).tobytes() == constants(seed).tobytes()
 
 
-@pytest.mark.parametrize("when", ["20180306", "1520323200000", "2018-03-06", "", datetime(2018, 3, 6), 1520323200, None])  # noqa: DTZ001
+@pytest.mark.parametrize(
+    "when", ["20180306", "1520323200000", "2018-03-06", "", datetime(2018, 3, 6), 1520323200, None]
+)
 def test_time_that_is_not_clear_is_refused(three_stamps: Repository, when: object) -> None:
     with pytest.raises(BadValue):
         three_stamps.get(A, "pixel_gain", when)  # type: ignore[arg-type]

@@ -20,11 +20,11 @@ from jfstore.arrays import Checked, check_array
 from jfstore.calibtypes import CALIB_TYPES, CalibType
 from jfstore.errors import BadValue, Damaged, Failed
 from jfstore.files import read_regular
-from jfstore.ids import parse_panel
+from jfstore.ids import is_short_with_stamp, parse_panel
 from jfstore.legacy.npyfile import read_npy
 from jfstore.times import BEGINNING_STAMP, parse_time
 
-_NAME = re.compile(r"([0-9a-fA-F]*-[0-9a-fA-F]*-[0-9a-fA-F]+)(?:-([0-9]{14}))?", re.ASCII)
+_NAME = re.compile(r"([0-9a-fA-F]*-[0-9a-fA-F]*-[0-9a-fA-F]*)(?:-([0-9]{14}))?", re.ASCII)
 _NAME_LIMIT = 255
 
 
@@ -68,13 +68,9 @@ def read_gain_directory(directory: Path, shape: tuple[int, int, int]) -> dict[st
 
 
 def _stack(directory: Path, calib_type: CalibType, shape: tuple[int, int, int]) -> Checked:
-    parts = []
-    for gain in range(shape[0]):
-        path = directory / f"g{gain}_{calib_type.legacy}.npy"
-        array = read_npy(path, [shape[1:]], follow=False)
-        parts.append(check_array(array[np.newaxis], calib_type.name, (1, *shape[1:]), str(path)))
-    rounded = next((part.converted_from for part in parts if part.converted_from), None)
-    return Checked(np.concatenate([part.array for part in parts]), rounded)
+    paths = [directory / f"g{gain}_{calib_type.legacy}.npy" for gain in range(shape[0])]
+    arrays = [read_npy(path, [shape[1:]], follow=False) for path in paths]
+    return check_array(np.stack(arrays), calib_type.name, shape, [str(path) for path in paths])
 
 
 def scan_gain_tree(root: Path, zone: ZoneInfo) -> GainTree:
@@ -87,7 +83,7 @@ def scan_gain_tree(root: Path, zone: ZoneInfo) -> GainTree:
     Failed
         If it cannot be read.
     """
-    names: dict[tuple[str, str], GainName] = {}
+    names: list[GainName] = []
     problems: dict[str, str] = {}
     directories = set()
     try:
@@ -105,22 +101,31 @@ def scan_gain_tree(root: Path, zone: ZoneInfo) -> GainTree:
                 problems[entry.name] = "not <panel Id>-<stamp> or <panel Id>, and not a directory"
             continue
         try:
-            found = _understood(entry, match, root, zone)
-            other = names.setdefault((found.panel, found.stamp), found)
-            if other.directory != found.directory:
-                raise BadValue(f"names the same panel and stamp as {other.name}, but another directory")
+            names.append(_understood(entry, match, root, zone))
         except (BadValue, Failed) as error:
             problems[entry.name] = error.message
         except OSError as error:
             problems[entry.name] = error.strerror or str(error)
-    targets = {found.directory.name for found in names.values()} & directories
+    for found in names:
+        others = [
+            o for o in names if (o.panel, o.stamp) == (found.panel, found.stamp) and o.directory != found.directory
+        ]
+        if others:
+            problems[found.name] = f"names the same panel and stamp as {others[0].name}, but another directory"
+    # Two spellings of one panel that lead to one directory are one name.
+    once = {(found.panel, found.stamp): found for found in reversed(names) if found.name not in problems}
+    names = list(once.values())
+    base = Path(os.path.realpath(root))
+    targets = {found.directory.name for found in names if found.directory.parent == base} & directories
     for name in sorted(directories - targets):
         problems[name] = "a directory that no <panel Id>-<stamp> leads to"
-    ordered = sorted(names.values(), key=lambda found: (str(found.directory), found.panel, found.begin))
+    ordered = sorted(names, key=lambda found: (str(found.directory), found.panel, found.begin))
     return GainTree(tuple(ordered), tuple(sorted(targets)), dict(sorted(problems.items())))
 
 
 def _understood(entry: os.DirEntry[str], match: re.Match[str], root: Path, zone: ZoneInfo) -> GainName:
+    if not match[2] and is_short_with_stamp(entry.name):
+        raise BadValue("a short panel Id: which panel it means cannot be known here")
     panel = str(parse_panel(match[1]))
     stamp = match[2] or BEGINNING_STAMP
     begin = parse_time(stamp, zone)

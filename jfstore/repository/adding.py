@@ -7,13 +7,16 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from jfstore.arrays import Checked
 from jfstore.errors import BadValue
-from jfstore.model import Array, StoredFile, Version, digest
+from jfstore.ids import parse_panel
+from jfstore.model import Array, Identity, StoredFile, Version, digest
 from jfstore.selection import holding
 from jfstore.storage.base import Storage
 from jfstore.table import Table
+from jfstore.times import exact_stamp, iso, zone_named
 
 _MESSAGE_LIMIT = 1 << 16
 _REQUEST = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -42,19 +45,22 @@ class Added:
 
 
 def stored(
-    storage: Storage, shape: tuple[int, int, int], entries: Iterable[Entry], table: Table, dry_run: bool
+    storage: Storage, identity: Identity, entries: Iterable[Entry], table: Table, dry_run: bool
 ) -> Iterator[Version]:
     """Publish the arrays of `entries` that are not stored yet; yield versions that have no number yet.
 
     Entries are taken one by one, and their arrays let go.
     """
+    zone = zone_named(identity.zone)
     files: dict[tuple[tuple[str, str], ...], StoredFile] = {}
     for entry in entries:
+        _check_entry(entry, zone)
         arrays = []
         for name, checked in sorted(entry.arrays.items()):
-            if checked.array.shape != shape:
+            if checked.array.shape != identity.panel_shape:
                 raise BadValue(
-                    f"{name} of {entry.panel} has shape {checked.array.shape}, panels of this repository have {shape}"
+                    f"{name} of {entry.panel} has shape {checked.array.shape}, "
+                    f"panels of this repository have {identity.panel_shape}"
                 )
             seal = digest(checked.array.reshape(-1).view("u1"))
             arrays.append(Array(name, checked.array.dtype.str, checked.array.shape, seal, checked.converted_from))
@@ -63,7 +69,7 @@ def stored(
         if key not in files:
             files[key] = _file_of(storage, entry, content, table, dry_run)
         yield Version(
-            entry.panel, entry.stamp, entry.begin, 0, tuple(arrays), files[key], 0, entry.source, entry.origin
+            entry.panel, entry.stamp, entry.begin, 0, tuple(arrays), files[key], 0, _clean(entry.source), entry.origin
         )
 
 
@@ -74,6 +80,20 @@ def _file_of(storage: Storage, entry: Entry, content: dict[str, str], table: Tab
     if dry_run:
         return StoredFile("", 0, "", {})
     return storage.store(entry.panel, entry.stamp, {name: c.array for name, c in entry.arrays.items()})
+
+
+def _clean(source: str | None) -> str | None:
+    """Return a name of a file as text that any commit may carry."""
+    return None if source is None else source.encode("utf-8", "backslashreplace").decode()
+
+
+def _check_entry(entry: Entry, zone: ZoneInfo) -> None:
+    if not entry.arrays:
+        raise BadValue(f"{entry.panel}: there are no arrays to add")
+    if str(parse_panel(entry.panel)) != entry.panel:
+        raise BadValue(f"{entry.panel!r} is not the normal form of a panel Id, {parse_panel(entry.panel)}")
+    if exact_stamp(entry.begin, zone) != entry.stamp:
+        raise BadValue(f"stamp {entry.stamp!r} is not that of {iso(entry.begin)}, {exact_stamp(entry.begin, zone)}")
 
 
 def numbered(

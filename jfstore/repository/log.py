@@ -119,8 +119,9 @@ class Log:
             try:
                 commit = read_commit(self._storage, table.seq)
             except FileNotFoundError:
+                last = (self._storage.commits() or [0])[-1]
                 where = f"{self._storage.location}/{commit_name(table.seq)}"
-                self._broken = (table.seq, Damaged(f"{where} is missing: the index is ahead of the log"))
+                self._broken = (last + 1, Damaged(f"{where} is missing: the index is ahead of the log"))
             except (Damaged, BadValue) as error:
                 self._broken = (table.seq, error)
             else:
@@ -242,9 +243,10 @@ class Log:
             state = self._storage.log_state()
             table = self.table()
             self._storage.save_index(self._identity, table, state)
-        except OSError as error:
+        except (OSError, JfstoreError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             warnings.warn(
-                f"the commit is stored, but the index could not be renewed ({error.strerror}); readers use the log",
+                f"the commit is stored, but the index could not be renewed ({reason}); readers use the log",
                 JfstoreWarning,
                 stacklevel=3,
             )

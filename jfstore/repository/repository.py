@@ -122,6 +122,7 @@ class Repository:
         JfstoreWarning
             If two of `types` of a panel come from different versions.
         """
+        types = tuple(dict.fromkeys(types))
         for name in types:
             calib_type(name)
         t = instant(when, self.zone)
@@ -129,7 +130,7 @@ class Repository:
         table = self.log.table(seq)
         if self._plans_of is not table:
             self._plans_of, self._plans = table, {}
-        key = (detector, tuple(types), t, seq, number)
+        key = (detector, types, t, seq, number)
         if key not in self._plans:
             if len(self._plans) >= _PLANS:
                 self._plans.clear()
@@ -171,16 +172,19 @@ class Repository:
             return None
         if isinstance(as_of, int) or re.fullmatch(r"[0-9]+", as_of, re.ASCII):
             seq = int(as_of)
+            if seq < 0:
+                raise BadValue(f"as of {seq}: commits are numbered from 1")
             # Damage beyond `seq` does not matter, so ask for no more than is needed.
             if seq > (last := self.log.table(seq).seq):
-                hint = f"; a time is written @{seq} or as ISO 8601 with a zone" if seq > 10**8 else ""
+                hint = "; a time is written as ISO 8601 with a zone, or @ and Unix seconds" if seq > 10**8 else ""
                 raise BadValue(f"as of {seq} is beyond the last commit, {last}{hint}")
             return seq
         t = instant(as_of, self.zone)
         if t > now():
             raise BadValue(f"as of {as_of} is in the future: what the answer will be is not known yet")
-        times = self.log.table().commits["time"]
-        return int(times.searchsorted(t, side="right"))
+        # Damage beyond the commit that is found does not matter.
+        seq = int(self.log.table(0).commits["time"].searchsorted(t, side="right"))
+        return min(seq, self.log.table(seq + 1).seq)
 
     def versions(self, as_of: int | str | None = None) -> list[Version]:
         """Return every version, in the order in which they were added."""
@@ -198,7 +202,8 @@ class Repository:
         return [table.summary(seq) for seq in range(1, table.seq + 1)]
 
     def commit(self, seq: int) -> Commit:
-        """Return commit `seq` whole, read from the log."""
+        """Return commit `seq` whole, read from the log; NotFound if there never was one."""
+        self.summary(seq)
         try:
             return read_commit(self.storage, seq)
         except FileNotFoundError:
@@ -273,7 +278,7 @@ class Repository:
             seq, versions = self.log.append("add", message, request, lambda _table, _seq: ())
             assert seq == done
             return Added(seq, versions, ())
-        pending = list(stored(self.storage, self.identity.panel_shape, entries, table, dry_run))
+        pending = list(stored(self.storage, self.identity, entries, table, dry_run))
         unchanged: list[tuple[str, str]] = []
 
         def versions_for(table: Table, seq: int) -> list[Version]:
@@ -291,6 +296,7 @@ class Repository:
 
     def entry_of(self, version: Version) -> Entry:
         """Return `version` as something to add to another repository: same content, origin kept."""
+        version = self.version(version.name)  # with what only its commit says
         arrays = {
             array.type: Checked(self.panel_array(version, array.type).copy(), array.converted_from)
             for array in version.arrays

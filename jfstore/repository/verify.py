@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jfstore.errors import JfstoreError
+from jfstore.errors import Damaged, JfstoreError
 from jfstore.model import Commit, Version
 from jfstore.repository.log import commit_name, read_commit
-from jfstore.repository.making import IDENTITY_NAME
+from jfstore.repository.making import IDENTITY_NAME, read_identity
 from jfstore.repository.repository import Repository
 from jfstore.table import Table
 
@@ -46,67 +46,106 @@ def verify(
         Called with the number of payloads checked and their total.
     """
     storage = repository.storage
-    numbers = storage.commits()
-    commits, problems = _check_log(repository, numbers)
-    sound = _unbroken(commits)
+    problems = _check_identity(repository)
+    try:
+        numbers = storage.commits()
+    except Damaged as error:
+        numbers = []
+        problems.append(Problem("log", error.message))
+    indexed = _indexed(repository)
+    commits = _check_log(repository, numbers, indexed, problems)
     files: dict[str, list[Version]] = {}
-    for commit in commits.values():
-        for version in commit.versions:
+    # What an index still serves is checked, too, where its commit cannot be read any more.
+    for seq in sorted(indexed.keys() | commits.keys()):
+        for version in commits[seq].versions if seq in commits else indexed[seq]:
             files.setdefault(version.file.path, []).append(version)
     for done, versions in enumerate(files.values()):
         progress(done, len(files))
-        first = versions[0]
-        if wrong := storage.check(first.file, first.arrays, quick):
-            problems.append(Problem(first.file.path, wrong, tuple(version.name for version in versions)))
+        if wrong := storage.check(versions[0].file, versions[0].arrays, quick):
+            problems.append(Problem(versions[0].file.path, wrong, _names(versions)))
     progress(len(files), len(files))
-    table = Table.empty().extend(sound)
-    if len(sound) == len(numbers):
-        problems += [Problem("index", message) for message in storage.check_index(repository.identity, table)]
+    problems += _check_index(repository, _unbroken(commits), len(numbers))
     temporary, other = storage.strays(set(files) | {commit_name(n) for n in numbers} | {IDENTITY_NAME})
     notes = [(name, "left by a writer that was stopped; --clean removes it after a day") for name in temporary]
     notes += [(name, "nothing in the log refers to it") for name in other]
     return Report(len(commits), sum(map(len, files.values())), len(files), tuple(problems), tuple(notes))
 
 
-def _check_log(repository: Repository, numbers: list[int]) -> tuple[dict[int, Commit], list[Problem]]:
-    """Return every commit that can be read, by number, and what is wrong with the others."""
-    storage, problems = repository.storage, []
+def _names(versions: list[Version]) -> tuple[str, ...]:
+    return tuple(version.name for version in versions)
+
+
+def _check_identity(repository: Repository) -> list[Problem]:
+    try:
+        identity = read_identity(repository.storage)
+    except JfstoreError as error:
+        return [Problem(IDENTITY_NAME, error.message)]
+    if (identity, identity.hash) != (repository.identity, repository.identity.hash):
+        return [Problem(IDENTITY_NAME, f"{repository.storage.location}/{IDENTITY_NAME} is not what it was when opened")]
+    return []
+
+
+def _check_log(
+    repository: Repository, numbers: list[int], indexed: dict[int, list[Version]], problems: list[Problem]
+) -> dict[int, Commit]:
+    """Return every commit that can be read, by number; what is wrong with the others goes to `problems`."""
+    storage = repository.storage
     commits: dict[int, Commit] = {}
     prev: str | None = repository.identity.hash
-    affected = _index_knows(repository)
-    last = max(numbers[-1:] + list(affected), default=0)
-    for seq in range(1, last + 1):
-        name = commit_name(seq)
+    before = 0
+    for seq in sorted({*numbers, *indexed}):
+        where = f"{storage.location}/{commit_name(seq)}"
+        affected = _names(indexed.get(seq, []))
+        if seq > before + 1:
+            gap = (
+                commit_name(before + 1) if seq == before + 2 else f"{commit_name(before + 1)} to {commit_name(seq - 1)}"
+            )
+            problems.append(Problem(commit_name(before + 1), f"{storage.location}/{gap} is missing"))
+            prev = None
+        before = seq
         try:
             commit = read_commit(storage, seq)
         except FileNotFoundError:
-            prev = None
-            problems.append(Problem(name, f"{storage.location}/{name} is missing", affected.get(seq, ())))
-            continue
+            message = f"{where} is missing"
         except JfstoreError as error:
-            prev = None
-            problems.append(Problem(name, error.message, affected.get(seq, ())))
-            continue
+            message = error.message
         except OSError as error:
-            prev = None
-            problems.append(Problem(name, f"{storage.location}/{name}: {error.strerror}", affected.get(seq, ())))
+            message = f"{where}: {error.strerror}"
+        else:
+            if prev not in (None, commit.prev):
+                message = f"{where} does not follow commit {seq - 1}: the chain is broken"
+                problems.append(Problem(commit_name(seq), message, _names(list(commit.versions))))
+            commits[seq], prev = commit, commit.hash
             continue
-        if prev not in (None, commit.prev):
-            names = tuple(version.name for version in commit.versions)
-            problems.append(Problem(name, f"{storage.location}/{name} does not follow commit {seq - 1}", names))
-        commits[seq], prev = commit, commit.hash
-    return commits, problems
+        prev = None
+        problems.append(Problem(commit_name(seq), message, affected))
+    return commits
 
 
-def _index_knows(repository: Repository) -> dict[int, tuple[str, ...]]:
+def _indexed(repository: Repository) -> dict[int, list[Version]]:
     """Return the versions of each commit as a sound index of this repository says them."""
     saved = repository.storage.load_index()
     if saved is None or saved.repository != repository.identity.id:
         return {}
-    known: dict[int, tuple[str, ...]] = {}
+    known: dict[int, list[Version]] = {seq: [] for seq in range(1, saved.table.seq + 1)}
     for version in saved.table.version_list():
-        known[version.seq] = (*known.get(version.seq, ()), version.name)
+        known.setdefault(version.seq, []).append(version)
     return known
+
+
+def _check_index(repository: Repository, sound: list[Commit], count: int) -> list[Problem]:
+    """Check the index against the commits, if all of them could be read."""
+    wrong: list[str] = []
+    while len(sound) >= count:
+        wrong = repository.storage.check_index(repository.identity, Table.empty().extend(sound))
+        if not wrong:
+            break
+        # A writer may have committed meanwhile, and the index may know it already.
+        try:
+            sound.append(read_commit(repository.storage, len(sound) + 1))
+        except (JfstoreError, OSError):
+            break
+    return [Problem("index", message) for message in wrong]
 
 
 def _unbroken(commits: dict[int, Commit]) -> list[Commit]:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from jfstore import durable, files
-from jfstore.errors import Damaged
+from jfstore.errors import Damaged, Refused
 from jfstore.model import Array, Identity, StoredFile, digest
 from jfstore.storage import index, payload
 from jfstore.storage.base import Float32, SavedIndex, Storage, checked_name
@@ -55,6 +55,8 @@ class Hdf5Storage(Storage):
         return files.read_regular(self._path(name), _TEXT_LIMIT)
 
     def publish(self, name: str, data: bytes) -> None:
+        if len(data) > _TEXT_LIMIT:
+            raise Refused(f"{name} would have {len(data)} bytes, more than can be read back: take fewer at a time")
         durable.publish(self._path(name), [data])
 
     def settle(self, name: str) -> None:
@@ -64,11 +66,17 @@ class Hdf5Storage(Storage):
             durable.sync_directory(path)
 
     def commits(self) -> list[int]:
-        matches = (_COMMIT.fullmatch(name) for name in os.listdir(self.root / "log"))
+        try:
+            matches = [_COMMIT.fullmatch(name) for name in os.listdir(self.root / "log")]
+        except (FileNotFoundError, NotADirectoryError):
+            raise Damaged(f"{self.root}/log is missing") from None
         return sorted(int(match[1]) for match in matches if match)
 
     def log_state(self) -> str:
-        status = os.stat(self.root / "log")
+        try:
+            status = os.stat(self.root / "log")
+        except (FileNotFoundError, NotADirectoryError):
+            raise Damaged(f"{self.root}/log is missing") from None
         return f"{status.st_ino}-{status.st_mtime_ns}"
 
     def lock(self) -> AbstractContextManager[bool]:
@@ -104,13 +112,21 @@ class Hdf5Storage(Storage):
 
     def open_mapped(self, file: StoredFile, array: Array) -> tuple[int, int] | None:
         with self._opened(file) as fd:
-            return os.dup(fd), file.offsets[array.type]
+            return os.dup(fd), self._offset(file, array)
+
+    def _offset(self, file: StoredFile, array: Array) -> int:
+        """Return where `array` lies in `file`: whole, or touching a mapped page would kill the process."""
+        offset = file.offsets[array.type]
+        gains, rows, columns = array.shape
+        if not 0 <= offset <= file.size - 4 * gains * rows * columns:
+            raise Damaged(f"the log is damaged: {array.type} does not lie in {self._path(file.path)}")
+        return offset
 
     def load(self, file: StoredFile, array: Array, out: Float32) -> None:
         path = self._path(file.path)
         slabs = [out[gain].reshape(-1).view("u1").data for gain in range(array.shape[0])]
         with self._opened(file) as fd:
-            offset = file.offsets[array.type]
+            offset = self._offset(file, array)
             for slab in slabs:
                 files.read_into(fd, slab, offset, str(path))
                 offset += len(slab)
@@ -198,7 +214,8 @@ class Hdf5Storage(Storage):
 
     def strays(self, known: set[str]) -> tuple[list[str], list[str]]:
         temporary, other = [], []
-        for folder in (self.root, self.root / "log", self.root / "panels", *self._panel_directories()):
+        places = (self.root, self.root / "log", self.root / "panels", *self._panel_directories())
+        for folder in filter(Path.is_dir, places):
             for entry in os.scandir(folder):
                 name = str(Path(entry.path).relative_to(self.root))
                 if entry.name.startswith(durable.TEMPORARY):
@@ -212,7 +229,10 @@ class Hdf5Storage(Storage):
         return Path(entry.path).parent == self.root / "panels" and entry.is_dir(follow_symlinks=False)
 
     def _panel_directories(self) -> list[Path]:
-        return [Path(entry.path) for entry in os.scandir(self.root / "panels") if entry.is_dir(follow_symlinks=False)]
+        panels = self.root / "panels"
+        if not panels.is_dir():
+            return []
+        return [Path(entry.path) for entry in os.scandir(panels) if entry.is_dir(follow_symlinks=False)]
 
     def clean(self, older_than: float) -> list[str]:
         removed = []

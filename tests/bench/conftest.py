@@ -5,7 +5,6 @@ Without ``--benchmark-enable`` each runs once, as an ordinary test.
 
 from __future__ import annotations
 
-import mmap
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +27,7 @@ def milliseconds(work: Callable[[], Any]) -> float:
 
 def copy_to_fresh_memory(array: np.ndarray) -> np.ndarray:
     """Return a copy of `array` in memory that the process did not have before."""
-    fresh = np.frombuffer(mmap.mmap(-1, array.nbytes), array.dtype).reshape(array.shape)
+    fresh = np.empty_like(array)
     fresh[...] = array
     return fresh
 

@@ -38,9 +38,9 @@ def make_version(
     **fields: Any,
 ) -> Version:
     """Return a version whose arrays, by calibration type, hold the contents named in `content`."""
-    content = {"pixel_gain": "gain", "pixel_offset": "offset"} if content is None else content
+    content = {"pixel_gain": "gain", "pixel_offset": "offset"} if content is None else dict(sorted(content.items()))
     arrays = tuple(Array(name, "<f4", SHAPE, seal(text)) for name, text in content.items())
-    whole = seal(repr(sorted(content.items())))
+    whole = seal(repr(content))
     offsets = {name: 4096 * (i + 1) for i, name in enumerate(content)}
     file = StoredFile(f"panels/{panel}/{stamp}-{whole[:12]}.h5", 16384, whole, offsets)
     fields = {"begin": begin_of(stamp), "arrays": arrays, "file": file, **fields}
