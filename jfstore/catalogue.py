@@ -74,7 +74,7 @@ def locate(place: str) -> tuple[str | None, Path]:
         If `place` is neither a configured name nor looks like a path, or is a URL.
     """
     if not place:
-        raise BadValue("the repository's name or path is empty")
+        raise BadValue("the repository's name or path (--repo) is empty")
     if "://" in place:
         raise BadValue(f"{place}: repositories at a URL are not supported by this version")
     names = configured()

@@ -139,6 +139,26 @@ def _seal(kind: str, body: Any, extra: str, extra_body: Any) -> tuple[bytes, str
 
 
 def _unseal(raw: bytes, kind: str, extra: str) -> tuple[Any, str, Any]:
+    first, seal, second = _parts(raw, kind, extra)
+    return json.loads(first), seal, json.loads(second)
+
+
+def sealed_hash(raw: bytes, where: str) -> str:
+    """Return the hash of the commit whose bytes are `raw`, without reading what it says.
+
+    Raises
+    ------
+    Damaged
+        If the bytes are not what was written.
+    """
+    try:
+        return _parts(raw, "commit", "files")[1]
+    except ValueError as error:
+        raise Damaged(f"{where} is damaged: {error}") from None
+
+
+def _parts(raw: bytes, kind: str, extra: str) -> tuple[bytes, str, bytes]:
+    """Return both lines of a sealed file and the hash of the first; ValueError if anything is not as sealed."""
     lines = raw.split(b"\n")
     if len(lines) != 7 or lines[6]:
         raise ValueError("it is not in the frame of its format")
@@ -149,7 +169,7 @@ def _unseal(raw: bytes, kind: str, extra: str) -> tuple[Any, str, Any]:
     )  # fmt: skip
     if frame != raw:
         raise ValueError("its bytes do not match its hash")
-    return json.loads(first), seal, json.loads(second)
+    return first, seal, second
 
 
 def encode_identity(identity: Identity) -> bytes:

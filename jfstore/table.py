@@ -140,7 +140,8 @@ class Table:
         names = [name.decode() for name in self.panels.tolist()]
         files: dict[int, tuple[tuple[Array, ...], StoredFile]] = {}
         versions = []
-        for panel, number, stamp, begin, seq, file, _ in columns.tolist():
+        fields = (columns[name].tolist() for name in ("panel", "number", "stamp", "begin", "seq", "file"))
+        for panel, number, stamp, begin, seq, file in zip(*fields, strict=True):
             if file not in files:
                 files[file] = self.file_arrays(file)
             arrays, stored = files[file]

@@ -6,9 +6,10 @@ import io
 import os
 import random
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,17 @@ def make_stock(stock: Path) -> Path:
     left = jfstore.open(str(stock / "left behind" / "R"))
     left.storage.store(D, STAMP, {name: constants(5, name) for name in TYPES})
     return stock
+
+
+@contextmanager
+def directory_in_memory(otherwise: Path) -> Iterator[Path]:
+    """Provide a directory where nothing waits for a disk, `otherwise` if there is none."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield otherwise
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as name:
+        yield Path(name)
 
 
 def command(argv: Sequence[str]) -> tuple[int, str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import pkgutil
 import re
 import shutil
 import signal
@@ -15,6 +16,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,9 @@ from tests.simfs import (
     assert_sound,
     command,
     contents,
+    directory_in_memory,
     make_stock,
+    opened,
     seen,
     start,
 )
@@ -47,6 +51,10 @@ CHANGING += ",mkdir,mkdirat,fchmod,chmod,fchmodat,symlink,symlinkat,ftruncate"
 
 def serve() -> None:
     """Run the commands that come on standard input, each in a child; the helper process of `Helper`."""
+    for module in pkgutil.walk_packages(jfstore.__path__, "jfstore."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    import_module("h5py")
     for line in sys.stdin:
         task = json.loads(line)
         started, start = os.pipe()
@@ -97,10 +105,11 @@ def killer(number: int, after: bool) -> durable.System:
             now = next(left) == number
             if now and not after:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = do(*arguments)
-            if now:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            try:
+                return do(*arguments)
+            finally:
+                if now:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return call
 
@@ -164,6 +173,12 @@ def helper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Helper]:
     helper.close()
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    with directory_in_memory(tmp_path) as directory:
+        yield directory / "world"
+
+
 def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let `durable` write down the names of its calls."""
     names: list[str] = []
@@ -204,29 +219,47 @@ def check(stock: Path, kind: str, root: Path, expect: Expected, acknowledged: bo
     if made:
         assert_sound(root)
     if not (made and kind == "init"):
-        for _ in range(2):
-            code, _out, err = command(KINDS[kind].argv(stock, root, REQUEST))
-            assert code == 0 or kind == "init", err
-    assert contents(root) == expect.wanted
+        code, _out, err = command(KINDS[kind].argv(stock, root, REQUEST))
+        assert code == 0, err
+    assert contents(root) == expect.wanted, "the retry did not add everything once"
     assert_next_add_works(root)
-    assert jfstore.verify(jfstore.open(str(root))).problems == ()
+    assert jfstore.verify(opened(root)).problems == ()
     assert_modes(root)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_killed_at_every_call(stock: Path, helper: Helper, tmp_path: Path, kind: str) -> None:
-    expect = expected(stock, kind, tmp_path / "world")
+def killed(stock: Path, helper: Helper, place: Path, kind: str, both: bool) -> tuple[int, list[str]]:
+    """Kill before each call of `durable` and after the last, or before and after each; return points and violations."""
+    expect = expected(stock, kind, place)
     assert expect.calls >= (1 if kind == "unchanged" else 15)
+    # Nothing touches the disk between two calls: after one is before the next.
+    points = [(call, False) for call in range(expect.calls)]
+    points += [(call, True) for call in range(expect.calls) if both or call == expect.calls - 1]
     wrong = []
-    for call in range(expect.calls):
-        for after in (False, True):
-            root = start(stock, kind, tmp_path / "world")
-            status, out, err = helper.run(KINDS[kind].argv(stock, root, REQUEST), call, after)
-            assert (status, out) == (-9, ""), err
-            try:
-                check(stock, kind, root, expect, acknowledged=False)
-            except (AssertionError, jfstore.JfstoreError) as error:
-                wrong.append(f"{'after' if after else 'before'} call {call} of {expect.calls}: {error}")
+    for call, after in points:
+        root = start(stock, kind, place)
+        status, out, err = helper.run(KINDS[kind].argv(stock, root, REQUEST), call, after)
+        try:
+            assert (status, out) == (-9, ""), f"was not killed: {err}"
+            check(stock, kind, root, expect, acknowledged=False)
+        except (AssertionError, jfstore.JfstoreError) as error:
+            wrong.append(f"{kind}, {'after' if after else 'before'} call {call} of {expect.calls}: {error}")
+    return len(points), wrong
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_at_every_call(stock: Path, helper: Helper, place: Path, kind: str) -> None:
+    _points, wrong = killed(stock, helper, place, kind, both=False)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.full
+def test_killed_before_and_after_every_call(
+    stock: Path, helper: Helper, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = [killed(stock, helper, place, kind, both=True) for kind in KINDS]
+    wrong = [line for _, lines in results for line in lines]
+    with capsys.disabled():
+        print(f"\nkilled at {sum(points for points, _ in results)} calls of durable: {len(wrong)} violations")
     assert not wrong, "\n".join(wrong)
 
 
@@ -248,13 +281,13 @@ def changes_something(line: str) -> bool:
 
 @pytest.mark.full
 def test_killed_at_every_system_call(
-    stock: Path, helper: Helper, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stock: Path, helper: Helper, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert shutil.which("strace"), "the full set needs strace"
     points, wrong = 0, []
     for kind in KINDS:
-        expect = expected(stock, kind, tmp_path / "world")
-        root = start(stock, kind, tmp_path / "world")
+        expect = expected(stock, kind, place)
+        root = start(stock, kind, place)
         argv = KINDS[kind].argv(stock, root, REQUEST)
         status, _out, err = helper.run(argv, strace=["-e", f"trace={CHANGING}"])
         assert status == 0, err
@@ -262,7 +295,7 @@ def test_killed_at_every_system_call(
             if not changes_something(line):
                 continue
             points += 1
-            start(stock, kind, tmp_path / "world")
+            start(stock, kind, place)
             inject = ["-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={place}"]
             status, out, err = helper.run(argv, strace=inject)
             try:

@@ -34,6 +34,7 @@ from tests.simfs import (
     assert_next_add_works,
     assert_sound,
     contents,
+    directory_in_memory,
     make_stock,
     put_on_disk,
     seen,
@@ -224,8 +225,9 @@ def each_pair(
         for at in steps:
             for stop in (1 << 30, *stops):
                 story = tell(stock, place, name, at=at, stop=stop, **{**pair, **options})
-                if story:
-                    yield story
+                if not story:
+                    break
+                yield story
 
 
 def run(stories: Iterator[Story], limit: int, chance: random.Random, most: int = 1 << 30) -> tuple[int, list[str]]:
@@ -247,13 +249,8 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory, if there is one."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir():
-        yield tmp_path / "world"
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as name:
-        yield Path(name) / "world"
+    with directory_in_memory(tmp_path) as directory:
+        yield directory / "world"
 
 
 def report(count: int, violations: list[str]) -> str:
@@ -281,7 +278,7 @@ def test_every_kind(stock: Path, place: Path, capsys: pytest.CaptureFixture[str]
     with capsys.disabled():
         print(f"\npower loss, {len(KINDS)} kinds: {count} states, {len(violations)} violations")
     assert not violations, report(count, violations)
-    assert count >= 8_000
+    assert count >= 1_000
 
 
 @pytest.mark.full
@@ -290,7 +287,7 @@ def test_two_writers_at_every_operation(stock: Path, place: Path, capsys: pytest
     with capsys.disabled():
         print(f"\npower loss, {len(PAIRS)} pairs of writers: {count} states, {len(violations)} violations")
     assert not violations, report(count, violations)
-    assert count >= 12_000
+    assert count >= 20_000
 
 
 # -- without any of these the proof must fail

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -94,7 +94,7 @@ class Model:
     def commit(self, new: list[Held], clock: int) -> None:
         if new:
             self.held += new
-            self.times.append(max([clock, *self.times[-1:]]))
+            self.times.append(max([clock, START, *self.times[-1:]]))
 
     def valid(self, panel: str, name: str, moment: str, as_of: int) -> Held | None:
         held = [
@@ -152,7 +152,8 @@ class Machine(RuleBasedStateMachine):
                 assert [
                     problem for problem in report.problems if "is missing; jfstore verify" not in problem.message
                 ] == []
-                assert report.notes == ()
+                # Content that is there in pieces is stored before it is known to be unchanged.
+                assert all("nothing in the log refers to it" in text for _, text in report.notes)
         finally:
             self.patch.undo()
             shutil.rmtree(self.place)
@@ -166,9 +167,9 @@ class Machine(RuleBasedStateMachine):
         return f"{self.requests:032x}"
 
     def warned_of_clock(self, name: str, warned: list[warnings.WarningMessage]) -> None:
-        behind = self.models[name].times[-1:] and self.models[name].times[-1] - self.clock > 60 * SECOND
+        behind = max([START, *self.models[name].times[-1:]]) - self.clock > 60 * SECOND
         said = any("clock of this machine" in str(warning.message) for warning in warned)
-        assert said == bool(behind)
+        assert said == behind
 
     def add(self, name: str, handle: int, entries: list[Entry], wanted: list[tuple[str, str, dict[str, int]]]) -> None:
         model = self.models[name]
@@ -232,24 +233,21 @@ class Machine(RuleBasedStateMachine):
         chosen = list({held.name: held for held in (source.held[pick % len(source.held)] for pick in picks)}.values())
         new = target.added([(held.panel, held.stamp, held.content) for held in chosen])
         argv = [
-            "promote",
-            *(held.name for held in chosen),
-            "--from",
-            way[0],
-            "--repo",
-            way[1],
-            "-m",
-            "checked",
-            "--yes",
-        ]
+            "promote", *(held.name for held in chosen), "--from", way[0], "--repo", way[1], "-m", "checked", "--yes",
+        ]  # fmt: skip
         code, text = self.command(*argv, "--request", self.request())
         assert code == 0, text
         target.commit(new, self.clock)
 
     @rule(
-        name=names, handle=handles, panel=panels, stamp=stamps, seed=seeds, at=st.integers(1, 32),
+        name=names,
+        handle=handles,
+        panel=panels,
+        stamp=stamps,
+        seed=seeds,
+        at=st.integers(1, 32),
         code=st.sampled_from(CODES),
-    )  # fmt: skip
+    )
     def add_with_a_fault(self, name: str, handle: int, panel: str, stamp: str, seed: int, at: int, code: int) -> None:
         """A call to the disk fails; the same request, repeated, adds once."""
         model, request = self.models[name], self.request()
@@ -283,9 +281,9 @@ class Machine(RuleBasedStateMachine):
         try:
             array = repository.get("_".join(which), kind, moment, as_of=as_of)
         except jfstore.NotFound as error:
-            assert not all(right)
-            for panel, held in zip(which, right, strict=True):
-                assert (panel in str(error)) == (held is None)
+            named = [panel in str(error) for panel in which]
+            assert named == [held is None for held in right]
+            assert any(named)
             return
         assert all(right)
         for place, held in enumerate(right):
@@ -297,8 +295,14 @@ class Machine(RuleBasedStateMachine):
             held.name for held in right if held
         ]
 
-    @rule(name=names, handle=handles, which=st.permutations(PANELS), count=st.integers(1, 3), kind=types,
-          moment=st.sampled_from(MOMENTS))  # fmt: skip
+    @rule(
+        name=names,
+        handle=handles,
+        which=st.permutations(PANELS),
+        count=st.integers(1, 3),
+        kind=types,
+        moment=st.sampled_from(MOMENTS),
+    )
     def get(self, name: str, handle: int, which: list[str], count: int, kind: str, moment: str) -> None:
         self.check(name, handle, which[:count], kind, moment, None, len(self.models[name].times))
 
@@ -313,8 +317,15 @@ class Machine(RuleBasedStateMachine):
             return
         self.check(name, handle, [panel], kind, moment, str(seq) if seq % 2 else seq, seq)
 
-    @rule(name=names, handle=handles, panel=panels, kind=types, moment=st.sampled_from(MOMENTS),
-          pick=st.integers(0, 99), shift=st.sampled_from([-1, 0, 1]))  # fmt: skip
+    @rule(
+        name=names,
+        handle=handles,
+        panel=panels,
+        kind=types,
+        moment=st.sampled_from(MOMENTS),
+        pick=st.integers(0, 99),
+        shift=st.sampled_from([-1, 0, 1]),
+    )
     def get_as_of_time(self, name: str, handle: int, panel: str, kind: str, moment: str, pick: int, shift: int) -> None:
         times = self.models[name].times
         instant = times[pick % len(times)] + shift if times else START
@@ -399,6 +410,7 @@ def run(examples: int, steps: int, derandomize: bool) -> int:
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate],
         ),
     )
     return steps_done[0]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from jfstore import durable
 from jfstore.cli import _demo_data as data
@@ -20,8 +21,13 @@ _MARK = ".jfstore-demo"
 _BYTES = 300_000_000
 
 
-def tell(directory: Path) -> None:
-    """Make the demo's world in `directory` and walk through it.
+def tell(directory: Path, out: TextIO) -> dict[str, str]:
+    """Make the demo's world in `directory` and walk through it, telling it on `out`.
+
+    Returns
+    -------
+    dict of str to str
+        The environment variables that name its repositories.
 
     Raises
     ------
@@ -33,18 +39,19 @@ def tell(directory: Path) -> None:
     root = directory.absolute()
     _make(root)
     variables = {"JFSTORE_TEST": str(root / "test"), "JFSTORE_REAL": str(root / "real")}
-    _say(f"\nA detector group's gain tree is in {root / 'gains'}. Two empty repositories are made beside it:\n")
+    story = _Story(variables, out)
+    story.say(f"\nA detector group's gain tree is in {root / 'gains'}. Two empty repositories are made beside it:\n")
     for name, value in variables.items():
-        _say(f"$ export {name}={shlex.quote(value)}")
-    story = _Story(variables)
+        story.say(f"$ export {name}={shlex.quote(value)}")
     for role in ("test", "real"):
         if not (root / role / "repository.json").exists():
             story.run("init", role)
     _day(story, root)
-    _say("\nTo go on by hand:\n")
+    story.say("\nTo go on by hand:\n")
     for name, value in variables.items():
-        _say(f"export {name}={shlex.quote(value)}")
-    _say("jfstore list")
+        story.say(f"export {name}={shlex.quote(value)}")
+    story.say("jfstore list")
+    return variables
 
 
 def _make(root: Path) -> None:
@@ -88,21 +95,22 @@ def _day(story: _Story, root: Path) -> None:
 class _Story:
     """Prints commands and runs them, in the environment of the demo."""
 
-    def __init__(self, variables: dict[str, str]) -> None:
+    def __init__(self, variables: dict[str, str], out: TextIO) -> None:
+        self._out = out
         # From a checkout the package is not installed.
         package = Path(__file__).resolve().parents[2]
         places = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._environment = {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(places)}
 
+    def say(self, text: str) -> None:
+        print(text, file=self._out, flush=True)
+
     def tell(self, text: str) -> None:
-        _say(f"\n# {text}")
+        self.say(f"\n# {text}")
 
     def run(self, *words: str) -> None:
-        _say(f"$ {shlex.join(['jfstore', *words])}")
-        done = subprocess.run([sys.executable, "-m", "jfstore", *words], env=self._environment, check=False)  # noqa: S603
+        self.say(f"$ {shlex.join(['jfstore', *words])}")
+        program = [sys.executable, "-m", "jfstore", *words]
+        done = subprocess.run(program, env=self._environment, stdout=self._out, check=False)  # noqa: S603
         if done.returncode:
             raise Failed(f"jfstore {words[0]} ended with exit code {done.returncode}")
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

@@ -16,7 +16,7 @@ def open_to_read(args: argparse.Namespace) -> Repository:
     """Return the repository of ``--repo``, the real one by default."""
     from jfstore.catalogue import open_repository
 
-    return open_repository(getattr(args, "repo", None) or "real")
+    return open_repository(getattr(args, "repo", "real"))
 
 
 def open_to_write(args: argparse.Namespace) -> Repository:
@@ -31,7 +31,7 @@ def open_to_write(args: argparse.Namespace) -> Repository:
     """
     from jfstore.catalogue import open_repository
 
-    if not getattr(args, "repo", None):
+    if not hasattr(args, "repo"):
         raise BadValue("which repository? writing has no default: --repo test, --repo real, or a path")
     repository = open_repository(args.repo)
     if repository.identity.role == "real" and not (args.yes or args.dry_run):

@@ -31,6 +31,11 @@ def printable(text: str) -> str:
     )
 
 
+def count(number: int, word: str) -> str:
+    """Return ``1 commit``, ``2 commits``."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def _cell(value: object) -> str:
     if value is None:
         return ""
@@ -47,7 +52,8 @@ def emit_json(value: object) -> None:
 def emit_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
     """Print `rows`, of each the values of `columns`: a table on a terminal, else TSV with a header line."""
     if sys.stdout.isatty():
-        _emit_table(rows, columns)
+        if rows:
+            _emit_table(rows, columns)
         return
     print("\t".join(columns))
     for row in rows:
@@ -62,20 +68,19 @@ def emit(args: argparse.Namespace, value: object, rows: Sequence[Row], columns: 
         emit_rows(rows, columns)
 
 
-def _emit_table(rows: Sequence[Row], columns: Sequence[str], err: bool = False) -> None:
+def _emit_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name in ("panel", "version", "valid_from", "valid_to", "stamp"))
+        table.add_column(name, no_wrap=True)
     for row in rows:
         table.add_row(*(Text(printable(_cell(row.get(name)))) for name in columns))
-    console = Console(stderr=err, highlight=False)
     # A row that does not fit is better wrapped by the terminal than cut by us.
-    width = console.measure(table).maximum
-    console.print(table, soft_wrap=True, width=max(width, console.width), crop=False)
+    width = Console(width=1 << 20).measure(table).maximum
+    Console(highlight=False, width=max(width, Console().width)).print(table, crop=False, soft_wrap=True)
 
 
 def report_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:

@@ -22,12 +22,16 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**kwargs)
 
     def error(self, message: str) -> NoReturn:
+        # Where the message names the value, the name of the argument says no more.
+        message = re.sub(r"^argument [^:]+: (?=')", "", message)
         raise BadValue(f"{message}; see {self.prog} --help")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            near = nearest(str(value), map(str, action.choices)) or list(map(str, action.choices))
-            raise argparse.ArgumentError(action, f"{value!r} is unknown; nearest: {', '.join(near)}")
+            choices = list(map(str, action.choices))
+            near = nearest(str(value), choices) or (choices if len(choices) < 4 else [])
+            hint = f"; nearest: {', '.join(near)}" if near else ""
+            raise argparse.ArgumentError(action, f"{value!r} is unknown{hint}")
 
 
 def _type_name(text: str) -> str:
@@ -64,9 +68,11 @@ def add_repo(parser: argparse.ArgumentParser, writes: bool = False) -> None:
     )
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add ``--json``."""
-    parser.add_argument("--json", action="store_true", help="print JSON on standard output, also for failures")
+def add_json(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
+    """Add ``--json``, which may stand before or after the command."""
+    parser.add_argument(
+        "--json", action="store_true", default=default, help="print JSON on standard output, also for failures"
+    )
 
 
 def add_write_options(parser: argparse.ArgumentParser) -> None:

@@ -86,8 +86,13 @@ def _read(args: argparse.Namespace, repository: Repository, count: int) -> list[
         if count > 1:
             raise BadValue(f"{paths[0]} is the directory of one panel, and the detector has {count}")
         return [read_gain_directory(paths[0], shape)]
+    for path in paths:
+        if not path.exists():
+            raise BadValue(f"{path}: no such file or directory")
+    if not types and len(paths) == 1:
+        raise BadValue(f"{paths[0]}: of which calibration type? give it, such as -t pixel_gain -f {paths[0]}")
     if len(types) != len(paths):
-        raise BadValue(f"{len(paths)} times -f and {len(types)} times -t: each .npy file needs its calibration type")
+        raise BadValue(f"-f was given {len(paths)} times and -t {len(types)} times: each file needs its type")
     if len(set(types)) != len(types):
         raise BadValue("a calibration type (-t) comes twice")
     by_type = {name: _read_type(path, name, shape, count) for name, path in zip(types, paths, strict=True)}

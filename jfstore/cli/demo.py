@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from typing import Any
+
+from jfstore.cli._output import emit_json
+from jfstore.cli._parser import add_json
 
 _EPILOG = """\
 It makes a directory of about 150 MB with a legacy gain tree and a test and a real repository, runs
@@ -23,6 +28,7 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument("directory", metavar="DIR", nargs="?", default="jfstore-demo",
                         help="where (default: %(default)s)")  # fmt: skip
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -32,5 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     from jfstore.cli._demo_story import tell
 
-    tell(Path(args.directory))
+    variables = tell(Path(args.directory), sys.stderr if args.json else sys.stdout)
+    if args.json:
+        emit_json({"directory": os.path.abspath(args.directory), "environment": variables})
     return 0

@@ -75,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
 def _check_output(args: argparse.Namespace) -> None:
     if args.file is None:
         return
+    if args.file.endswith("/"):
+        raise BadValue(f"-f {args.file} is a directory: expected a name that ends in .npy or .h5")
     kind = "npy" if args.file == "-" else os.path.splitext(args.file)[1].lower().lstrip(".")
     if kind not in ("npy", "h5", "hdf5"):
         raise BadValue(f"-f {args.file}: expected a name that ends in .npy or .h5, or - for standard output")

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli._open import open_to_write
-from jfstore.cli._output import progress
+from jfstore.cli._output import note, progress
 from jfstore.cli._parser import add_write_options
 from jfstore.cli.add import emit_added
 from jfstore.errors import BadValue, Failed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jfstore.repository import Entry
 
 _EPILOG = """\
@@ -65,5 +67,15 @@ def run(args: argparse.Namespace) -> int:
             show(len(tree.names), len(tree.names))
 
         added = repository.add(entries(), args.message, request=args.request, once=True, dry_run=args.dry_run)
+    if not tree.names:
+        note(f"nothing in {args.tree} is a name <panel Id>-<stamp>{_hint(Path(args.tree))}")
     emit_added(args, repository, added, list(skipped.items()), tree.targets)
-    return 1 if skipped else 0
+    return 1 if skipped or not tree.names else 0
+
+
+def _hint(tree: Path) -> str:
+    if (tree / "g0_gain.npy").exists():
+        return f"; this is one panel's constants: jfstore add PANEL -T STAMP -f {tree}"
+    if (tree / "jungfrau").is_dir():
+        return f"; did you mean {tree / 'jungfrau'}?"
+    return ""

@@ -7,7 +7,7 @@ import warnings
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli._output import emit
+from jfstore.cli._output import emit, note
 from jfstore.cli._parser import add_json, add_repo, add_time, add_types
 from jfstore.errors import Failed, JfstoreWarning
 
@@ -47,10 +47,12 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from jfstore.catalogue import configured, open_repository
+    from jfstore.errors import nearest
+    from jfstore.ids import resolve_detector
 
     repositories: dict[str, Repository] = {}
     missing = {}
-    if getattr(args, "repo", None):
+    if hasattr(args, "repo"):
         repository = open_repository(args.repo)
         repositories[args.repo if args.repo in configured() else repository.identity.role] = repository
     else:
@@ -60,9 +62,17 @@ def run(args: argparse.Namespace) -> int:
             except Failed as error:
                 missing[name] = error.message
                 warnings.warn(error.message, JfstoreWarning, stacklevel=1)
+    if not repositories:
+        note("jfstore demo makes an example, jfstore init a repository")
+    known = {panel for repository in repositories.values() for panel in repository.log.table().panel_rows}
+    asked = [panel for text in [*args.panels, *args.panels_option] for panel in resolve_detector(text, known)]
+    wanted = {str(panel) for panel in asked} or None
+    for panel in sorted((wanted or set()) - known):
+        near = nearest(panel, known)
+        note(f"no constants of panel {panel} are stored{'; nearest: ' if near else ''}{', '.join(near)}")
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for name, repository in repositories.items():
-        for key, row in _rows(args, repository).items():
+        for key, row in _rows(args, repository, wanted).items():
             common = {field: row.pop(field) for field in ("panel", "stamp", "types", "content")}
             rows.setdefault(key, {**common, "in": dict.fromkeys(repositories)})["in"][name] = row
     ordered = sorted(rows.values(), key=_order)
@@ -89,15 +99,13 @@ def _order(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["panel"], row["stamp"], [entry["numbers"] for entry in row["in"].values() if entry]
 
 
-def _rows(args: argparse.Namespace, repository: Repository) -> dict[tuple[Any, ...], dict[str, Any]]:
+def _rows(
+    args: argparse.Namespace, repository: Repository, wanted: set[str] | None
+) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Return a row for each panel, stamp and content of one repository that passes the filters."""
-    from jfstore.ids import resolve_detector
     from jfstore.times import BEGINNING, iso, iso_second, parse_time, stamp_at
 
     table = repository.log.table()
-    wanted = None
-    if asked := [*args.panels, *args.panels_option]:
-        wanted = {str(panel) for text in asked for panel in resolve_detector(text, table.panel_rows)}
     t = None if args.time is None else parse_time(args.time, repository.zone)
     panels: dict[str, list[Version]] = {}
     for version in table.version_list():

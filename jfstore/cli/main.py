@@ -13,8 +13,8 @@ from typing import Any
 
 from jfstore._version import __version__
 from jfstore.cli._output import emit_json, error_value, note
-from jfstore.cli._parser import Parser, add_repo
-from jfstore.errors import Failed, InDoubt, JfstoreError, JfstoreWarning
+from jfstore.cli._parser import Parser, add_json, add_repo
+from jfstore.errors import BadValue, Failed, InDoubt, JfstoreError, JfstoreWarning
 
 COMMANDS = {
     "init": "init",
@@ -54,6 +54,7 @@ def get_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"jfstore {__version__}")
     add_repo(parser)
+    add_json(parser, default=False)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     for module in COMMANDS.values():
         import_module(f"jfstore.cli.{module}").add_parser(subparsers)
@@ -80,32 +81,23 @@ def _show_warning(message: Warning | str, *_rest: Any) -> None:
     note(f"jfstore: warning: {message}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``jfstore`` with `argv` and return its exit code.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The arguments; those of the process if not given.
-    """
-    argv = sys.argv[1:] if argv is None else list(argv)
+def _run(argv: Sequence[str]) -> int:
+    """Run a command; what it raises becomes one line and an exit code."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", JfstoreWarning)
             warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes less than it is given
-            try:
-                args = get_parser().parse_args(argv)
-                code = int(args.run(args))
-            except JfstoreError as error:
-                code = _report(error, argv)
-            except MemoryError:
-                code = _report(Failed("out of memory"), argv)
-            sys.stdout.flush()
-            return code
+            args, unknown = get_parser().parse_known_args(argv)
+            if unknown:
+                hint = f"; did you mean --repo {unknown[0]}?" if not unknown[0].startswith("-") else ""
+                raise BadValue(f"unrecognized: {' '.join(unknown)}{hint}; see jfstore {args.command} --help")
+            return int(args.run(args))
+    except JfstoreError as error:
+        return _report(error, argv)
+    except MemoryError:
+        return _report(Failed("out of memory"), argv)
     except BrokenPipeError:
-        # Whoever reads has seen enough (| head); let the interpreter's last flush go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
         return _report(Failed(f"{error.strerror or error}{place}"), argv)
@@ -114,3 +106,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
     except SystemExit as stop:  # --help and --version
         return int(stop.code or 0)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``jfstore`` with `argv` and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process if not given.
+    """
+    # A stream that was closed is None; what is meant for it must not go elsewhere.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    code = 0
+    try:
+        code = _run(sys.argv[1:] if argv is None else list(argv))
+        sys.stdout.flush()
+        return code
+    except OSError as error:
+        # Standard output takes no more; let the interpreter's last flush go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 0  # whoever reads has seen enough (| head)
+        if not code:
+            note(f"jfstore: error: standard output: {error.strerror}")
+        return code or Failed.exit_code

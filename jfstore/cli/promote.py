@@ -75,7 +75,7 @@ def _impact(target: Repository, added: Added) -> None:
             rows = target.log.table().rows(version.panel, name)
             begins = sorted({int(begin) for begin in target.log.table().versions["begin"][rows]})
             later = [begin for begin in begins if begin > version.begin]
-            until = stamp_at(later[0], target.zone) if later else "now on"
+            until = f"until {stamp_at(later[0], target.zone)}" if later else "on"
             before = [begin for begin in begins if begin <= version.begin]
-            instead = f"in place of those of {stamp_at(before[-1], target.zone)}" if before else "where there are none"
-            note(f"{name} of {version.panel} would change from {version.stamp} to {until}, {instead}")
+            now = f"those of {stamp_at(before[-1], target.zone)} are" if before else "nothing is"
+            note(f"{name} of {version.panel} would change from {version.stamp} {until}; {now} valid there now")

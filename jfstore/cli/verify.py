@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from jfstore.cli._open import open_to_read
-from jfstore.cli._output import emit, note, progress
+from jfstore.cli._output import count, emit, note, progress
 from jfstore.cli._parser import add_json, add_repo
 from jfstore.errors import Damaged
 
@@ -64,9 +64,11 @@ def run(args: argparse.Namespace) -> int:
     }
     rows += [{"state": "note", "file": name, "what": text} for name, text in report.notes]
     emit(args, value, rows, ["state", "file", "what", "versions"])
-    counted = f"{report.commits} commits, {report.versions} versions, {report.files} payloads"
+    counted = (
+        f"{count(report.commits, 'commit')}, {count(report.versions, 'version')}, {count(report.files, 'payload')}"
+    )
     if report.problems:
-        note(f"{len(report.problems)} problems in {repository.storage.location} ({counted})")
+        note(f"{count(len(report.problems), 'problem')} in {repository.storage.location} ({counted})")
         return Damaged.exit_code
     note(f"{repository.storage.location} is sound ({counted}{', arrays not read' if args.quick else ''})")
     return 0

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from jfstore._version import __version__
 from jfstore.durable import NotSynced
 from jfstore.errors import BadValue, Busy, Damaged, InDoubt, JfstoreError, JfstoreWarning
-from jfstore.model import Commit, Identity, Version, decode_commit, encode_commit
+from jfstore.model import Commit, Identity, Version, decode_commit, encode_commit, sealed_hash
 from jfstore.storage.base import Storage
 from jfstore.table import Table
 from jfstore.times import SECOND, now
@@ -117,7 +117,8 @@ class Log:
         table = saved.table
         if table.seq:
             try:
-                commit = read_commit(self._storage, table.seq)
+                name = commit_name(table.seq)
+                seal = sealed_hash(self._storage.read(name), f"{self._storage.location}/{name}")
             except FileNotFoundError:
                 last = (self._storage.commits() or [0])[-1]
                 where = f"{self._storage.location}/{commit_name(table.seq)}"
@@ -125,7 +126,7 @@ class Log:
             except (Damaged, BadValue) as error:
                 self._broken = (table.seq, error)
             else:
-                if commit.hash != table.head:
+                if seal != table.head:
                     raise Damaged(f"the index of {self._storage.location} contradicts commit {table.seq}; {remedy}")
                 self._certain = saved.log_state
         return table

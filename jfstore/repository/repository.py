@@ -145,19 +145,20 @@ class Repository:
         panels = resolve_detector(detector, table.panel_rows)
         if number is not None and len(panels) > 1:
             raise BadValue("a version number (-v) is for one panel: numbers of different panels have nothing in common")
-        missing: list[NotFound] = []
+        # By what is wrong, the type left out: the pair is mostly missing together.
+        missing: dict[str, list[str]] = {}
+        near: tuple[str, ...] = ()
         found: dict[str, list[Selection]] = {name: [] for name in types}
         for panel in panels:
             for name in types:
                 try:
                     found[name].append(select(table, str(panel), t, name, self.zone, seq, number))
                 except NotFound as error:
-                    if error.message not in [other.message for other in missing]:
-                        missing.append(error)
+                    missing.setdefault(error.message.replace(name, "{}", 1), []).append(name)
+                    near = error.nearest
         if missing:
-            raise NotFound(
-                "; ".join(error.message for error in missing), missing[0].nearest if len(missing) == 1 else ()
-            )
+            lines = [line.replace("{}", " and ".join(names), 1) for line, names in missing.items()]
+            raise NotFound("; ".join(lines), near if len(lines) == 1 else ())
         return Answer(panels, t, table.seq if seq is None else seq, {name: tuple(s) for name, s in found.items()})
 
     def seq_of(self, as_of: int | str | None) -> int | None:
