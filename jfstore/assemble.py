@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-from blake3 import blake3
 
 from jfstore.errors import Damaged
+from jfstore.hashing import hasher
 from jfstore.mapping import PAGE, Slab, map_slabs
 from jfstore.model import Array, StoredFile, Version
 from jfstore.storage.base import Float32, Storage
@@ -81,14 +81,14 @@ def _mapped(storage: Storage, parts: Sequence[Part], writable: bool) -> Float32 
 
 def verify_panels(storage: Storage, out: Float32, parts: Sequence[Part]) -> None:
     """Check each panel of `out` against its BLAKE3; Damaged names the file of the first that differs."""
-    # Few panels are hashed by all threads together, many by a thread each.
-    threads = blake3.AUTO if len(parts) == 1 else 1
+    # One panel is hashed by all threads together, of many each by a thread.
+    size = out.nbytes if len(parts) == 1 else 0
 
     def check(number: int, array: Array, file: StoredFile) -> None:
-        hasher = blake3(max_threads=threads)
+        total = hasher(size)
         for gain in range(out.shape[0]):
-            hasher.update(out[gain, number].reshape(-1).view(np.uint8))
-        if hasher.hexdigest() != array.blake3:
+            total.update(out[gain, number].reshape(-1).view(np.uint8))
+        if total.hexdigest() != array.blake3:
             raise Damaged(f"{storage.location}/{file.path} is damaged: its {array.type} does not match its hash")
 
     _each(parts, out.nbytes, check)

@@ -77,7 +77,8 @@ def locate(place: str) -> tuple[str | None, Path]:
         raise BadValue("the repository's name or path (--repo) is empty")
     if "://" in place:
         raise BadValue(f"{place}: repositories at a URL are not supported by this version")
-    names = configured()
+    # A path is a path, whatever is configured and whether that can be read.
+    names = {} if os.sep in place else configured()
     if place in names:
         if not names[place]:
             raise Failed(f"the configured path of repository {place!r} is empty")
@@ -145,7 +146,7 @@ def make_repository(
     Refused
         If there is one already, or the file system cannot hold one.
     """
-    if place and os.sep not in place and "://" not in place and place not in configured():
+    if place and os.sep not in place and place not in configured():
         place = f".{os.sep}{place}"
     name, path = locate(place)
     if name in ROLES:

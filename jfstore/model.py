@@ -22,9 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from blake3 import blake3
-
 from jfstore.errors import Damaged, Refused
+from jfstore.hashing import digest
 from jfstore.ids import parse_panel, version_name
 from jfstore.times import BEGINNING, iso, parse_iso, zone_named
 
@@ -120,11 +119,6 @@ class Identity:
     hash: str = field(default="", compare=False)
 
 
-def digest(data: Any) -> str:
-    """Return the BLAKE3 of `data` (any buffer) as 64 hexadecimal digits."""
-    return blake3(data, max_threads=blake3.AUTO).hexdigest()
-
-
 def _line(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
@@ -140,7 +134,10 @@ def _seal(kind: str, body: Any, extra: str, extra_body: Any) -> tuple[bytes, str
 
 def _unseal(raw: bytes, kind: str, extra: str) -> tuple[Any, str, Any]:
     first, seal, second = _parts(raw, kind, extra)
-    return json.loads(first), seal, json.loads(second)
+    try:
+        return json.loads(first), seal, json.loads(second)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def sealed_hash(raw: bytes, where: str) -> str:

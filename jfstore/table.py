@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jfstore.errors import NotFound
+from jfstore.errors import Damaged, NotFound
 from jfstore.model import Array, Commit, StoredFile, Version
 
 Columns = NDArray[Any]
@@ -41,6 +41,11 @@ LAYOUT: dict[str, np.dtype[Any]] = {
 
 Kind = tuple[str, str, tuple[int, ...]]
 """Calibration type, dtype and shape of an array; a version's ``kinds`` has a bit for each it holds."""
+
+
+def _text(value: bytes) -> str:
+    # An index that somebody made up may hold any bytes: they must not be believed, nor stop a reader.
+    return value.decode("ascii", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +90,21 @@ class Table:
     @property
     def head(self) -> str:
         """Hash of the last commit, empty if there is none."""
-        return self.commits["hash"][-1].decode() if self.seq else ""
+        return _text(self.commits["hash"][-1]) if self.seq else ""
+
+    def continues(self, other: Table) -> bool:
+        """Whether `other` is the table of this log at an earlier commit, or at the same."""
+        return other.seq <= self.seq and bool(np.array_equal(other.commits["hash"][-1:], self._hash_at(other.seq)))
+
+    def _hash_at(self, seq: int) -> Columns:
+        return self.commits["hash"][max(seq - 1, 0) : seq]
 
     def columns(self) -> dict[str, Columns]:
         return {name: getattr(self, name) for name in LAYOUT}
 
     @cached_property
     def panel_rows(self) -> dict[str, int]:
-        return {name.decode(): row for row, name in enumerate(self.panels.tolist())}
+        return {_text(name): row for row, name in enumerate(self.panels.tolist())}
 
     @cached_property
     def _by_panel(self) -> tuple[NDArray[np.intp], NDArray[Any]]:
@@ -126,10 +138,10 @@ class Table:
         arrays, offsets = [], {}
         for _, kind, offset, blake3 in self.arrays[first:last].tolist():
             name, dtype, shape = self.kinds[kind]
-            arrays.append(Array(name, dtype, shape, blake3.decode()))
+            arrays.append(Array(name, dtype, shape, _text(blake3)))
             offsets[name] = offset
         path, size, blake3 = self.files[row].tolist()
-        return tuple(arrays), StoredFile(path.decode(), size, blake3.decode(), offsets)
+        return tuple(arrays), StoredFile(_text(path), size, _text(blake3), offsets)
 
     def version_list(self, rows: Iterable[int] | None = None) -> list[Version]:
         """Return the versions of `rows` of ``versions`` (all if not given) as records.
@@ -137,7 +149,7 @@ class Table:
         ``source``, ``origin`` and ``converted_from`` are in the commit only, see `Log.commit`.
         """
         columns = self.versions if rows is None else self.versions[np.asarray(rows, dtype=np.intp)]
-        names = [name.decode() for name in self.panels.tolist()]
+        names = [_text(name) for name in self.panels.tolist()]
         files: dict[int, tuple[tuple[Array, ...], StoredFile]] = {}
         versions = []
         fields = (columns[name].tolist() for name in ("panel", "number", "stamp", "begin", "seq", "file"))
@@ -153,8 +165,12 @@ class Table:
         if not 1 <= seq <= self.seq:
             raise NotFound(f"there is no commit {seq}; the last is {self.seq}")
         time, seal, _, start, length = self.commits[seq - 1].tolist()
-        words = json.loads(self.text[start : start + length].tobytes())
-        return CommitSummary(seq, time, words["user"], words["host"], words["op"], words["message"], seal.decode())
+        try:
+            words = json.loads(self.text[start : start + length].tobytes())
+            user, host, op, message = (str(words[name]) for name in ("user", "host", "op", "message"))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise Damaged(f"the index is damaged: what it says of commit {seq} cannot be read") from None
+        return CommitSummary(seq, time, user, host, op, message, _text(seal))
 
     def find_request(self, request: str) -> int | None:
         """Return the seq of the commit that carries `request`, None if there is none."""

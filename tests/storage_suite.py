@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from jfstore.errors import Damaged, Refused
-from jfstore.model import Array, Identity, digest
+from jfstore.hashing import digest
+from jfstore.model import Array, Identity
 from jfstore.repository import Repository, create, open_storage
 from jfstore.repository.log import commit_name
 from jfstore.repository.verify import verify

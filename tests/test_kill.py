@@ -291,12 +291,13 @@ def test_killed_at_every_system_call(
         argv = KINDS[kind].argv(stock, root, REQUEST)
         status, _out, err = helper.run(argv, strace=["-e", f"trace={CHANGING}"])
         assert status == 0, err
-        for name, place, line in numbered(helper.traced()):
-            if not changes_something(line):
+        for name, nth, line in numbered(helper.traced()):
+            # What the command prints is its acknowledgement.
+            if not changes_something(line) or not (str(place) in line or line.startswith("write(1<")):
                 continue
             points += 1
             start(stock, kind, place)
-            inject = ["-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={place}"]
+            inject = ["-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={nth}"]
             status, out, err = helper.run(argv, strace=inject)
             try:
                 # Once its output is written, the writer has acknowledged.

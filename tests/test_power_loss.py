@@ -266,7 +266,7 @@ def test_sample_of_every_kind(stock: Path, place: Path) -> None:
 @pytest.mark.parametrize("pair", PAIRS)
 def test_sample_of_two_writers(stock: Path, place: Path, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{__name__}.PAIRS", {pair: PAIRS[pair]})
-    count, violations = run(each_pair(stock, place, range(40)), 2, random.Random(2), most=5)
+    count, violations = run(each_pair(stock, place, range(40)), 2, random.Random(2), most=4)
     more, stopped = run(each_pair(stock, place, range(1, 40, 6), (5, 12)), 2, random.Random(2), most=2)
     assert not violations + stopped, report(count + more, violations + stopped)
     assert count > 50
@@ -283,7 +283,7 @@ def test_every_kind(stock: Path, place: Path, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.full
 def test_two_writers_at_every_operation(stock: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    count, violations = run(each_pair(stock, place, range(60), range(1, 60)), 3, random.Random(4), most=5)
+    count, violations = run(each_pair(stock, place, range(60), range(1, 60)), 4, random.Random(4), most=12)
     with capsys.disabled():
         print(f"\npower loss, {len(PAIRS)} pairs of writers: {count} states, {len(violations)} violations")
     assert not violations, report(count, violations)

@@ -281,7 +281,7 @@ class Machine(RuleBasedStateMachine):
         try:
             array = repository.get("_".join(which), kind, moment, as_of=as_of)
         except jfstore.NotFound as error:
-            named = [panel in str(error) for panel in which]
+            named = [panel in error.message for panel in which]
             assert named == [held is None for held in right]
             assert any(named)
             return

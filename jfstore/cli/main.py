@@ -87,6 +87,8 @@ def _run(argv: Sequence[str]) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("always", JfstoreWarning)
             warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes less than it is given
+            if any("\0" in word for word in argv):
+                raise BadValue("an argument holds a NUL character")
             args, unknown = get_parser().parse_known_args(argv)
             if unknown:
                 hint = f"; did you mean --repo {unknown[0]}?" if not unknown[0].startswith("-") else ""

@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 from jfstore.arrays import Checked
 from jfstore.errors import BadValue
+from jfstore.hashing import digest
 from jfstore.ids import parse_panel
-from jfstore.model import Array, Identity, StoredFile, Version, digest
+from jfstore.model import Array, Identity, StoredFile, Version
 from jfstore.selection import holding
 from jfstore.storage.base import Storage
 from jfstore.table import Table

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from jfstore._version import __version__
 from jfstore.durable import NotSynced
-from jfstore.errors import BadValue, Busy, Damaged, InDoubt, JfstoreError, JfstoreWarning
+from jfstore.errors import Busy, Damaged, InDoubt, JfstoreError, JfstoreWarning
 from jfstore.model import Commit, Identity, Version, decode_commit, encode_commit, sealed_hash
 from jfstore.storage.base import Storage
 from jfstore.table import Table
@@ -119,11 +119,13 @@ class Log:
             try:
                 name = commit_name(table.seq)
                 seal = sealed_hash(self._storage.read(name), f"{self._storage.location}/{name}")
+                if seal != table.head:
+                    seal = read_commit(self._storage, table.seq).hash
             except FileNotFoundError:
                 last = (self._storage.commits() or [0])[-1]
                 where = f"{self._storage.location}/{commit_name(table.seq)}"
                 self._broken = (last + 1, Damaged(f"{where} is missing: the index is ahead of the log"))
-            except (Damaged, BadValue) as error:
+            except Damaged as error:
                 self._broken = (table.seq, error)
             else:
                 if seal != table.head:
@@ -180,7 +182,7 @@ class Log:
             If the commit is there but may not survive a power failure.
         """
         give_up = time.monotonic() + GIVE_UP_AFTER
-        pause = 0.001
+        attempts = 0
         with self._storage.lock():
             while True:
                 table = self.table()
@@ -198,10 +200,11 @@ class Log:
                 except FileExistsError:
                     if time.monotonic() > give_up:
                         raise Busy(f"{self._storage.location}: other writers were faster for 60 s; try again") from None
-                    time.sleep(random.uniform(0, pause))  # noqa: S311
-                    pause = min(pause * 2, 0.1)
+                    # Who has waited long tries again soon.
+                    attempts += 1
+                    time.sleep(random.uniform(0, 0.05 / attempts))  # noqa: S311
                     continue
-                self.save_index()
+                self.save_index(commit.seq)
                 return commit.seq, versions
 
     def _next(self, table: Table, op: str, message: str, request: str, versions: tuple[Version, ...]) -> Commit:
@@ -238,11 +241,16 @@ class Log:
             f"{self._storage.location}: commit {seq} is in the log but may not survive a power failure", request
         )
 
-    def save_index(self) -> None:
-        """Save the index for the log as it is now; a failure is only a warning, readers have the log."""
+    def save_index(self, seq: int = 0) -> None:
+        """Save the index for the log as it is now; a failure is only a warning, readers have the log.
+
+        If there are commits after `seq` already, that is left to who made them.
+        """
         try:
             state = self._storage.log_state()
             table = self.table()
+            if seq and table.seq > seq:
+                return
             self._storage.save_index(self._identity, table, state)
         except (OSError, JfstoreError) as error:
             reason = error.strerror if isinstance(error, OSError) else error

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from jfstore import durable, files
 from jfstore.errors import Damaged, Refused
-from jfstore.model import Array, Identity, StoredFile, digest
+from jfstore.hashing import digest
+from jfstore.model import Array, Identity, StoredFile
 from jfstore.storage import index, payload
 from jfstore.storage.base import Float32, SavedIndex, Storage, checked_name
 from jfstore.table import Table
@@ -84,7 +85,7 @@ class Hdf5Storage(Storage):
 
     def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32]) -> StoredFile:
         parts, offsets = payload.pieces(arrays)
-        whole = payload.digest_of(parts)
+        whole = digest(*parts)
         name = f"panels/{panel}/{stamp}-{whole[:12]}.h5"
         path = self._path(name)
         file = StoredFile(name, sum(map(len, parts)), whole, offsets)
@@ -164,27 +165,24 @@ class Hdf5Storage(Storage):
             yield read, os.fstat(fd).st_size
 
     def load_index(self) -> SavedIndex | None:
-        try:
-            with self._index() as (read, size):
-                return index.decode(read, size)
-        except (OSError, ValueError, KeyError, TypeError, Damaged):
-            return None
+        return self._read_index(with_image=False)[0]
 
-    def _sound_image(self) -> bytes | None:
+    def _read_index(self, with_image: bool = True) -> tuple[SavedIndex | None, bytes | None]:
+        """Return the saved index and its HDF5 part, of one and the same file; None for what is not sound."""
+        saved, image = None, None
         try:
             with self._index() as (read, size):
-                return index.sound_image(read, size)
-        except (OSError, ValueError, KeyError, TypeError, Damaged):
-            return None
+                saved = index.decode(read, size)
+                image = index.sound_image(read, size) if with_image else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, Damaged):
+            pass
+        return saved, image
 
     def save_index(self, identity: Identity, table: Table, log_state: str, afresh: bool = False) -> None:
-        saved = None if afresh else self.load_index()
-        image, done = None, 0
-        if saved and saved.repository == identity.id and saved.table.seq <= table.seq:
-            known = saved.table
-            if not known.seq or known.head == table.commits["hash"][known.seq - 1].decode():
-                image = self._sound_image()
-                done = len(known.versions) if image else 0
+        saved, image = (None, None) if afresh else self._read_index()
+        if not (saved and saved.repository == identity.id and table.continues(saved.table)):
+            image = None
+        done = len(saved.table.versions) if saved and image else 0
         pieces = index.encode(identity, table, log_state, index.linked(image, table, done))
         durable.overwrite(self.root / self.index_name, pieces)
 
@@ -192,14 +190,12 @@ class Hdf5Storage(Storage):
         path = self.root / self.index_name
         if not os.path.lexists(path):
             return [f"{path} is missing; jfstore verify --rebuild-index makes it anew"]
-        saved, image = self.load_index(), self._sound_image()
+        saved, image = self._read_index()
         if not saved or not image:
             return [f"{path} is damaged: it does not match its hashes; jfstore verify --rebuild-index makes it anew"]
         if saved.repository != identity.id:
             return [f"{path} belongs to another repository, {saved.repository}"]
-        if saved.table.seq > table.seq or (
-            saved.table.seq and saved.table.head != table.commits["hash"][saved.table.seq - 1].decode()
-        ):
+        if not table.continues(saved.table):
             return [f"{path} is ahead of the log: it says that commit {saved.table.seq} is {saved.table.head[:12]}"]
         known = table.version_list(range(len(saved.table.versions)))
         if saved.table.version_list() != known:

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from jfstore.model import Identity, digest
+from jfstore.hashing import digest
+from jfstore.model import DTYPES, Identity
 from jfstore.storage.base import SavedIndex
 from jfstore.storage.memory import hdf5_bytes
 from jfstore.table import LAYOUT, Table
@@ -70,7 +71,29 @@ def decode(read: Reader, size: int) -> SavedIndex:
         columns[name] = np.frombuffer(data, LAYOUT[name], rows, offset)
         offset += rows * LAYOUT[name].itemsize
     kinds = tuple((name, dtype, tuple(shape)) for name, dtype, shape in footer["kinds"])
-    return SavedIndex(footer["repository"], footer["log_state"], Table(kinds=kinds, **columns))
+    table = Table(kinds=kinds, **columns)
+    _check(table)
+    return SavedIndex(footer["repository"], footer["log_state"], table)
+
+
+def _check(table: Table) -> None:
+    """Raise ValueError if rows refer to rows that are not there; also a table whose hash is right is foreign."""
+    below = (
+        (table.versions["panel"], len(table.panels)),
+        (table.versions["file"], len(table.files)),
+        (table.versions["seq"] - 1, table.seq),
+        (table.arrays["file"], len(table.files)),
+        (table.arrays["kind"], len(table.kinds)),
+        (table.commits["text"] + table.commits["length"], len(table.text) + 1),
+    )
+    for column, limit in below:
+        if len(column) and not (int(column.min()) >= 0 and int(column.max()) < limit):
+            raise ValueError("its table refers to what is not in it")
+    if len(table.arrays) and np.any(np.diff(table.arrays["file"].astype(np.int64)) < 0):
+        raise ValueError("its table is not in order")
+    for name, dtype, shape in table.kinds:
+        if not isinstance(name, str) or dtype not in DTYPES or len(shape) != 3:
+            raise ValueError("its table has arrays of an unknown kind")
 
 
 def sound_image(read: Reader, size: int) -> bytes | None:

@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from blake3 import blake3
 from numpy.typing import NDArray
 
 from jfstore.calibtypes import CALIB_TYPES
@@ -70,11 +69,3 @@ def pieces(arrays: Mapping[str, NDArray[Any]]) -> tuple[list[Any], dict[str, int
         done = offset + len(data)
     parts.append(memoryview(image)[done:])
     return parts, dict(zip(names, offsets, strict=True))
-
-
-def digest_of(parts: list[Any]) -> str:
-    """Return the BLAKE3 of buffers one after the other, in hexadecimal."""
-    hasher = blake3(max_threads=blake3.AUTO)
-    for part in parts:
-        hasher.update(part)
-    return hasher.hexdigest()
