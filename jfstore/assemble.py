@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
 
 import numpy as np
 
@@ -14,10 +14,12 @@ from jfstore.errors import Damaged
 from jfstore.hashing import hasher
 from jfstore.mapping import PAGE, Slab, map_slabs
 from jfstore.model import Array, StoredFile, Version
-from jfstore.storage.base import Float32, Storage
+from jfstore.storage.base import Float32, Seen, Storage
 
 Part = tuple[Array, StoredFile]
 _THREADS_FROM = 1 << 22
+_SETTLED = 2_000_000_000
+"""A file that changed so few nanoseconds ago could change again without its times showing it."""
 
 
 def assemble(
@@ -34,7 +36,8 @@ def assemble(
     calib_type : str
         Calibration type.
     verify : bool
-        Whether each panel's array is checked against its BLAKE3.
+        Whether each panel's array is checked against its BLAKE3; once in a process for as long as
+        its file is unchanged.
     writable : bool
         Whether the array may be written to; the files never change.
 
@@ -50,59 +53,73 @@ def assemble(
     """
     parts = [(array_of(version, calib_type), version.file) for version in versions]
     gains, rows, columns = parts[0][0].shape
-    out = _mapped(storage, parts, writable)
-    if out is None:
-        fresh = np.empty((gains, len(parts), rows, columns), np.float32)
-        _each(parts, fresh.nbytes, lambda number, array, file: storage.load(file, array, fresh[:, number]))
-        fresh.flags.writeable = writable
-        out = fresh
-    if verify:
-        verify_panels(storage, out, parts)
-    return out
-
-
-def _mapped(storage: Storage, parts: Sequence[Part], writable: bool) -> Float32 | None:
-    """Return the arrays of `parts` mapped side by side, None if they do not fill whole pages."""
-    gains, rows, columns = parts[0][0].shape
-    size = 4 * rows * columns
-    if size % PAGE or any(file.offsets[array.type] % PAGE for array, file in parts):
-        return None
+    if any(array.shape != (gains, rows, columns) for array, _ in parts):
+        raise Damaged(f"{storage.location}: the panels' arrays of {calib_type} differ in shape")
     with ExitStack() as stack:
-        places = []
-        for array, file in parts:
-            opened = storage.open_mapped(file, array)
-            if opened is None:
-                return None
-            stack.callback(os.close, opened[0])
-            places.append(opened)
+        places = _open_mapped(storage, parts, stack)
+        if places is None:
+            fresh = np.empty((gains, len(parts), rows, columns), np.float32)
+            _each(range(len(parts)), fresh.nbytes, lambda i: storage.load(parts[i][1], parts[i][0], fresh[:, i]))
+            if verify:
+                _verify(storage, fresh, parts, range(len(parts)))
+            fresh.flags.writeable = writable
+            return fresh
+        size = 4 * rows * columns
         slabs = [Slab(fd, offset + gain * size, size) for gain in range(gains) for fd, offset in places]
-        return map_slabs(slabs, writable).view(np.float32).reshape(gains, len(parts), rows, columns)
+        out = map_slabs(slabs, writable).view(np.float32).reshape(gains, len(parts), rows, columns)
+        if verify:
+            # What this process compared before, in a file that is unchanged since, is the same memory.
+            seen = [_seen(fd, offset, array) for (fd, offset), (array, _) in zip(places, parts, strict=True)]
+            _verify(storage, out, parts, [i for i, what in enumerate(seen) if what not in storage.verified])
+            storage.verified.update(what for what in seen if what[-1] < time.time_ns() - _SETTLED)
+        return out
 
 
-def verify_panels(storage: Storage, out: Float32, parts: Sequence[Part]) -> None:
-    """Check each panel of `out` against its BLAKE3; Damaged names the file of the first that differs."""
+def _open_mapped(storage: Storage, parts: Sequence[Part], stack: ExitStack) -> list[tuple[int, int]] | None:
+    """Return an open file and an offset for each of `parts`, None if their slabs do not fill whole pages."""
+    _, rows, columns = parts[0][0].shape
+    if 4 * rows * columns % PAGE or any(file.offsets[array.type] % PAGE for array, file in parts):
+        return None
+    places = []
+    for array, file in parts:
+        opened = storage.open_mapped(file, array)
+        if opened is None:
+            return None
+        stack.callback(os.close, opened[0])
+        places.append(opened)
+    return places
+
+
+def _seen(fd: int, offset: int, array: Array) -> Seen:
+    status = os.fstat(fd)
+    file = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return (array.blake3, offset, *file)
+
+
+def _verify(storage: Storage, out: Float32, parts: Sequence[Part], panels: Sequence[int]) -> None:
+    """Check `panels` of `out` against their BLAKE3; Damaged names the file of the first that differs."""
     # One panel is hashed by all threads together, of many each by a thread.
-    size = out.nbytes if len(parts) == 1 else 0
+    size = out[:, 0].nbytes if len(panels) == 1 else 0
 
-    def check(number: int, array: Array, file: StoredFile) -> None:
+    def check(number: int) -> None:
+        array, file = parts[number]
         total = hasher(size)
         for gain in range(out.shape[0]):
             total.update(out[gain, number].reshape(-1).view(np.uint8))
         if total.hexdigest() != array.blake3:
             raise Damaged(f"{storage.location}/{file.path} is damaged: its {array.type} does not match its hash")
 
-    _each(parts, out.nbytes, check)
+    _each(panels, out.nbytes, check)
 
 
-def _each(parts: Iterable[Part], size: int, work: Any) -> None:
-    """Call `work` for each of `parts` with its number, by several threads if there is much to do."""
-    items = list(enumerate(parts))
-    if size < _THREADS_FROM or len(items) == 1:
-        for number, part in items:
-            work(number, *part)
+def _each(numbers: Sequence[int], size: int, work: Callable[[int], None]) -> None:
+    """Call `work` for each of `numbers`, by several threads if there is much to do."""
+    if size < _THREADS_FROM or len(numbers) < 2:
+        for number in numbers:
+            work(number)
         return
-    with ThreadPoolExecutor(min(len(items), os.cpu_count() or 1)) as pool:
-        list(pool.map(lambda item: work(item[0], *item[1]), items))
+    with ThreadPoolExecutor(min(len(numbers), os.cpu_count() or 1)) as pool:
+        list(pool.map(work, numbers))
 
 
 def array_of(version: Version, calib_type: str) -> Array:

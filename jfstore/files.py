@@ -12,14 +12,13 @@ from pathlib import Path
 from jfstore.errors import Damaged
 
 
-@contextmanager
-def opened(path: Path, follow: bool = False) -> Iterator[int]:
+def open_regular(path: Path | str, follow: bool = False) -> int:
     """Open a regular file for reading; a FIFO, device, directory or (unless `follow`) link is refused.
 
-    Yields
-    ------
+    Returns
+    -------
     int
-        The file descriptor.
+        The file descriptor, to be closed by the caller.
 
     Raises
     ------
@@ -28,16 +27,23 @@ def opened(path: Path, follow: bool = False) -> Iterator[int]:
     Damaged
         If it is not a regular file.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
-        fd = os.open(path, flags)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
     except OSError as error:
         if error.errno == errno.ELOOP and not follow:
             raise Damaged(f"{path} is a symbolic link, not a regular file") from None
         raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Damaged(f"{path} is not a regular file")
+    return fd
+
+
+@contextmanager
+def opened(path: Path | str, follow: bool = False) -> Iterator[int]:
+    """Open a file as `open_regular` does, and close it in the end."""
+    fd = open_regular(path, follow)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Damaged(f"{path} is not a regular file")
         yield fd
     finally:
         os.close(fd)

@@ -164,7 +164,7 @@ def test_every_system_call_fails(
                 inject = f"inject={name}:error={code}:when={when}"
                 result = helper.run(argv, strace=["-e", f"trace={name}", "-e", inject])
                 if error := violation(stock, kind, root, expect, result):
-                    wrong.append(f"{kind}, {when} of {line}: {error}")
+                    wrong.append(f"{kind}, {when} of {line[:160]}: {error}")
     with capsys.disabled():
         print(f"\n{code} at {points} system calls of {len(KINDS)} kinds: {len(wrong)} violations")
     assert not wrong, "\n".join(wrong)
@@ -173,4 +173,4 @@ def test_every_system_call_fails(
 
 def in_repository(line: str, root: Path) -> bool:
     """Say whether a traced call changes something in the repository."""
-    return str(root) in line and changes_something(line)
+    return str(root) in line and changes_something(line) and not line.startswith(("write(1<", "write(2<"))

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 import jfstore
+from jfstore import assemble
+from jfstore.hashing import hasher
 from jfstore.mapping import PAGE, Slab, map_slabs
 from jfstore.repository.repository import Repository
 from tests.makers.repositories import LATER, STAMP, A, B, C, constants, entry, new_repository, reopened
@@ -268,3 +270,26 @@ def test_file_cut_after_opening_does_not_kill_the_process(repository: Repository
     assert child.exitcode == 0
     assert payload_of(repository, A).name in ours.recv()
     assert ours.recv() is True
+
+
+def test_what_was_verified_is_not_read_again_until_its_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = filled(tmp_path / "R", PAGES)
+    hashed = []
+    monkeypatch.setattr(assemble, "hasher", lambda size: hashed.append(size) or hasher(size))
+    # As if the file were old: one that has just changed could change again within a tick of the clock.
+    monkeypatch.setattr(assemble, "_SETTLED", -(10**18))
+    expected = repository.get(A, "pixel_gain", "now").copy()
+    assert np.array_equal(repository.get(A, "pixel_gain", "now"), expected)
+    assert len(hashed) == 1
+    repository.get(A, "pixel_offset", "now")
+    assert len(hashed) == 2
+    version = next(version for version in repository.versions() if version.panel == A)
+    path = Path(repository.storage.location) / version.file.path
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(version.file.offsets["pixel_gain"] + 5)
+        file.write(b"X")
+    with pytest.raises(jfstore.Damaged, match="pixel_gain does not match"):
+        repository.get(A, "pixel_gain", "now")

@@ -34,6 +34,10 @@ def checked_name(name: str) -> str:
     return name
 
 
+Seen = tuple[str, int, int, int, int, int, int]
+"""An array in a file as it was seen: BLAKE3, offset, and the file's device, inode, size, mtime and ctime."""
+
+
 @dataclass(frozen=True, slots=True)
 class SavedIndex:
     """An index as it was read: the table, whose it is, and what it contained the log to be.
@@ -54,6 +58,10 @@ class Storage(ABC):
 
     location: str
     """Where the storage is, for people."""
+
+    def __init__(self) -> None:
+        self.verified: set[Seen] = set()
+        """Arrays that this process has compared with their hashes, in files that are unchanged since."""
 
     @abstractmethod
     def prepare(self) -> None:

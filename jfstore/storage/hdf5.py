@@ -37,6 +37,7 @@ class Hdf5Storage(Storage):
     """
 
     def __init__(self, root: Path, index_name: str = "jungfrau.h5") -> None:
+        super().__init__()
         self.root = root
         self.location = str(root)
         self.index_name = checked_name(index_name)
@@ -99,21 +100,29 @@ class Hdf5Storage(Storage):
             self.settle(name)
         return file
 
-    @contextmanager
-    def _opened(self, file: StoredFile) -> Iterator[int]:
-        path = self._path(file.path)
+    def _open(self, file: StoredFile) -> int:
+        path = f"{self.location}/{checked_name(file.path)}"
         try:
-            with files.opened(path) as fd:
-                size = os.fstat(fd).st_size
-                if size != file.size:
-                    raise Damaged(f"{path} has {size} bytes in place of {file.size}")
-                yield fd
+            fd = files.open_regular(path)
         except (FileNotFoundError, NotADirectoryError):
             raise Damaged(f"{path} is missing") from None
+        size = os.fstat(fd).st_size
+        if size != file.size:
+            os.close(fd)
+            raise Damaged(f"{path} has {size} bytes in place of {file.size}")
+        return fd
+
+    @contextmanager
+    def _opened(self, file: StoredFile) -> Iterator[int]:
+        fd = self._open(file)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     def open_mapped(self, file: StoredFile, array: Array) -> tuple[int, int] | None:
-        with self._opened(file) as fd:
-            return os.dup(fd), self._offset(file, array)
+        offset = self._offset(file, array)
+        return self._open(file), offset
 
     def _offset(self, file: StoredFile, array: Array) -> int:
         """Return where `array` lies in `file`: whole, or touching a mapped page would kill the process."""

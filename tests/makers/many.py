@@ -49,7 +49,7 @@ def repository_of(path: Path, versions: int, shape: tuple[int, int, int], a_comm
     start = parse_time("20000102000000", repository.zone)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(durable, "system", _Unsynced())
-        patch.setattr(repository.log, "save_index", lambda: None)
+        patch.setattr(repository.log, "save_index", lambda seq=0: None)
         for first in range(1, versions, a_commit):
 
             def versions_for(_table: Table, seq: int, first: int = first) -> list[Version]:
