@@ -159,8 +159,11 @@ def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> None
             system.remove(temporary)
 
 
-def overwrite(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> None:
-    """Give `pieces` the name `path` in place of whatever bears it; readers see the old or the new file."""
+def overwrite(path: Path, pieces: Sequence[Any], mode: int | None = 0o444, settle: bool = True) -> None:
+    """Give `pieces` the name `path` in place of whatever bears it; readers see the old or the new file.
+
+    Unless `settle`, a power failure may bring the old file back.
+    """
     temporary = _write_temporary(path.parent, pieces, mode)
     try:
         system.rename(temporary, path)
@@ -168,7 +171,8 @@ def overwrite(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> No
         with suppress(OSError):
             system.remove(temporary)
         raise
-    sync_directory(path.parent)
+    if settle:
+        sync_directory(path.parent)
 
 
 def make_directory(path: Path, mode: int) -> bool:

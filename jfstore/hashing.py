@@ -7,7 +7,7 @@ from typing import Any
 
 from blake3 import blake3
 
-_THREADS_FROM = 1 << 20
+_THREADS_FROM = 1 << 22
 
 
 def hasher(size: int) -> blake3:

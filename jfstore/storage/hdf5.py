@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,6 @@ from jfstore.storage import index, payload
 from jfstore.storage.base import Float32, SavedIndex, Storage, checked_name
 from jfstore.table import Table
 
-_COMMIT = re.compile(r"([0-9]{10})\.json", re.ASCII)
 _TEXT_LIMIT = 1 << 26
 _ROOT_MODE = 0o2775
 _BELOW_MODE = 0o3775
@@ -69,10 +67,11 @@ class Hdf5Storage(Storage):
 
     def commits(self) -> list[int]:
         try:
-            matches = [_COMMIT.fullmatch(name) for name in os.listdir(self.root / "log")]
+            names = os.listdir(self.root / "log")
         except (FileNotFoundError, NotADirectoryError):
             raise Damaged(f"{self.root}/log is missing") from None
-        return sorted(int(match[1]) for match in matches if match)
+        # There may be very many: no regular expression for each.
+        return sorted(int(n[:10]) for n in names if len(n) == 15 and n.endswith(".json") and n[:10].isdecimal())
 
     def log_state(self) -> str:
         try:
@@ -193,7 +192,8 @@ class Hdf5Storage(Storage):
             image = None
         done = len(saved.table.versions) if saved and image else 0
         pieces = index.encode(identity, table, log_state, index.linked(image, table, done))
-        durable.overwrite(self.root / self.index_name, pieces)
+        # Its name need not survive a power failure: an older index does no harm.
+        durable.overwrite(self.root / self.index_name, pieces, settle=False)
 
     def check_index(self, identity: Identity, table: Table) -> list[str]:
         path = self.root / self.index_name
