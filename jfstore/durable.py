@@ -25,7 +25,6 @@ TEMPORARY = ".tmp-"
 """How temporary names begin; what bears one was never acknowledged and may be removed."""
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF}
 _NO_DIRECTORY_SYNC = {errno.EINVAL, errno.EOPNOTSUPP}
 _BUFFERS_A_CALL = 512
 
@@ -84,8 +83,8 @@ class System:
 system = System()
 
 
-def _write_temporary(directory: Path, pieces: Sequence[Any], mode: int | None) -> Path:
-    path = directory / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
+def _write_temporary(target: Path, pieces: Sequence[Any], mode: int | None) -> Path:
+    path = target.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
     fd = system.create(path, 0o666 if mode is None else 0o600)
     try:
         try:
@@ -101,9 +100,11 @@ def _write_temporary(directory: Path, pieces: Sequence[Any], mode: int | None) -
             system.sync(fd)
         finally:
             system.close(fd)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             system.remove(path)
+        if isinstance(error, OSError):
+            error.filename = str(target)
         raise
     return path
 
@@ -138,7 +139,7 @@ def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> None
     Refused
         If the file system has no hard links.
     """
-    temporary = _write_temporary(path.parent, pieces, mode)
+    temporary = _write_temporary(path, pieces, mode)
     try:
         try:
             system.link(temporary, path)
@@ -164,7 +165,7 @@ def overwrite(path: Path, pieces: Sequence[Any], mode: int | None = 0o444, settl
 
     Unless `settle`, a power failure may bring the old file back.
     """
-    temporary = _write_temporary(path.parent, pieces, mode)
+    temporary = _write_temporary(path, pieces, mode)
     try:
         system.rename(temporary, path)
     except BaseException:
@@ -196,6 +197,16 @@ def make_directory(path: Path, mode: int) -> bool:
     # Also when it was there: whoever made it may not have synced it yet.
     sync_directory(path.parent)
     return made
+
+
+def adopt_directory(path: Path, mode: int) -> None:
+    """Take a directory that is there already: sync its parent, and give it its mode if it is one whose maker
+    was killed before it could: empty, ours, and as a new directory commonly is."""
+    status = os.stat(path)
+    if stat.S_IMODE(status.st_mode) & ~stat.S_ISGID == 0o755 and status.st_uid == os.geteuid() and not os.listdir(path):
+        system.chmod_directory(path, mode)
+    with suppress(PermissionError):  # a parent that we may not read is not ours to look after
+        sync_directory(path.resolve().parent)
 
 
 def _see_to_mode(path: Path, mode: int) -> None:
@@ -254,7 +265,5 @@ def _acquire(fd: int, timeout: float) -> bool:
                 return False
             time.sleep(pause)
             pause = min(pause * 1.5, 0.05)
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                return False
-            raise
+        except OSError:  # no locks here, or not now
+            return False

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from jfstore.errors import JfstoreError
@@ -19,7 +19,8 @@ Row = Mapping[str, object]
 
 def note(text: str) -> None:
     """Print a message on standard error."""
-    print(printable(text), file=sys.stderr)
+    with suppress(OSError):  # there is nowhere left to say it
+        print(printable(text), file=sys.stderr)
 
 
 def printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import signal
@@ -110,10 +111,6 @@ def _run(argv: Sequence[str]) -> int:
         return int(stop.code or 0)
 
 
-def _nowhere() -> int:
-    return os.open(os.devnull, os.O_WRONLY)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``jfstore`` with `argv` and return its exit code.
 
@@ -123,8 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The arguments; those of the process if not given.
     """
     # A stream that was closed is None; what is meant for it must not go elsewhere.
-    sys.stdout = sys.stdout or os.fdopen(_nowhere(), "w")
-    sys.stderr = sys.stderr or os.fdopen(_nowhere(), "w")
+    sys.stdout = sys.stdout or io.TextIOWrapper(io.BytesIO())
+    sys.stderr = sys.stderr or io.TextIOWrapper(io.BytesIO())
     code = 0
     try:
         code = _run(sys.argv[1:] if argv is None else list(argv))
@@ -132,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except OSError as error:
         # Standard output takes no more; let the interpreter's last flush go nowhere.
-        os.dup2(_nowhere(), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return 0  # whoever reads has seen enough (| head)
         if not code:

@@ -64,6 +64,8 @@ class Log:
         self._table: Table | None = None
         self._certain = ""
         self._broken: tuple[int, JfstoreError] | None = None
+        # Up to this commit the log is known to survive a power failure; an index is saved only after that.
+        self._settled = -1
 
     def table(self, as_of: int | None = None) -> Table:
         """Return the table of all commits, looking for new ones first.
@@ -104,7 +106,9 @@ class Log:
         fresh = Log(self._storage, self._identity)
         fresh._table = Table.empty()
         state = self._storage.log_state()
-        self._storage.save_index(self._identity, fresh.table(), state, afresh=True)
+        table = fresh.table()
+        fresh._settle(table)
+        self._storage.save_index(self._identity, table, state, afresh=True)
         self._table = None
 
     def _load(self) -> Table:
@@ -130,7 +134,7 @@ class Log:
             else:
                 if seal != table.head:
                     raise Damaged(f"the index of {self._storage.location} contradicts commit {table.seq}; {remedy}")
-                self._certain = saved.log_state
+                self._certain, self._settled = saved.log_state, table.seq
         return table
 
     def _read_tail(self, table: Table) -> Table:
@@ -187,9 +191,14 @@ class Log:
             while True:
                 table = self.table()
                 if done := table.find_request(request):
-                    self._settle(done, request)
+                    try:
+                        self._storage.settle(commit_name(done))
+                    except OSError as error:
+                        raise self._doubt(done, request) from error
                     return done, tuple(table.version_list((table.versions["seq"] == done).nonzero()[0]))
                 versions = tuple(versions_for(table, table.seq + 1))
+                # What this commit, or "unchanged", rests on: who made it may not have synced it yet.
+                self._settle(table)
                 if not versions:
                     return table.seq, ()
                 commit = self._next(table, op, message, request, versions)
@@ -205,7 +214,7 @@ class Log:
                     time.sleep(random.uniform(0, 0.05 / attempts))  # noqa: S311
                     continue
                 # Commits only ever follow each other, so that ours hides nothing: no need to list the log.
-                self._certain = self._storage.log_state()
+                self._certain, self._settled = self._storage.log_state(), commit.seq
                 self.save_index(commit.seq)
                 return commit.seq, versions
 
@@ -232,11 +241,10 @@ class Log:
             versions=versions,
         )
 
-    def _settle(self, seq: int, request: str) -> None:
-        try:
-            self._storage.settle(commit_name(seq))
-        except OSError as error:
-            raise self._doubt(seq, request) from error
+    def _settle(self, table: Table) -> None:
+        if table.seq > self._settled:
+            self._storage.settle(commit_name(table.seq))
+            self._settled = table.seq
 
     def _doubt(self, seq: int, request: str) -> InDoubt:
         return InDoubt(
@@ -253,6 +261,7 @@ class Log:
             table = self.table()
             if seq and table.seq > seq:
                 return
+            self._settle(table)
             self._storage.save_index(self._identity, table, state)
         except (OSError, JfstoreError) as error:
             reason = error.strerror if isinstance(error, OSError) else error

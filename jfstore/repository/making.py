@@ -40,6 +40,7 @@ def create(
     try:
         storage.publish(IDENTITY_NAME, encode_identity(identity))
     except FileExistsError:
+        storage.settle(IDENTITY_NAME)  # who made it may have been stopped before
         raise Refused(f"{storage.location} is a repository already; it is left as it is") from None
     repository = open_storage(storage)
     repository.log.save_index()

@@ -44,7 +44,9 @@ class Hdf5Storage(Storage):
         return self.root / checked_name(name)
 
     def prepare(self) -> None:
-        if not self.root.is_dir():
+        if self.root.is_dir():
+            durable.adopt_directory(self.root, _ROOT_MODE)
+        else:
             durable.make_directory(self.root, _ROOT_MODE)
         for name in ("log", "panels"):
             durable.make_directory(self.root / name, _BELOW_MODE)
