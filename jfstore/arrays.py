@@ -38,6 +38,11 @@ def check_array(array: NDArray[Any], name: str, shape: tuple[int, ...], where: s
     where : str or sequence of str
         What to call the array in an error; or its part of each gain range.
 
+    Returns
+    -------
+    Checked
+        The array, float32 in C order, and what it was rounded from.
+
     Raises
     ------
     BadValue

@@ -51,7 +51,7 @@ def assemble(
     Damaged
         If a file is missing or not what was stored.
     """
-    parts = [(array_of(version, calib_type), version.file) for version in versions]
+    parts = [(version.array(calib_type), version.file) for version in versions]
     gains, rows, columns = parts[0][0].shape
     if any(array.shape != (gains, rows, columns) for array, _ in parts):
         raise Damaged(f"{storage.location}: the panels' arrays of {calib_type} differ in shape")
@@ -120,8 +120,3 @@ def _each(numbers: Sequence[int], size: int, work: Callable[[int], None]) -> Non
         return
     with ThreadPoolExecutor(min(len(numbers), os.cpu_count() or 1)) as pool:
         list(pool.map(work, numbers))
-
-
-def array_of(version: Version, calib_type: str) -> Array:
-    """Return what `version` says of its array of `calib_type`."""
-    return next(array for array in version.arrays if array.type == calib_type)

@@ -98,12 +98,12 @@ def _there(name: str | None, path: Path) -> Path:
     raise Failed(f"repository {name!r} is {path}, which is not there; {hint}")
 
 
-def open_repository(place: str) -> Repository:
+def open_repository(place: str | os.PathLike[str]) -> Repository:
     """Return the repository that a name or a path means.
 
     Parameters
     ----------
-    place : str
+    place : str or path
         ``test``, ``real``, another configured name, or the path of a directory.
 
     Raises
@@ -115,9 +115,12 @@ def open_repository(place: str) -> Repository:
     BadValue
         If `place` is no name.
     """
-    name, path = locate(place)
-    path = _there(name, path)
-    identity = read_identity(Hdf5Storage(path))
+    name, path = locate(place) if isinstance(place, str) else (None, Path(place))
+    try:
+        path = _there(name, path)
+        identity = read_identity(Hdf5Storage(path))
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from None
     if name in ROLES and identity.role != name:
         raise Refused(f"repository {name!r} is {path}, but that is a {identity.role} repository")
     return Repository(_storage_of(path, identity), identity)
@@ -137,10 +140,25 @@ def make_repository(
     zone: str = DEFAULT_ZONE,
     detector: str = "jungfrau",
 ) -> Repository:
-    """Make a repository at a name or path; the names ``test`` and ``real`` give the role.
+    """Make a repository at a name or path.
+
+    Parameters
+    ----------
+    place : str
+        A configured name, or the path of a directory; its parent must exist.
+    role : str or None
+        ``test`` or ``real``; the names ``test`` and ``real`` say it already.
+    panel_shape : tuple of int
+        (gain, row, column) of a panel.
+    zone : str
+        Time zone of the IANA database in which stamps are written.
+    detector : str
+        Detector type; gives the index its name.
 
     Raises
     ------
+    Failed
+        If the directory above is not there.
     BadValue
         If no role is given, or another than the name's.
     Refused

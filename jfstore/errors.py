@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -32,9 +33,9 @@ class JfstoreError(Exception):
         self.nearest = tuple(nearest)
 
     def __str__(self) -> str:
-        if not self.nearest:
-            return self.message
-        return f"{self.message}; nearest: {', '.join(self.nearest)}"
+        said = re.split(r"[\s,;:()]+", self.message)
+        unsaid = [name for name in self.nearest if name not in said]
+        return f"{self.message}; nearest: {', '.join(unsaid)}" if unsaid else self.message
 
 
 class Failed(JfstoreError):

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from jfstore.errors import Damaged, Refused
+from jfstore.errors import Damaged, NotFound, Refused
 from jfstore.hashing import digest
 from jfstore.ids import parse_panel, version_name
 from jfstore.times import BEGINNING, iso, parse_iso, zone_named
@@ -79,6 +79,13 @@ class Version:
     def name(self) -> str:
         return version_name(self.panel, self.stamp, self.number)
 
+    def array(self, calib_type: str) -> Array:
+        """Return what is said of the array of `calib_type`; NotFound if the version holds none."""
+        for array in self.arrays:
+            if array.type == calib_type:
+                return array
+        raise NotFound(f"{self.name} holds no {calib_type}", [array.type for array in self.arrays])
+
     @property
     def content(self) -> dict[str, str]:
         """BLAKE3 of each array by calibration type: equal exactly if the constants are."""
@@ -126,10 +133,13 @@ def _line(value: Any) -> bytes:
 def _seal(kind: str, body: Any, extra: str, extra_body: Any) -> tuple[bytes, str]:
     first, second = _line(body), _line(extra_body)
     seal = digest(first)
-    frame = b'{"%b":\n%b,\n"hash":"%b",\n"%b":\n%b,\n"%b_hash":"%b"}\n' % (
+    return _frame(kind, first, seal, extra, second), seal
+
+
+def _frame(kind: str, first: bytes, seal: str, extra: str, second: bytes) -> bytes:
+    return b'{"%b":\n%b,\n"hash":"%b",\n"%b":\n%b,\n"%b_hash":"%b"}\n' % (
         kind.encode(), first, seal.encode(), extra.encode(), second, extra.encode(), digest(second).encode(),
     )  # fmt: skip
-    return frame, seal
 
 
 def _unseal(raw: bytes, kind: str, extra: str) -> tuple[Any, str, Any]:
@@ -161,10 +171,7 @@ def _parts(raw: bytes, kind: str, extra: str) -> tuple[bytes, str, bytes]:
         raise ValueError("it is not in the frame of its format")
     first, second = lines[1].removesuffix(b","), lines[4].removesuffix(b",")
     seal = digest(first)
-    frame = b'{"%b":\n%b,\n"hash":"%b",\n"%b":\n%b,\n"%b_hash":"%b"}\n' % (
-        kind.encode(), first, seal.encode(), extra.encode(), second, extra.encode(), digest(second).encode(),
-    )  # fmt: skip
-    if frame != raw:
+    if _frame(kind, first, seal, extra, second) != raw:
         raise ValueError("its bytes do not match its hash")
     return first, seal, second
 

@@ -84,7 +84,7 @@ def select(
     begins = columns["begin"]
     valid = known & (begins <= t)
     if not valid.any():
-        raise _nothing(table, panel, t, calib_type, zone, columns["stamp"][known])
+        raise _nothing(table, panel, t, calib_type, zone, columns["stamp"][known], as_of)
     start = begins[valid].max()
     holding = valid & (begins == start)
     numbers = columns["number"][holding]
@@ -121,16 +121,19 @@ def select(
     )
 
 
-def _nothing(table: Table, panel: str, t: int, calib_type: str, zone: ZoneInfo, stamps: np.ndarray) -> NotFound:
+def _nothing(
+    table: Table, panel: str, t: int, calib_type: str, zone: ZoneInfo, stamps: np.ndarray, as_of: int | None
+) -> NotFound:
     if len(stamps):
         first = f"{int(stamps.min()):014d}"
         return NotFound(
-            f"no {calib_type} of {panel} is valid at {stamp_at(t, zone)} ({iso(t)}): the first starts at {first}",
+            f"no valid {calib_type} of {panel} at {stamp_at(t, zone)} ({iso(t)}): the first starts at {first}",
             [first],
         )
     if panel not in table.panel_rows:
         return NotFound(f"no constants of panel {panel} are stored", nearest(panel, table.panel_rows))
-    return NotFound(f"no {calib_type} of panel {panel} is stored as of that commit")
+    when = "" if as_of is None else f" as of commit {as_of}"
+    return NotFound(f"no {calib_type} of panel {panel} is stored{when}")
 
 
 def holding(

@@ -147,11 +147,13 @@ def test_a_dry_run_finds_what_is_wrong(repository: Repository, capsys: pytest.Ca
 def test_a_request_is_never_added_twice(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     request = ["--request", "0123456789abcdef" * 2]
     values = []
-    for seed in (1, 2):
-        file = saved(f"{seed}.npy", gains(seed))
+    for name in ("1.npy", "2.npy"):
+        file = saved(name, gains(1))
         code, out, _ = run(capsys, "add", A, "-t", "pixel_gain", "-f", file, *COMMON, *request, "--json")
         values.append((code, json.loads(out)["seq"], [added["version"] for added in json.loads(out)["added"]]))
     assert values == [(0, 1, [f"{A}/{STAMP}/v1"])] * 2
+    file = saved("other.npy", gains(2))
+    assert run(capsys, "add", A, "-t", "pixel_gain", "-f", file, *COMMON, *request)[0] == 5
     assert log_names(repository) == ["0000000001.json"]
 
 

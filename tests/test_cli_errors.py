@@ -314,7 +314,7 @@ def test_hostile_text_is_one_printable_line(place: str, text: str, capsys: pytes
 def test_a_message_must_be_clean_text(message: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, line = failure(capsys, ["add", A, "-T", STAMP, "-f", "M", "--repo", "test", "-m", message])
     assert (code, out) == (2, "")
-    assert "message" in line
+    assert "message" in line or "NUL" in line
 
 
 @pytest.mark.parametrize(("role", "other"), [("test", "real"), ("real", "test")])

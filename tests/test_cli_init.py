@@ -14,7 +14,7 @@ import pytest
 import jfstore
 from jfstore.cli.main import main
 from tests.conftest import ROOT
-from tests.makers.repositories import tree
+from tests.makers.repositories import entry, new_repository, tree
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -91,3 +91,23 @@ def test_rights_do_not_depend_on_the_umask(umask: int, tmp_path: Path, command_e
     modes = {name: stat.S_IMODE(os.stat(tmp_path / "R" / name).st_mode) for name in (".", "log", "panels")}
     assert modes == {".": 0o2775, "log": 0o3775, "panels": 0o3775}
     assert stat.S_IMODE(os.stat(tmp_path / "R" / "repository.json").st_mode) == 0o444
+
+
+def test_a_foreign_file_in_the_place_of_the_index_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "F"
+    place.mkdir()
+    (place / "jungfrau.h5").write_text("precious")
+    assert main(["init", str(place), "--role", "test"]) == 5
+    assert "in the way" in capsys.readouterr().err
+    assert [path.name for path in place.iterdir()] == ["jungfrau.h5"]
+    assert (place / "jungfrau.h5").read_text() == "precious"
+
+
+def test_a_log_without_identity_is_not_made_another_repository(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new_repository(tmp_path / "R").add([entry("1-2-3", "20180306000000", seed=1)], "one")
+    (tmp_path / "R" / "repository.json").unlink()
+    for words in (["init", str(tmp_path / "R"), "--role", "test"], ["history", "--repo", str(tmp_path / "R")]):
+        assert main(words) == 5
+        assert "from a copy" in capsys.readouterr().err

@@ -120,7 +120,7 @@ def test_both_missing_are_two_warnings_and_a_hint(capsys: pytest.CaptureFixture[
 def test_an_empty_repository_is_a_header_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new_repository(tmp_path / "R")
     code, out, err = run(capsys, "list", "--repo", tmp_path / "R")
-    assert (code, rows(out), err) == (0, [], "")
+    assert (code, rows(out), err) == (0, [], "nothing is stored yet\n")
 
 
 def test_history_is_every_commit_oldest_first(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,3 +172,24 @@ def test_show_of_an_unknown_version_names_the_nearest(both: Path, capsys: pytest
     code, out, err = run(capsys, "show", f"{A}/{STAMP}/v3", "--repo", "test")
     assert (code, out) == (3, "")
     assert f"{A}/{STAMP}/v2" in err
+
+
+def test_each_type_of_the_pair_has_its_own_validity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository = new_repository(tmp_path / "pair")
+    repository.add([entry(A, "20180306000000", seed=1)], "both")
+    repository.add([entry(A, "20190101000000", seed=2, types=["pixel_gain"])], "gain only")
+    repository.add([entry(A, "20180306000000", seed=3, types=["pixel_offset"])], "offset again")
+    code, out, _ = run(capsys, "list", "--repo", tmp_path / "pair")
+    found = [(row["valid_from"], row["valid_to"], row["types"], row["test"]) for row in rows(out)]
+    assert (code, found) == (
+        0,
+        [
+            ("20180306000000", "20190101000000,-", "pixel_gain,(pixel_offset)", "v1"),
+            ("20180306000000", "-", "pixel_offset", "v2"),
+            ("20190101000000", "-", "pixel_gain", "v1"),
+        ],
+    )
+    shown = rows(run(capsys, "list", "--repo", tmp_path / "pair", "-T", "20200101000000")[1])
+    assert [(row["valid_from"], row["test"]) for row in shown] == [("20180306000000", "v2"), ("20190101000000", "v1")]

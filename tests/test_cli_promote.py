@@ -101,3 +101,35 @@ def test_a_chain_of_promotions_keeps_the_first_origin(tmp_path: Path, capsys: py
     assert run(capsys, "promote", f"{A}/{STAMP}/v1", *words)[0] == 0
     value = json.loads(run(capsys, "show", f"{A}/{STAMP}/v1", "--repo", "./copy", "--json")[1])
     assert value["origin"]["version"] == f"{A}/{STAMP}/v2"
+
+
+def test_what_is_superseded_is_promoted_only_when_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test, real = new_repository(tmp_path / "t"), new_repository(tmp_path / "r", role="real")
+    for seed in (1, 2):
+        test.add([entry("1-2-3", "20180306000000", seed=seed)], f"seed {seed}")
+    first, second = (version.name for version in test.versions())
+    common = ["--from", str(tmp_path / "t"), "--repo", str(tmp_path / "r"), "-m", "x", "--yes"]
+    assert main(["promote", first, *common]) == 5
+    assert f"superseded by {second}" in capsys.readouterr().err
+    # In whatever order they are named, the one that is valid in the source is valid afterwards.
+    assert main(["promote", second, first, *common]) == 0
+    assert [version.content for version in real.versions()] == [version.content for version in test.versions()]
+    assert main(["promote", first, *common, "--superseded"]) == 0
+    assert real.versions()[-1].content == test.versions()[0].content
+
+
+def test_dry_run_says_for_which_times_answers_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test = new_repository(tmp_path / "t")
+    new_repository(tmp_path / "r", role="real")
+    for stamp in ("20180306000000", "20190101000000"):
+        test.add([entry("1-2-3", stamp, seed=int(stamp) % 97, types=["pixel_gain"])], stamp)
+    names = [version.name for version in test.versions()]
+    words = ["--from", str(tmp_path / "t"), "--repo", str(tmp_path / "r"), "-m", "x", "--dry-run", "--json"]
+    assert main(["promote", *names, *words]) == 0
+    changes = json.loads(capsys.readouterr().out)["changes"]
+    assert [(change["from"], change["until"], change["now"]) for change in changes] == [
+        ("20180306000000", "20190101000000", None),
+        ("20190101000000", None, None),
+    ]

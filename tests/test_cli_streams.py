@@ -78,12 +78,12 @@ def test_piped_output_is_tsv_with_a_header_and_escapes(
 
 
 REPOSITORY = ["id", "path"]
-ADDED = ["repository", "seq", "dry_run", "added", "unchanged", "skipped", "targets"]
+ADDED = ["repository", "seq", "dry_run", "added", "unchanged", "skipped", "targets", "changes"]
 KEYS = {
     "init ./new --role test": ["path", "id", "role", "detector", "panel_shape", "zone"],
     f"add {A} -T {STAMP} -f M -m why --repo test": ADDED,
     "import gains -m why --repo test": ADDED,
-    f"promote {A}/{STAMP}/v1 -m why --from test --repo real --yes": ADDED,
+    f"promote {A}/{STAMP}/v2 -m why --from test --repo real --yes": ADDED,
     f"get {A} -T {STAMP} --repo test": ["repository", "detector", "time", "as_of", "shape", "selections"],
     "list": ["repositories", "missing", "versions"],
     "history --repo test": ["repository", "commits"],

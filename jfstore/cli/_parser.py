@@ -57,9 +57,17 @@ def _time(text: str) -> str:
     return text
 
 
-def add_repo(parser: argparse.ArgumentParser, writes: bool = False) -> None:
-    """Add ``--repo``, which may stand before or after the command."""
-    default = "must be given, there is no default for writing" if writes else "default: real"
+class Once(argparse.Action):
+    """Stores a value; an option that is given twice is an error, not the last one's."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if getattr(namespace, self.dest, None) is not None:
+            raise argparse.ArgumentError(self, "was given twice")
+        setattr(namespace, self.dest, values)
+
+
+def add_repo(parser: argparse.ArgumentParser, default: str = "default: real") -> None:
+    """Add ``--repo``, which may stand before or after the command; `default` says what it is if not given."""
     parser.add_argument(
         "--repo",
         metavar="NAME|PATH",
@@ -77,8 +85,8 @@ def add_json(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) 
 
 def add_write_options(parser: argparse.ArgumentParser) -> None:
     """Add what every command that makes a commit has: message, dry run, confirmation, request."""
-    add_repo(parser, writes=True)
-    parser.add_argument("-m", "--message", metavar="MESSAGE", required=True, help="why; kept in the log")
+    add_repo(parser, "must be given, there is no default for writing")
+    parser.add_argument("-m", "--message", metavar="MESSAGE", action=Once, required=True, help="why; kept in the log")
     parser.add_argument("--dry-run", action="store_true", help="check everything, say what would change, store nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask before writing to a real repository")
     parser.add_argument(
@@ -97,12 +105,14 @@ def add_types(parser: argparse.ArgumentParser, text: str) -> None:
 def add_time(parser: argparse.ArgumentParser, text: str, required: bool = True) -> None:
     """Add ``-T``."""
     forms = "a stamp YYYYMMDDHHMMSS in the repository's zone, ISO 8601 with a zone, @UNIX-SECONDS, or now"
-    parser.add_argument("-T", "--time", metavar="TIME", type=_time, required=required, help=f"{text}: {forms}")
+    parser.add_argument(
+        "-T", "--time", metavar="TIME", type=_time, action=Once, required=required, help=f"{text}: {forms}"
+    )
 
 
 def add_number(parser: argparse.ArgumentParser, text: str) -> None:
     """Add ``-v``."""
-    parser.add_argument("-v", "--number", metavar="N", type=_number, help=text)
+    parser.add_argument("-v", "--number", metavar="N", type=_number, action=Once, help=text)
 
 
 def add_detector(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:

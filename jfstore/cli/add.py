@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from jfstore.cli._added import emit_added
 from jfstore.cli._open import open_to_write
-from jfstore.cli._output import emit, note
+from jfstore.cli._output import note
 from jfstore.cli._parser import add_detector, add_time, add_types, add_write_options, detector_of
-from jfstore.errors import BadValue, JfstoreWarning
+from jfstore.errors import BadValue
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from jfstore.arrays import Checked
-    from jfstore.repository import Added, Repository
+    from jfstore.repository import Repository
 
 _EPILOG = """\
 A panel's constants are a directory of g0_gain.npy ... g2_offset.npy, or .npy files of
@@ -111,54 +111,3 @@ def _read_type(path: Path, name: str, shape: tuple[int, int, int], count: int) -
     return [
         check_array(array[:, i], name, shape, f"{path}, panel {i}" if count > 1 else str(path)) for i in range(count)
     ]
-
-
-def emit_added(
-    args: argparse.Namespace,
-    repository: Repository,
-    added: Added,
-    skipped: Sequence[tuple[str, str]] = (),
-    targets: Sequence[str] = (),
-) -> None:
-    """Print what `Repository.add` did, and warn of versions that hold one type of the pair only.
-
-    `skipped` are names that were not understood with the reason, `targets` the directories
-    that understood names lead to.
-    """
-    from jfstore.calibtypes import CALIB_TYPES
-
-    state = "would add" if args.dry_run else "added"
-    rows: list[dict[str, Any]] = [
-        {"state": state, "version": version.name, "types": list(version.content), "source": version.source}
-        for version in added.versions
-    ]
-    rows += [{"state": "unchanged", "version": name, "source": source} for source, name in added.unchanged]
-    value = {
-        "repository": {"id": repository.identity.id, "path": repository.storage.location},
-        "seq": added.seq,
-        "dry_run": args.dry_run,
-        "added": [
-            {"version": version.name, "content": version.content, "source": version.source}
-            for version in added.versions
-        ],
-        "unchanged": [{"version": name, "source": source} for source, name in added.unchanged],
-        "skipped": [{"name": name, "reason": reason} for name, reason in skipped],
-        "targets": list(targets),
-    }
-    rows += [{"state": "target", "source": name} for name in targets]
-    rows += [{"state": "skipped", "source": f"{name}: {reason}"} for name, reason in skipped]
-    emit(args, value, rows, ["state", "version", "types", "source"])
-    for version in added.versions:
-        missing = sorted(CALIB_TYPES.keys() - version.content.keys())
-        if missing:
-            warnings.warn(
-                f"{version.name} has no {', '.join(missing)}: that will come from another version",
-                JfstoreWarning, stacklevel=2,
-            )  # fmt: skip
-    where = f"{repository.identity.role} repository {repository.storage.location}"
-    if args.dry_run:
-        note(f"nothing was stored in the {where} (--dry-run)")
-    elif added.versions:
-        note(f"commit {added.seq} in the {where}")
-    else:
-        note(f"nothing is new for the {where}")

@@ -17,6 +17,7 @@ from jfstore.errors import BadValue, Failed, Refused
 
 if TYPE_CHECKING:
     from jfstore.repository import Answer, Repository
+    from jfstore.selection import Selection
 
 _COLUMNS = ("type", "version", "valid_from", "valid_to", "commit", "blake3")
 _EPILOG = """\
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if args.file:
         _write(args, repository, answer, value)
     if args.json:
-        emit_json(value)
+        emit_json(report_value(repository, answer, explain=True))
     else:
         _report(repository, answer, value)
     return 0
@@ -96,9 +97,12 @@ def _stamp(repository: Repository, ns: int | None) -> str | None:
     return None if ns is None else stamp_at(ns, repository.zone)
 
 
-def report_value(repository: Repository, answer: Answer) -> dict[str, Any]:
-    """Return the report on an answer, as it is printed with ``--json``."""
-    from jfstore.assemble import array_of
+def _rejected(selection: Selection) -> list[dict[str, str]]:
+    return [{"version": version.name, "reason": reason} for version, reason in selection.rejected]
+
+
+def report_value(repository: Repository, answer: Answer, explain: bool = False) -> dict[str, Any]:
+    """Return the report on an answer, as it is printed with ``--json``; `explain` adds what was rejected."""
     from jfstore.ids import detector_id
     from jfstore.times import iso
 
@@ -110,8 +114,9 @@ def report_value(repository: Repository, answer: Answer) -> dict[str, Any]:
             "valid_from": _stamp(repository, selection.valid_from),
             "valid_to": _stamp(repository, selection.valid_to),
             "commit": selection.version.seq,
-            "blake3": array_of(selection.version, selection.type).blake3,
-            "rejected": [{"version": version.name, "reason": reason} for version, reason in selection.rejected],
+            "blake3": selection.version.array(selection.type).blake3,
+            # Of every other version of the panel why it is not the answer: many, and slow, where there are many.
+            **({"rejected": _rejected(selection)} if explain else {}),
         }
         for per_panel in zip(*answer.selections.values(), strict=True)
         for selection in per_panel

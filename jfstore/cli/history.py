@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from jfstore.cli._open import open_to_read
-from jfstore.cli._output import emit
+from jfstore.cli._output import emit, note
 from jfstore.cli._parser import add_json, add_repo
 
 _EPILOG = """\
@@ -31,11 +31,14 @@ def run(args: argparse.Namespace) -> int:
     from jfstore.times import iso, iso_second
 
     repository = open_to_read(args)
+    summaries = repository.history()
     names: dict[int, list[str]] = {}
-    for version in repository.versions():
+    for version in repository.versions(as_of=len(summaries)):
         names.setdefault(version.seq, []).append(version.name)
-    commits: list[dict[str, Any]] = [
-        {
+    commits: list[dict[str, Any]] = []
+    rows = []
+    for summary in summaries:
+        commit = {
             "seq": summary.seq,
             "time": iso(summary.time),
             "op": summary.op,
@@ -45,17 +48,15 @@ def run(args: argparse.Namespace) -> int:
             "hash": summary.hash,
             "versions": names.get(summary.seq, []),
         }
-        for summary in repository.history()
-    ]
-    rows = [
-        {
-            **commit,
-            "hash": commit["hash"][:12],
-            "versions": _short(commit["versions"]),
+        commits.append(commit)
+        short = {
             "time": iso_second(summary.time),
+            "hash": summary.hash[:12],
+            "versions": _short(names.get(summary.seq, [])),
         }
-        for commit, summary in zip(commits, repository.history(), strict=True)
-    ]
+        rows.append({**commit, **short})
+    if not commits:
+        note("nothing is stored yet")
     value = {"repository": {"id": repository.identity.id, "path": repository.storage.location}, "commits": commits}
     emit(args, value, rows, ["seq", "time", "op", "user", "host", "versions", "message", "hash"])
     return 0

@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from jfstore.cli._added import emit_added
 from jfstore.cli._open import open_to_write
 from jfstore.cli._output import note, progress
 from jfstore.cli._parser import add_write_options
-from jfstore.cli.add import emit_added
 from jfstore.errors import BadValue, Failed
 
 if TYPE_CHECKING:

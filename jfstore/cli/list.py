@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jfstore.cli._output import emit, note
 from jfstore.cli._parser import add_json, add_repo, add_time, add_types
-from jfstore.errors import Failed, JfstoreWarning
+from jfstore.errors import Failed, JfstoreWarning, NotFound, nearest
 
 if TYPE_CHECKING:
     from jfstore.model import Version
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 A row for each panel, stamp and content: from when to when it is valid, its types, its number
-in the test and in the real repository (a number in brackets is superseded by a higher one of
-the same stamp), who added it, when and why. Times are stamps in the repository's zone.
+in the test and in the real repository, and who added it, when and why (where both have it, to the
+real one). What is in brackets is superseded by a higher number of the same stamp. valid_to has
+an end for each type if they differ (A,B), and for test and real if these differ (A/B); - is
+no end. Times are stamps in the repository's zone.
 
 examples:
   jfstore list
@@ -39,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
                         help="the same as PANEL")  # fmt: skip
     add_types(parser, "only what holds this calibration type; may be repeated")
     add_time(parser, "only what is valid at this time", required=False)
-    add_repo(parser)
+    add_repo(parser, "default: test and real, side by side")
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -47,7 +49,6 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from jfstore.catalogue import configured, open_repository
-    from jfstore.errors import nearest
     from jfstore.ids import resolve_detector
 
     repositories: dict[str, Repository] = {}
@@ -67,9 +68,11 @@ def run(args: argparse.Namespace) -> int:
     known = {panel for repository in repositories.values() for panel in repository.log.table().panel_rows}
     asked = [panel for text in [*args.panels, *args.panels_option] for panel in resolve_detector(text, known)]
     wanted = {str(panel) for panel in asked} or None
-    for panel in sorted((wanted or set()) - known):
-        near = nearest(panel, known)
-        note(f"no constants of panel {panel} are stored{'; nearest: ' if near else ''}{', '.join(near)}")
+    if repositories and wanted and (unknown := sorted(wanted - known)):
+        unheard = NotFound(f"no constants of panel {', '.join(unknown)} are stored", nearest(unknown[0], known))
+        if not wanted & known:
+            raise unheard
+        note(str(unheard))
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for name, repository in repositories.items():
         for key, row in _rows(args, repository, wanted).items():
@@ -90,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
         "missing": [{"name": name, "message": message} for name, message in missing.items()],
         "versions": ordered,
     }
+    if repositories and not ordered:
+        note("nothing matches" if wanted or args.types or args.time else "nothing is stored yet")
     columns = ["panel", "valid_from", "valid_to", "types", *(repositories or missing), "user", "time", "message"]
     emit(args, value, [_flat(row) for row in ordered], columns)
     return 0
@@ -119,9 +124,10 @@ def _rows(
             names = [name for name in version.content if not args.types or name in args.types]
             if not names:
                 continue
-            types = [name for name in names if highest[version.begin, name] == version.number]
-            valid_to = min((start for name in names if (start := _after(starts[name], version.begin))), default=None)
-            if t is not None and not (types and version.begin <= t and (valid_to is None or t < valid_to)):
+            # Each type has its own validity: a later version may hold one of the pair only.
+            current = [name for name in names if highest[version.begin, name] == version.number]
+            ends = {name: _after(starts[name], version.begin) for name in names}
+            if t is not None and not any(version.begin <= t < _end(ends[name]) for name in current):
                 continue
             if version.seq not in summaries:
                 summaries[version.seq] = repository.summary(version.seq)
@@ -135,9 +141,9 @@ def _rows(
             row["numbers"].append(version.number)
             row.update(
                 valid_from=None if version.begin == BEGINNING else iso(version.begin),
-                valid_to=None if valid_to is None else iso(valid_to),
-                valid_to_stamp=None if valid_to is None else stamp_at(valid_to, repository.zone),
-                current=types,
+                valid_to={name: None if end is None else iso(end) for name, end in ends.items()},
+                valid_to_stamp=[None if end is None else stamp_at(end, repository.zone) for end in ends.values()],
+                current=current,
                 commit=version.seq,
                 user=why.user,
                 time=iso(why.time),
@@ -167,16 +173,25 @@ def _after(starts: list[int], begin: int) -> int | None:
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of the JSON form as a row of the table; of who, when and why the last repository counts."""
     there = {name: entry for name, entry in row["in"].items() if entry}
-    ends = dict.fromkeys(entry["valid_to_stamp"] or "-" for entry in there.values())
+    # One end, or one for each type; of both repositories where they differ.
+    ends = dict.fromkeys(",".join(end or "-" for end in _short(entry["valid_to_stamp"])) for entry in there.values())
+    counting = {name for entry in there.values() for name in entry["current"]}
     flat = {
         "panel": row["panel"],
         "valid_from": row["stamp"],
-        # The two repositories may hold different later stamps; then both are said, in their order.
         "valid_to": "/".join(ends),
-        "types": row["types"],
+        "types": [name if name in counting or not counting else f"({name})" for name in row["types"]],
     }
     for name, entry in there.items():
         numbers = ",".join(f"v{number}" for number in entry["numbers"])
         flat[name] = numbers if entry["current"] else f"({numbers})"
         flat.update(user=entry["user"], time=entry["time_second"], message=entry["message"])
     return flat
+
+
+def _end(end: int | None) -> int:
+    return 2**63 if end is None else end
+
+
+def _short(ends: list[str | None]) -> list[str | None]:
+    return ends[:1] if len(set(ends)) == 1 else ends

@@ -54,7 +54,7 @@ def get_parser() -> Parser:
         epilog=_EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"jfstore {__version__}")
-    add_repo(parser)
+    add_repo(parser, "most commands that read: real")
     add_json(parser, default=False)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     for module in COMMANDS.values():
@@ -92,7 +92,10 @@ def _run(argv: Sequence[str]) -> int:
                 raise BadValue("an argument holds a NUL character")
             args, unknown = get_parser().parse_known_args(argv)
             if unknown:
-                hint = f"; did you mean --repo {unknown[0]}?" if not unknown[0].startswith("-") else ""
+                hint = ""
+                if not unknown[0].startswith("-"):
+                    several = "detector" in args
+                    hint = "; panels are joined by _" if several else f"; did you mean --repo {unknown[0]}?"
                 raise BadValue(f"unrecognized: {' '.join(unknown)}{hint}; see jfstore {args.command} --help")
             return int(args.run(args))
     except JfstoreError as error:

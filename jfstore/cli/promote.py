@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from jfstore.cli._added import emit_added
 from jfstore.cli._open import open_to_write
 from jfstore.cli._output import note, progress
 from jfstore.cli._parser import add_write_options
-from jfstore.cli.add import emit_added
 from jfstore.errors import Refused
 
 if TYPE_CHECKING:
-    from jfstore.repository import Added, Repository
+    from collections.abc import Iterator, Sequence
+
+    from jfstore.model import Version
+    from jfstore.repository import Entry, Repository
 
 _EPILOG = """\
 The versions keep panel, stamp and content, and remember which version of which repository
@@ -35,6 +38,9 @@ def add_parser(subparsers: Any) -> None:
         "versions", metavar="VERSION", nargs="+", help="<panel Id>/<stamp>/v<number>, as jfstore list shows it"
     )
     parser.add_argument("--from", dest="source", metavar="NAME|PATH", required=True, help="the repository to copy from")
+    parser.add_argument(
+        "--superseded", action="store_true", help="also what a higher number of the same stamp has superseded there"
+    )
     add_write_options(parser)
     parser.set_defaults(run=run)
 
@@ -50,32 +56,65 @@ def run(args: argparse.Namespace) -> int:
         if (ours == theirs) == (what == "id"):
             problem = "are the same repository" if what == "id" else f"differ in {what}: {ours}, {theirs}"
             raise Refused(f"{source.storage.location} and {target.storage.location} {problem}")
-    # Every name is looked up before the first array is read: all or nothing.
-    versions = list({version.name: version for version in map(source.version, args.versions)}.values())
+    # Every name is looked up before the first array is read: all or nothing; the higher number goes last and wins.
+    named = {version.name: version for version in map(source.version, args.versions)}
+    versions = sorted(named.values(), key=lambda version: (version.panel, version.begin, version.number))
+    if not args.superseded:
+        _refuse_superseded(source, target, versions)
     with progress("promote") as show:
 
-        def entries() -> Any:
+        def entries() -> Iterator[Entry]:
             for done, version in enumerate(versions):
                 show(done, len(versions))
                 yield source.entry_of(version)
 
         added = target.add(entries(), args.message, request=args.request, dry_run=args.dry_run)
-    if args.dry_run:
-        _impact(target, added)
-    emit_added(args, target, added)
+    changes = _changes(target, added.versions) if args.dry_run else []
+    for change in changes:
+        until = f"until {change['until']}" if change["until"] else "on"
+        now = f"{change['now']} is" if change["now"] else "nothing is"
+        note(f"{change['type']} of {change['panel']} would change from {change['from']} {until}; {now} valid there now")
+    emit_added(args, target, added, changes=changes)
     return 0
 
 
-def _impact(target: Repository, added: Added) -> None:
-    """Say for which times the answers of `target` would change."""
+def _refuse_superseded(source: Repository, target: Repository, versions: Sequence[Version]) -> None:
+    """Refuse what its own repository has replaced, unless the target holds it already or gets the better one too."""
+    from jfstore.selection import holding
+
+    for version in versions:
+        table = source.log.table()
+        same = table.version_list(table.rows(version.panel))
+        better = [other for other in same if other.begin == version.begin and other.number > version.number]
+        better = [other for other in better if other.content.keys() >= version.content.keys()]
+        given = any(other.name in {given.name for given in versions} for other in better)
+        held = holding(target.log.table(), version.panel, version.stamp, version.content, ever=False)
+        if better and not given and not held:
+            raise Refused(
+                f"{version.name} is superseded by {better[-1].name} there; --superseded promotes it all the same"
+            )
+
+
+def _changes(target: Repository, added: Sequence[Version]) -> list[dict[str, str | None]]:
+    """Return for which times the answers of `target` would change, and what is valid there now."""
     from jfstore.times import stamp_at
 
-    for version in added.versions:
+    table = target.log.table()
+    changes: list[dict[str, str | None]] = []
+    for version in added:
         for name in version.content:
-            rows = target.log.table().rows(version.panel, name)
-            begins = sorted({int(begin) for begin in target.log.table().versions["begin"][rows]})
-            later = [begin for begin in begins if begin > version.begin]
-            until = f"until {stamp_at(later[0], target.zone)}" if later else "on"
-            before = [begin for begin in begins if begin <= version.begin]
-            now = f"those of {stamp_at(before[-1], target.zone)} are" if before else "nothing is"
-            note(f"{name} of {version.panel} would change from {version.stamp} {until}; {now} valid there now")
+            there = table.version_list(table.rows(version.panel, name))
+            new = [other for other in added if other.panel == version.panel and name in other.content]
+            later = [other.begin for other in (*there, *new) if other.begin > version.begin]
+            before = [other for other in there if other.begin <= version.begin]
+            now = max(before, key=lambda other: (other.begin, other.number), default=None)
+            changes.append(
+                {
+                    "panel": version.panel,
+                    "type": name,
+                    "from": version.stamp,
+                    "until": stamp_at(min(later), target.zone) if later else None,
+                    "now": now.name if now else None,
+                }
+            )
+    return changes

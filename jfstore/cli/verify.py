@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from jfstore.cli._open import open_to_read
+from jfstore.cli._open import open_to_read, open_to_write
 from jfstore.cli._output import count, emit, note, progress
 from jfstore.cli._parser import add_json, add_repo
 from jfstore.errors import Damaged
@@ -31,6 +31,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--quick", action="store_true", help="do not read the arrays: sizes, log and index only")
     parser.add_argument("--clean", action="store_true", help="first remove temporary files older than a day")
     parser.add_argument("--rebuild-index", action="store_true", help="first make the index anew from the log")
+    parser.add_argument("--yes", action="store_true", help="do not ask before either of these on a real repository")
     add_repo(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -40,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from jfstore.repository.verify import verify
 
-    repository = open_to_read(args)
+    args.dry_run = False
+    repository = open_to_write(args) if args.clean or args.rebuild_index else open_to_read(args)
     removed = repository.storage.clean(_DAY) if args.clean else []
     for name in removed:
         note(f"removed {name}")

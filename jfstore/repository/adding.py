@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jfstore.arrays import Checked
+from jfstore.calibtypes import calib_type
 from jfstore.errors import BadValue
 from jfstore.hashing import digest
 from jfstore.ids import parse_panel
@@ -25,7 +26,8 @@ _REQUEST = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something to add: the checked arrays of one panel, by calibration type, and their start."""
+    """Something to add: the arrays of one panel, by calibration type, as `check_array` returned them, and
+    their start of validity: the stamp, and the instant it names in nanoseconds UTC (``begin``)."""
 
     panel: str
     stamp: str
@@ -58,6 +60,8 @@ def stored(
         _check_entry(entry, zone)
         arrays = []
         for name, checked in sorted(entry.arrays.items()):
+            if checked.array.dtype.str != calib_type(name).dtype or not checked.array.flags.c_contiguous:
+                raise BadValue(f"{name} of {entry.panel} was not made by check_array: dtype {checked.array.dtype}")
             if checked.array.shape != identity.panel_shape:
                 raise BadValue(
                     f"{name} of {entry.panel} has shape {checked.array.shape}, "

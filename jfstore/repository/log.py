@@ -202,8 +202,10 @@ class Log:
                 if not versions:
                     return table.seq, ()
                 commit = self._next(table, op, message, request, versions)
+                raw = encode_commit(commit)[0]
+                decode_commit(raw, "the new commit")  # what could not be read again must never get in
                 try:
-                    self._storage.publish(commit_name(commit.seq), encode_commit(commit)[0])
+                    self._storage.publish(commit_name(commit.seq), raw)
                 except NotSynced as error:
                     raise self._doubt(commit.seq, request) from error
                 except FileExistsError:

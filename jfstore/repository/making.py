@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from jfstore.errors import BadValue, Refused
+from jfstore.errors import BadValue, Damaged, Refused
 from jfstore.model import ROLES, Identity, decode_identity, encode_identity
 from jfstore.repository.repository import Repository
 from jfstore.storage.base import Storage
@@ -36,15 +36,37 @@ def create(
     if len(panel_shape) != 3 or not all(0 < size <= 1 << 16 for size in panel_shape):
         raise BadValue(f"panel shape {panel_shape} is not gain x row x column")
     identity = Identity(str(uuid.uuid4()), role, detector, panel_shape, zone_named(zone).key, now())
+    if _is_there(storage):
+        storage.settle(IDENTITY_NAME)  # who made it may have been stopped before
+        raise Refused(f"{storage.location} is a repository already; it is left as it is")
+    if wrong := storage.in_the_way():
+        raise Refused(wrong)
     storage.prepare()
     try:
         storage.publish(IDENTITY_NAME, encode_identity(identity))
     except FileExistsError:
-        storage.settle(IDENTITY_NAME)  # who made it may have been stopped before
+        storage.settle(IDENTITY_NAME)
         raise Refused(f"{storage.location} is a repository already; it is left as it is") from None
     repository = open_storage(storage)
     repository.log.save_index()
     return repository
+
+
+def _is_there(storage: Storage) -> bool:
+    try:
+        storage.read(IDENTITY_NAME)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except Damaged:
+        return True
+    return True
+
+
+def _has_log(storage: Storage) -> bool:
+    try:
+        return bool(storage.commits())
+    except Damaged:
+        return False
 
 
 def read_identity(storage: Storage) -> Identity:
@@ -60,9 +82,10 @@ def read_identity(storage: Storage) -> Identity:
     try:
         raw = storage.read(IDENTITY_NAME)
     except (FileNotFoundError, NotADirectoryError):
-        raise Refused(
-            f"{storage.location} is not a repository: it has no {IDENTITY_NAME}; jfstore init makes one"
-        ) from None
+        hint = "jfstore init makes one"
+        if _has_log(storage):
+            hint = f"but it has a log: restore {IDENTITY_NAME} from a copy"
+        raise Refused(f"{storage.location} is not a repository: it has no {IDENTITY_NAME}; {hint}") from None
     return decode_identity(raw, f"{storage.location}/{IDENTITY_NAME}")
 
 

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from jfstore.arrays import Checked
-from jfstore.assemble import array_of, assemble
+from jfstore.assemble import assemble
 from jfstore.calibtypes import calib_type
-from jfstore.errors import BadValue, Damaged, JfstoreWarning, NotFound, nearest
+from jfstore.errors import BadValue, Damaged, JfstoreWarning, NotFound, Refused, nearest
 from jfstore.ids import PanelId, parse_version, resolve_detector, version_name
 from jfstore.model import Commit, Identity, Version
 from jfstore.repository.adding import Added, Entry, checked_message, checked_request, numbered, stored
@@ -27,7 +27,8 @@ _PLANS = 256
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is valid for a detector: one selection per panel for each calibration type, in order."""
+    """What is valid for a detector at ``t`` (nanoseconds UTC), as of commit ``as_of``: one selection per
+    panel, in their order, for each calibration type."""
 
     panels: tuple[PanelId, ...]
     t: int
@@ -36,7 +37,17 @@ class Answer:
 
 
 class Repository:
-    """One opened repository. Made by `open_storage` and `create`, or by `jfstore.open`."""
+    """One opened repository; made by `jfstore.open` and `jfstore.init`.
+
+    Attributes
+    ----------
+    identity : Identity
+        Its id, role, panel shape (gain, row, column) and zone.
+    storage : Storage
+        Where its files lie.
+    zone : zoneinfo.ZoneInfo
+        The zone in which stamps are read.
+    """
 
     def __init__(self, storage: Storage, identity: Identity) -> None:
         self.storage = storage
@@ -102,7 +113,7 @@ class Repository:
         return self.read(answer, type, verify=verify, writable=writable)
 
     def read(self, answer: Answer, type: str, *, verify: bool = True, writable: bool = False) -> Float32:
-        """Return the array of one calibration type of `answer`; see `get`."""
+        """Return the array of one calibration type of `answer`; shape, dtype and errors as for `get`."""
         versions = [selection.version for selection in answer.selections[type]]
         return assemble(self.storage, versions, type, verify=verify, writable=writable)
 
@@ -122,14 +133,17 @@ class Repository:
         JfstoreWarning
             If two of `types` of a panel come from different versions.
         """
-        types = tuple(dict.fromkeys(types))
+        types = (types,) if isinstance(types, str) else tuple(dict.fromkeys(types))
         for name in types:
             calib_type(name)
+        if number is not None and type(number) is not int:
+            raise BadValue(f"a version number is an int, not {number!r}")
         t = instant(when, self.zone)
         seq = self.seq_of(as_of)
         table = self.log.table(seq)
         if self._plans_of is not table:
             self._plans_of, self._plans = table, {}
+        detector = str(detector)
         key = (detector, types, t, seq, number)
         if key not in self._plans:
             if len(self._plans) >= _PLANS:
@@ -171,6 +185,8 @@ class Repository:
         """
         if as_of is None:
             return None
+        if not isinstance(as_of, (int, str)):
+            raise BadValue(f"as of is a seq or text, not {type(as_of).__name__}")
         if isinstance(as_of, int) or re.fullmatch(r"[0-9]+", as_of, re.ASCII):
             seq = int(as_of)
             if seq < 0:
@@ -231,8 +247,15 @@ class Repository:
         raise NotFound(f"there is no version {wanted}", near)
 
     def panel_array(self, version: Version, type: str, *, verify: bool = True) -> Float32:
-        """Return one array of one version, float32 of shape (gain, row, column)."""
-        array_of(version, type)
+        """Return one array of one version, float32 of shape (gain, row, column), read-only.
+
+        Raises
+        ------
+        NotFound
+            If the version does not hold `type`.
+        Damaged
+            If its file is missing or not what was stored.
+        """
         return assemble(self.storage, [version], type, verify=verify)[:, 0]
 
     # -- writing ---------------------------------------------------------------------------------
@@ -276,9 +299,7 @@ class Repository:
         request = checked_request(request)
         table = self.log.table()
         if done := table.find_request(request):
-            seq, versions = self.log.append("add", message, request, lambda _table, _seq: ())
-            assert seq == done
-            return Added(seq, versions, ())
+            return self._repeated(done, entries, table, request)
         pending = list(stored(self.storage, self.identity, entries, table, dry_run))
         unchanged: list[tuple[str, str]] = []
 
@@ -290,6 +311,15 @@ class Repository:
             return Added(table.seq, tuple(versions_for(table, table.seq + 1)), tuple(unchanged))
         seq, versions = self.log.append("add", message, request, versions_for)
         return Added(seq, versions, tuple(unchanged))
+
+    def _repeated(self, seq: int, entries: Iterable[Entry], table: Table, request: str) -> Added:
+        """Return what commit `seq` added, made sure to survive; Refused if `request` was for something else."""
+        asked = [(v.panel, v.stamp, v.content) for v in stored(self.storage, self.identity, entries, table, True)]
+        versions = table.version_list((table.versions["seq"] == seq).nonzero()[0])
+        if not all((version.panel, version.stamp, version.content) in asked for version in versions):
+            raise Refused(f"request {request} was for another change, commit {seq}")
+        self.log.append("add", "repeated", request, lambda _table, _seq: ())
+        return Added(seq, tuple(versions), ())
 
     def rebuild_index(self) -> None:
         """Make the index anew from the log, whatever the present one says."""

@@ -44,6 +44,11 @@ def verify(
         Do not read the arrays: sizes only.
     progress : callable
         Called with the number of payloads checked and their total.
+
+    Returns
+    -------
+    Report
+        Every problem, and notes on what is left over.
     """
     storage = repository.storage
     problems = _check_identity(repository)

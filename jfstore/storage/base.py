@@ -64,6 +64,10 @@ class Storage(ABC):
         """Arrays that this process has compared with their hashes, in files that are unchanged since."""
 
     @abstractmethod
+    def in_the_way(self) -> str | None:
+        """Return what keeps a new repository from being made here and would be lost, None if nothing."""
+
+    @abstractmethod
     def prepare(self) -> None:
         """Make the places in which the files of a new repository will lie.
 

@@ -43,6 +43,13 @@ class Hdf5Storage(Storage):
     def _path(self, name: str) -> Path:
         return self.root / checked_name(name)
 
+    def in_the_way(self) -> str | None:
+        if (self.root / "log").is_dir() and self.commits():
+            return f"{self.root} has the log of a repository, but no repository.json: restore that from a copy"
+        if os.path.lexists(self.root / self.index_name):
+            return f"{self.root / self.index_name} is in the way of the index: move it away, or name another place"
+        return None
+
     def prepare(self) -> None:
         if self.root.is_dir():
             durable.adopt_directory(self.root, _ROOT_MODE)
@@ -244,8 +251,9 @@ class Hdf5Storage(Storage):
     def clean(self, older_than: float) -> list[str]:
         removed = []
         for name in self.strays(set())[0]:
-            status = os.lstat(self.root / name)
-            if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > older_than:
-                durable.remove(self.root / name)
-                removed.append(name)
+            with suppress(FileNotFoundError):  # its writer may just be done with it
+                status = os.lstat(self.root / name)
+                if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > older_than:
+                    durable.remove(self.root / name)
+                    removed.append(name)
         return removed
