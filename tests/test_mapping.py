@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import signal
 import time
@@ -19,6 +18,7 @@ from jfstore import assemble
 from jfstore.hashing import hasher
 from jfstore.mapping import PAGE, Slab, map_slabs
 from jfstore.repository.repository import Repository
+from tests.makers.children import CHILDREN
 from tests.makers.repositories import LATER, STAMP, A, B, C, constants, entry, new_repository, reopened
 
 PAGES = (3, 32, 32)
@@ -28,8 +28,6 @@ LARGE = (3, 64, 64)
 TINY = (3, 4, 8)
 """A panel whose slabs are no whole pages, so that it is read."""
 SEEDS = {A: 1, B: 2, C: 3}
-CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(["pytest", "h5py", "jfstore.cli.main", "tests.makers.repositories"])
 
 
 def filled(path: Path, shape: tuple[int, int, int]) -> Repository:
@@ -105,6 +103,8 @@ def test_read_only_stays_read_only(tmp_path: Path, shape: tuple[int, int, int]) 
     array = filled(tmp_path / "R", shape).get(f"{A}_{B}", "pixel_gain", LATER)
     views: list[np.ndarray] = [array, array[0], array[:, 1], array.T, array.view("u1"), array.reshape(-1)]
     for view in views:
+        # Said first, as writing to such a page kills the process.
+        assert not view.flags.writeable
         with pytest.raises(ValueError, match="read-only"):
             view[...] = 0
         with pytest.raises(ValueError, match="WRITEABLE"):

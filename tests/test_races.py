@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,10 +13,9 @@ import jfstore
 from jfstore import durable
 from jfstore.repository.repository import Repository
 from jfstore.repository.verify import verify
+from tests.makers.children import CHILDREN
 from tests.makers.repositories import LATER, STAMP, A, constants, entry, new_repository
 
-CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(["pytest", "h5py", "jfstore.cli.main", "tests.makers.repositories"])
 GAIN = ("pixel_gain",)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import multiprocessing
 import os
-import pkgutil
 import shutil
 import stat
 import tempfile
@@ -22,6 +20,7 @@ import jfstore
 from jfstore.cli.main import main
 from jfstore.repository.verify import verify
 from jfstore.times import DEFAULT_ZONE, zone_named
+from tests.makers.children import CHILDREN, MODULES
 from tests.makers.repositories import EARLY, LATER, STAMP, A, B, constants, entry, new_repository, tree
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become two users and a stranger")
@@ -32,15 +31,12 @@ GROUP, OTHER_GROUP = 61001, 61002
 ONE = (61011, OTHER_GROUP, [GROUP])
 TWO = (61012, OTHER_GROUP, [GROUP])
 STRANGER = (61013, OTHER_GROUP, [])
-CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(["pytest", "h5py", "jfstore.cli.main", "tests.makers.repositories"])
 
 
 def child(who: tuple[int, int, list[int]], umask: int, work: Callable[..., Any], arguments: Any, channel: Any) -> None:
     # What is loaded late must be loaded while everything may be read.
-    for module in pkgutil.walk_packages(jfstore.__path__, "jfstore."):
-        if not module.name.endswith("__main__"):
-            import_module(module.name)
+    for name in MODULES:
+        import_module(name)
     zone_named(DEFAULT_ZONE), zone_named("UTC")
     os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_CONFIG_DIRS"] = "/nonexistent"
     user, group, groups = who

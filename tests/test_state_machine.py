@@ -9,7 +9,6 @@ import shutil
 import tempfile
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from jfstore.cli.main import main
 from jfstore.repository.repository import Entry, Repository
 from jfstore.repository.verify import verify
 from jfstore.times import BEGINNING_STAMP, DEFAULT_ZONE, SECOND, iso, parse_time, zone_named
+from tests.makers.plain_model import START, Model
 from tests.makers.repositories import SHAPE, TYPES, A, B, C, constants, entry, index_path, new_repository, put
 
 PANELS = (A, B, C)
@@ -31,7 +31,6 @@ STAMPS = (BEGINNING_STAMP, "20170101000000", "20180306000000", "20180306000001",
 MOMENTS = (*STAMPS, "20161231235959", "20180305235959", "20180701120000", "20400101000000")
 SEEDS = (1, 2, 3)
 SUBSETS = (TYPES, TYPES[:1], TYPES[1:])
-START = 1_600_000_000 * SECOND
 CLOCKS = ("jfstore.times", "jfstore.repository.log", "jfstore.repository.repository", "jfstore.repository.making")
 CALLS = [name for name in vars(durable.System) if not name.startswith("_")]
 CODES = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.ESTALE)
@@ -46,63 +45,6 @@ subsets = st.sampled_from(SUBSETS)
 names = st.sampled_from(("test", "real"))
 handles = st.integers(0, 1)
 steps_done = [0]
-
-
-# -- the model
-
-
-@dataclass
-class Held:
-    """One version: what each of its types holds is named by a seed."""
-
-    panel: str
-    stamp: str
-    number: int
-    seq: int
-    content: dict[str, int]
-
-    @property
-    def name(self) -> str:
-        return f"{self.panel}/{self.stamp}/v{self.number}"
-
-
-@dataclass
-class Model:
-    """One repository as it should be: versions in order, the time of each commit, older indices."""
-
-    held: list[Held] = field(default_factory=list)
-    times: list[int] = field(default_factory=list)
-    indices: list[bytes] = field(default_factory=list)
-
-    def holds(self, panel: str, stamp: str, content: dict[str, int], ever: bool, new: list[Held]) -> bool:
-        at_stamp = [held for held in [*self.held, *new] if (held.panel, held.stamp) == (panel, stamp)]
-        for name, seed in content.items():
-            seen = [held.content[name] for held in at_stamp if name in held.content]
-            if seed not in (seen if ever else seen[-1:]):
-                return False
-        return True
-
-    def added(self, wanted: list[tuple[str, str, dict[str, int]]], ever: bool = False) -> list[Held]:
-        """Return the versions that a commit of `wanted` adds."""
-        new: list[Held] = []
-        for panel, stamp, content in wanted:
-            if not self.holds(panel, stamp, content, ever, new):
-                before = [held for held in [*self.held, *new] if (held.panel, held.stamp) == (panel, stamp)]
-                new.append(Held(panel, stamp, len(before) + 1, len(self.times) + 1, content))
-        return new
-
-    def commit(self, new: list[Held], clock: int) -> None:
-        if new:
-            self.held += new
-            self.times.append(max([clock, START, *self.times[-1:]]))
-
-    def valid(self, panel: str, name: str, moment: str, as_of: int) -> Held | None:
-        held = [
-            held
-            for held in self.held
-            if held.panel == panel and name in held.content and held.stamp <= moment and held.seq <= as_of
-        ]
-        return max(held, key=lambda held: (held.stamp, held.number), default=None)
 
 
 class Faulty(durable.System):
@@ -219,7 +161,8 @@ class Machine(RuleBasedStateMachine):
         code, text = self.command(
             "import", str(tree), "-m", "gains", "--repo", name, "--yes", "--request", self.request()
         )
-        assert code == 0, text
+        # A tree in which nothing is to be imported is most likely not the one that was meant.
+        assert code == (0 if links else 1), text
         model.commit(new, self.clock)
 
     @rule(

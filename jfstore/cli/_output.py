@@ -25,11 +25,7 @@ def note(text: str) -> None:
 
 def printable(text: str) -> str:
     """Return `text` on one line, without characters that would drive a terminal."""
-    return (
-        text.translate({**_CONTROLS, ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"})
-        .encode("utf-8", "backslashreplace")
-        .decode()
-    )
+    return _encodable(text.translate({**_CONTROLS, ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}))
 
 
 def count(number: int, word: str) -> str:
@@ -37,12 +33,17 @@ def count(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
+def _encodable(text: str) -> str:
+    """Return `text` without what UTF-8 cannot say, such as the odd bytes of a file name."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, (list, tuple)):
-        return ",".join(map(str, value))
-    return str(value)
+        return _encodable(",".join(map(str, value)))
+    return _encodable(str(value))
 
 
 def emit_json(value: object) -> None:

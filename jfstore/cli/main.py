@@ -82,14 +82,22 @@ def _show_warning(message: Warning | str, *_rest: Any) -> None:
     note(f"jfstore: warning: {message}")
 
 
+def _check_words(argv: Sequence[str]) -> None:
+    for word in argv:
+        try:
+            if b"\0" in os.fsencode(word):
+                raise BadValue("an argument holds a NUL character")
+        except UnicodeEncodeError:
+            raise BadValue("an argument is no text that the system could have passed") from None
+
+
 def _run(argv: Sequence[str]) -> int:
     """Run a command; what it raises becomes one line and an exit code."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", JfstoreWarning)
             warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes less than it is given
-            if any("\0" in word for word in argv):
-                raise BadValue("an argument holds a NUL character")
+            _check_words(argv)
             args, unknown = get_parser().parse_known_args(argv)
             if unknown:
                 hint = ""

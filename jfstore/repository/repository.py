@@ -188,13 +188,13 @@ class Repository:
         if not isinstance(as_of, (int, str)):
             raise BadValue(f"as of is a seq or text, not {type(as_of).__name__}")
         if isinstance(as_of, int) or re.fullmatch(r"[0-9]+", as_of, re.ASCII):
-            seq = int(as_of)
+            seq = int(as_of) if isinstance(as_of, int) or len(as_of) < 19 else 10**18
             if seq < 0:
                 raise BadValue(f"as of {seq}: commits are numbered from 1")
             # Damage beyond `seq` does not matter, so ask for no more than is needed.
             if seq > (last := self.log.table(seq).seq):
                 hint = "; a time is written as ISO 8601 with a zone, or @ and Unix seconds" if seq > 10**8 else ""
-                raise BadValue(f"as of {seq} is beyond the last commit, {last}{hint}")
+                raise BadValue(f"as of {as_of} is beyond the last commit, {last}{hint}")
             return seq
         t = instant(as_of, self.zone)
         if t > now():
@@ -242,7 +242,12 @@ class Repository:
         there = table.version_list(table.rows(str(panel)))
         for version in there:
             if version.name == wanted:
-                return next(entry for entry in self.commit(version.seq).versions if entry.name == wanted)
+                for entry in self.commit(version.seq).versions:
+                    if entry.name == wanted:
+                        return entry
+                raise Damaged(
+                    f"{self.storage.location}: commit {version.seq} does not hold {wanted}, as the index says"
+                )
         near = nearest(wanted, (version.name for version in there)) or nearest(str(panel), table.panel_rows)
         raise NotFound(f"there is no version {wanted}", near)
 

@@ -80,7 +80,8 @@ class Hdf5Storage(Storage):
         except (FileNotFoundError, NotADirectoryError):
             raise Damaged(f"{self.root}/log is missing") from None
         # There may be very many: no regular expression for each.
-        return sorted(int(n[:10]) for n in names if len(n) == 15 and n.endswith(".json") and n[:10].isdecimal())
+        texts = [name[:10] for name in names if len(name) == 15 and name.isascii() and name.endswith(".json")]
+        return sorted(int(text) for text in texts if text.isdigit())
 
     def log_state(self) -> str:
         try:
@@ -191,7 +192,7 @@ class Hdf5Storage(Storage):
             with self._index() as (read, size):
                 saved = index.decode(read, size)
                 image = index.sound_image(read, size) if with_image else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, Damaged):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, Damaged):
             pass
         return saved, image
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from jfstore.hashing import digest
 from jfstore.model import DTYPES, Identity
-from jfstore.storage.base import SavedIndex
+from jfstore.storage.base import SavedIndex, checked_name
 from jfstore.storage.memory import hdf5_bytes
 from jfstore.table import LAYOUT, Table
 
@@ -91,8 +91,11 @@ def _check(table: Table) -> None:
             raise ValueError("its table refers to what is not in it")
     if len(table.arrays) and np.any(np.diff(table.arrays["file"].astype(np.int64)) < 0):
         raise ValueError("its table is not in order")
+    if len(set(table.kinds)) != len(table.kinds):
+        raise ValueError("its table has a kind of array twice")
     for name, dtype, shape in table.kinds:
-        if not isinstance(name, str) or dtype not in DTYPES or len(shape) != 3:
+        known = type(name) is str and dtype in DTYPES and len(shape) == 3
+        if not known or not all(type(size) is int and 0 < size <= 1 << 16 for size in shape):
             raise ValueError("its table has arrays of an unknown kind")
 
 
@@ -133,7 +136,7 @@ def linked(image: bytes | None, table: Table, done: int) -> bytes:
     def fill(file: Any) -> None:
         for version in table.version_list(range(done, len(table.versions))):
             path = link_path(version.panel, version.stamp, version.number).encode()
-            file.id.links.create_external(path, version.file.path.encode(), b"/", lcpl=intermediate)
+            file.id.links.create_external(path, checked_name(version.file.path).encode(), b"/", lcpl=intermediate)
 
     return hdf5_bytes(fill, image)
 
