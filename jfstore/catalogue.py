@@ -120,7 +120,7 @@ def open_repository(place: str | os.PathLike[str]) -> Repository:
         path = _there(name, path)
         identity = read_identity(Hdf5Storage(path))
     except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from None
+        raise Failed(f"{error.filename or path}: {error.strerror}") from None
     if name in ROLES and identity.role != name:
         raise Refused(f"repository {name!r} is {path}, but that is a {identity.role} repository")
     return Repository(_storage_of(path, identity), identity)
