@@ -115,6 +115,7 @@ def sync_directory(path: Path) -> None:
         system.sync_directory(path)
     except OSError as error:
         if error.errno not in _NO_DIRECTORY_SYNC:
+            error.filename = str(path)
             raise
 
 
