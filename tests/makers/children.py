@@ -19,7 +19,7 @@ MODULES = [
 """All that a child could load, so that it is loaded once for all of them."""
 CHILDREN = multiprocessing.get_context("forkserver")
 AT_ONCE = 2
-CHILDREN.set_forkserver_preload(["pytest", "h5py", *MODULES, "tests.makers.repositories"])
+CHILDREN.set_forkserver_preload(["pytest", "h5py", "numpy.random", *MODULES, "tests.makers.repositories"])
 
 
 def serve(work: Callable[..., list[str]], items: Sequence[Any], fixed: Sequence[Any], channel: Any) -> None:
