@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
@@ -118,5 +117,7 @@ def _each(numbers: Sequence[int], size: int, work: Callable[[int], None]) -> Non
         for number in numbers:
             work(number)
         return
+    from concurrent.futures import ThreadPoolExecutor  # slow to load, and seldom needed
+
     with ThreadPoolExecutor(min(len(numbers), os.cpu_count() or 1)) as pool:
         list(pool.map(work, numbers))

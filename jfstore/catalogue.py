@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -54,10 +53,16 @@ def configured() -> dict[str, str]:
 
 def _read_config(path: Path) -> Mapping[str, str]:
     try:
-        config = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
+        raise Failed(f"{path}: {error}") from None
+    import tomllib  # slow to load, and seldom needed
+
+    try:
+        config = tomllib.loads(text)
+    except ValueError as error:
         raise Failed(f"{path}: {error}") from None
     names = config.pop("repositories", {})
     if config or not isinstance(names, dict) or not all(isinstance(path, str) for path in names.values()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -48,6 +47,8 @@ def _cell(value: object) -> str:
 
 def emit_json(value: object) -> None:
     """Print `value` as JSON."""
+    import json  # slow to load
+
     print(json.dumps(value, indent=2, ensure_ascii=True))
 
 

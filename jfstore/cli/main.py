@@ -46,8 +46,8 @@ jfstore COMMAND --help says more about a command.
 """
 
 
-def get_parser() -> Parser:
-    """Return the parser of ``jfstore``; it needs neither numpy nor h5py."""
+def get_parser(command: str | None = None) -> Parser:
+    """Return the parser of ``jfstore``, of one command only if that is given; it needs neither numpy nor h5py."""
     parser = Parser(
         prog="jfstore",
         description="Versioned store of Jungfrau detector calibration constants.",
@@ -57,7 +57,7 @@ def get_parser() -> Parser:
     add_repo(parser, "most commands that read: real")
     add_json(parser, default=False)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    for module in COMMANDS.values():
+    for module in COMMANDS.values() if command is None else [COMMANDS[command]]:
         import_module(f"jfstore.cli.{module}").add_parser(subparsers)
     return parser
 
@@ -98,7 +98,9 @@ def _run(argv: Sequence[str]) -> int:
             warnings.simplefilter("always", JfstoreWarning)
             warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes less than it is given
             _check_words(argv)
-            args, unknown = get_parser().parse_known_args(argv)
+            # The first word, if it is a command: its parser alone is made, which is quicker.
+            command = argv[0] if argv and argv[0] in COMMANDS else None
+            args, unknown = get_parser(command).parse_known_args(argv)
             if unknown:
                 hint = ""
                 if not unknown[0].startswith("-"):
