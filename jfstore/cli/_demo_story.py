@@ -111,6 +111,6 @@ class _Story:
     def run(self, *words: str) -> None:
         self.say(f"$ {shlex.join(['jfstore', *words])}")
         program = [sys.executable, "-m", "jfstore", *words]
-        done = subprocess.run(program, env=self._environment, stdout=self._out, check=False)  # noqa: S603
+        done = subprocess.run(program, env=self._environment, stdout=self._out, check=False)  # noqa: S603 - our own words
         if done.returncode:
             raise Failed(f"jfstore {words[0]} ended with exit code {done.returncode}")

@@ -16,7 +16,7 @@ the commands of a day with them, and prints each before it runs. Run again, it w
 what is there: nothing is added twice. The directory may be removed at any time.
 
 example:
-  jfstore demo /tmp/jfstore-demo
+  jfstore demo ~/jfstore-demo
 """
 
 

@@ -82,7 +82,7 @@ def _header(head: io.BytesIO, path: Path) -> tuple[tuple[int, ...], bool, np.dty
             if version == (2, 0):
                 return np.lib.format.read_array_header_2_0(head)
     # numpy parses the header as Python text and lets out whatever that raises.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - see above
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadValue(f"{path}: not an .npy file: {reason[:120]}") from None
     raise BadValue(f"{path}: .npy format {version[0]}.{version[1]} is not one of plain arrays")

@@ -213,7 +213,7 @@ class Log:
                         raise Busy(f"{self._storage.location}: other writers were faster for 60 s; try again") from None
                     # Who has waited long tries again soon.
                     attempts += 1
-                    time.sleep(random.uniform(0, 0.05 / attempts))  # noqa: S311
+                    time.sleep(random.uniform(0, 0.05 / attempts))  # noqa: S311 - no secret
                     continue
                 # Commits only ever follow each other, so that ours hides nothing: no need to list the log.
                 self._certain, self._settled = self._storage.log_state(), commit.seq
