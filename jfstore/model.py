@@ -16,6 +16,7 @@ another storage keeps ``hash`` while its ``files`` differ.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +45,11 @@ class Array:
     shape: tuple[int, ...]
     blake3: str
     converted_from: str | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the array in bytes; every dtype of `DTYPES` has four."""
+        return 4 * math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ def _rows(
             if t is not None and not any(version.begin <= t < _end(ends[name]) for name in current):
                 continue
             if version.seq not in summaries:
-                summaries[version.seq] = repository.summary(version.seq)
+                summaries[version.seq] = table.summary(version.seq)
             why = summaries[version.seq]
             key = (panel, version.stamp, tuple(sorted(version.content.items())))
             row = rows.setdefault(

@@ -82,13 +82,14 @@ def _refuse_superseded(source: Repository, target: Repository, versions: Sequenc
     """Refuse what its own repository has replaced, unless the target holds it already or gets the better one too."""
     from jfstore.selection import holding
 
+    table, there = source.log.table(), target.log.table()
+    names = {version.name for version in versions}
     for version in versions:
-        table = source.log.table()
         same = table.version_list(table.rows(version.panel))
         better = [other for other in same if other.begin == version.begin and other.number > version.number]
         better = [other for other in better if other.content.keys() >= version.content.keys()]
-        given = any(other.name in {given.name for given in versions} for other in better)
-        held = holding(target.log.table(), version.panel, version.stamp, version.content, ever=False)
+        given = any(other.name in names for other in better)
+        held = holding(there, version.panel, version.stamp, version.content, ever=False)
         if better and not given and not held:
             raise Refused(
                 f"{version.name} is superseded by {better[-1].name} there; --superseded promotes it all the same"

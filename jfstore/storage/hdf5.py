@@ -136,8 +136,7 @@ class Hdf5Storage(Storage):
     def _offset(self, file: StoredFile, array: Array) -> int:
         """Return where `array` lies in `file`: whole, or touching a mapped page would kill the process."""
         offset = file.offsets[array.type]
-        gains, rows, columns = array.shape
-        if not 0 <= offset <= file.size - 4 * gains * rows * columns:
+        if not 0 <= offset <= file.size - array.nbytes:
             raise Damaged(f"the log is damaged: {array.type} does not lie in {self._path(file.path)}")
         return offset
 
@@ -164,8 +163,7 @@ class Hdf5Storage(Storage):
             return f"{self._path(file.path)} is damaged: it does not match its hash"
         for array in arrays:
             start = file.offsets[array.type]
-            size = 4 * array.shape[0] * array.shape[1] * array.shape[2]
-            if digest(memoryview(data)[start : start + size]) != array.blake3:
+            if digest(memoryview(data)[start : start + array.nbytes]) != array.blake3:
                 return f"{self._path(file.path)} does not hold the {array.type} that the log says"
         return None
 
