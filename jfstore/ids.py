@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from jfstore.errors import BadValue, NotFound, nearest
 
 _FIELD = re.compile(r"(?:0[xX])?([0-9a-fA-F]*)", re.ASCII)
 _VERSION = re.compile(r"([^/]+)/([0-9]{14})/v0*([1-9][0-9]{0,8})", re.ASCII)
+_SHORT_WITH_STAMP = re.compile(r"[^-]*-[^-]*-([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})", re.ASCII)
 _FIELD_NAMES = ("moduleVersion", "firmwareVersion", "serialNumber")
 
 
@@ -86,7 +88,13 @@ def parse_panel(text: str) -> PanelId:
 
 def is_short_with_stamp(text: str) -> bool:
     """Whether `text` is a two-field panel Id with a stamp, which also reads as three fields of a panel Id."""
-    return re.fullmatch(r"[^-]*-[^-]*-(?:19|20|21|22)[0-9]{12}", text, re.ASCII) is not None
+    match = _SHORT_WITH_STAMP.fullmatch(text)
+    if not match:
+        return False
+    try:
+        return 1970 <= datetime(*(int(part) for part in match.groups())).year < 2262  # type: ignore[arg-type]  # six ints
+    except ValueError:
+        return False
 
 
 def resolve_panel(text: str, known: Iterable[str]) -> PanelId:
