@@ -12,6 +12,7 @@ from jfstore.errors import BadValue, NotFound, nearest
 _FIELD = re.compile(r"(?:0[xX])?([0-9a-fA-F]*)", re.ASCII)
 _VERSION = re.compile(r"([^/]+)/([0-9]{14})/v0*([1-9][0-9]{0,8})", re.ASCII)
 _SHORT_WITH_STAMP = re.compile(r"[^-]*-[^-]*-([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})", re.ASCII)
+_PREFIX = "jungfrau_"  # LCLS-II writes it before a detector Id
 _FIELD_NAMES = ("moduleVersion", "firmwareVersion", "serialNumber")
 
 
@@ -63,7 +64,7 @@ def parse_panel(text: str) -> PanelId:
     """Return the panel that `text` names: three hexadecimal fields joined by dashes.
 
     Upper case, leading zeros and ``0x`` are normalised; an empty field, which the legacy
-    tools print for a zero, is a zero.
+    tools print for a zero, is a zero. The prefix ``jungfrau_`` of LCLS-II is left out.
 
     Raises
     ------
@@ -75,6 +76,7 @@ def parse_panel(text: str) -> PanelId:
     >>> str(parse_panel("0x171113-154920171025-003D00FB")), str(parse_panel("--3d00fb"))
     ('171113-154920171025-3d00fb', '0-0-3d00fb')
     """
+    text = text.removeprefix(_PREFIX)
     fields = text.split("-")
     if len(fields) == 4 and re.fullmatch(r"[0-9]{14}", fields[3], re.ASCII):
         raise BadValue(f"{text!r} is not a panel Id but one with a stamp: pass {'-'.join(fields[:3])} -T {fields[3]}")
@@ -114,6 +116,7 @@ def resolve_panel(text: str, known: Iterable[str]) -> PanelId:
     NotFound
         If a two-field Id fits no known panel.
     """
+    text = text.removeprefix(_PREFIX)
     fields = text.split("-")
     if is_short_with_stamp(text):
         raise BadValue(f"{text!r} is a short panel Id with a stamp: pass {'-'.join(fields[:2])} -T {fields[2]}")
@@ -141,7 +144,7 @@ def resolve_detector(text: str, known: Iterable[str] = ()) -> tuple[PanelId, ...
         If a short part fits no known panel.
     """
     known = list(known)
-    panels = tuple(resolve_panel(part, known) for part in text.split("_"))
+    panels = tuple(resolve_panel(part, known) for part in text.removeprefix(_PREFIX).split("_"))
     twice = [str(panel) for i, panel in enumerate(panels) if panel in panels[:i]]
     if twice:
         raise BadValue(f"panel {twice[0]} comes twice in the detector Id {text}")

@@ -22,7 +22,8 @@ def command_environment() -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test depends on what the machine configures."""
-    for name in ("JFSTORE_TEST", "JFSTORE_REAL"):
+    for name in ("JFSTORE_TEST", "JFSTORE_REAL", "SIT_PSDM_DATA", "SIT_DATA"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path_factory.getbasetemp() / "no-site-config"))

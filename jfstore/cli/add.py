@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from jfstore.cli._added import emit_added
 from jfstore.cli._open import open_to_write
 from jfstore.cli._output import note
-from jfstore.cli._parser import add_detector, add_time, add_types, add_write_options, detector_of
+from jfstore.cli._parser import add_detector, add_time, add_types, add_write_options
+from jfstore.cli._runs import add_run, target_of
 from jfstore.errors import BadValue
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ A panel's constants are a directory of g0_gain.npy ... g2_offset.npy, or .npy fi
 shape (gain, row, column), one -f for each -t. A detector's .npy files have shape
 (gain, panel, row, column); all its panels are one commit, and only those that changed
 get a new version. float64 is rounded to float32; other types, values that are not finite
-and gains of zero are refused.
+and gains of zero are refused. For a run, its XTC files say which panels they are, and the
+constants are valid from its begin on, floored to the second.
 
 examples:
   jfstore add 171113-154920171025-3d00fb -T 20180306000000 -f M044 -m "first" --repo test
   jfstore add 171113-154920171025-3d00fb -T 20180306000000 -t pixel_gain -f gain.npy \\
       -t pixel_offset -f offset.npy -m "new gains" --repo test
+  jfstore add -e xcsls3716 -r 631 -t pixel_gain -f gain.npy -m "from run 631" --repo test
 """
 
 
@@ -39,8 +42,9 @@ def add_parser(subparsers: Any) -> None:
         "add", help="add a version of a panel's or a detector's constants",
         description="Add a version of constants, valid from a time on.", epilog=_EPILOG,
     )  # fmt: skip
-    add_detector(parser, "PANEL", "panel Id, or detector Id (panel Ids joined by _)")
-    add_time(parser, "start of validity")
+    add_detector(parser, "PANEL", "panel Id, detector Id (panel Ids joined by _), or dataset exp=EXP:run=RUN")
+    add_run(parser)
+    add_time(parser, "start of validity", required=False)
     parser.add_argument(
         "-f", "--file", dest="files", metavar="DIR|FILE.npy", action="append", required=True,
         help="the constants: a directory, or a file for each -t",
@@ -54,16 +58,20 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from jfstore.ids import resolve_detector
     from jfstore.repository import Entry
-    from jfstore.times import exact_stamp, parse_time
+    from jfstore.times import SECOND, exact_stamp, parse_time
 
     repository = open_to_write(args)
-    panels = [str(panel) for panel in resolve_detector(detector_of(args), repository.log.table().panel_rows)]
-    begin = parse_time(args.time, repository.zone)
-    if args.time == "now":
-        begin -= begin % 1_000_000_000
+    target = target_of(args)
+    panels = [str(panel) for panel in resolve_detector(target.detector, repository.log.table().panel_rows)]
+    begin = parse_time(target.time, repository.zone)
+    if target.run or args.time == "now":
+        begin -= begin % SECOND
     stamp = exact_stamp(begin, repository.zone)
     arrays = _read(args, repository, len(panels))
     source = ", ".join(os.path.abspath(file) for file in args.files)
+    if target.run:
+        source += f", valid from {target.run.label}"
+        note(f"{target.run.label} began at {stamp} ({target.run.file})")
     entries = [Entry(panel, stamp, begin, arrays[i], source) for i, panel in enumerate(panels)]
     for name, checked in arrays[0].items():
         if checked.converted_from:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from jfstore.cli._open import open_to_read
 from jfstore.cli._output import emit_json, note, report_rows
-from jfstore.cli._parser import add_detector, add_json, add_number, add_repo, add_time, add_types, detector_of
+from jfstore.cli._parser import add_detector, add_json, add_number, add_repo, add_time, add_types
+from jfstore.cli._runs import add_run, run_value, target_of
 from jfstore.errors import BadValue, Failed, Refused
 
 if TYPE_CHECKING:
+    from jfstore.cli._runs import Target
     from jfstore.repository import Answer, Repository
     from jfstore.selection import Selection
 
@@ -24,10 +26,13 @@ _EPILOG = """\
 The array has the shape (gain, panel, row, column), panels in the order of the Id, and is
 bit for bit what was added. All panels must have valid constants, or nothing is written.
 Without -f only the report is printed: which version of each panel and type is used, from
-when to when it is valid, and the commit that the answer is as of.
+when to when it is valid, and the commit that the answer is as of. For a run, its XTC files
+(under SIT_PSDM_DATA) say which panels the detector has and when the run began.
 
 examples:
   jfstore get 171113-154920171025-3d00fb -T 20180401000000
+  jfstore get exp=xcsls3716:run=631 Jungfrau.0 -t pixel_gain -f gain.npy
+  jfstore get -e xcsls3716 -r 631 -d Jungfrau.0
   jfstore get 171113-154920171025-3d00fb -T now -t pixel_gain -f gain.npy
   jfstore get 170505-149520170815-3d00b0_170505-149520170815-3d00f7 -T 20171205161400 -f both.h5
   jfstore get 171113-154920171025-3d00fb -T now -t pixel_gain -f - | python3 -c \\
@@ -41,8 +46,9 @@ def add_parser(subparsers: Any) -> None:
         "get", help="a detector's constants that are valid at a time",
         description="Get a detector's constants that are valid at a time.", epilog=_EPILOG,
     )  # fmt: skip
-    add_detector(parser, "DETECTOR", "panel Id, or detector Id (panel Ids joined by _)")
-    add_time(parser, "the time for which the constants are wanted")
+    add_detector(parser, "DETECTOR", "panel Id, detector Id (panel Ids joined by _), or dataset exp=EXP:run=RUN")
+    add_run(parser)
+    add_time(parser, "the time for which the constants are wanted", required=False)
     add_types(parser, "calibration type; may be repeated (default: all; an .npy holds exactly one)")
     parser.add_argument("-f", "--file", metavar="OUT", help="OUT.npy, OUT.h5, or - for npy on standard output")
     add_number(parser, "this version number of the valid stamp, for one panel (default: the highest)")
@@ -61,13 +67,14 @@ def run(args: argparse.Namespace) -> int:
 
     _check_output(args)
     repository = open_to_read(args)
+    target = target_of(args)
     types = list(dict.fromkeys(args.types or CALIB_TYPES))
-    answer = repository.find(detector_of(args), types, args.time, as_of=args.as_of, number=args.number)
-    value = report_value(repository, answer)
+    answer = repository.find(target.detector, types, target.time, as_of=args.as_of, number=args.number)
+    value = report_value(repository, answer, target)
     if args.file:
         _write(args, repository, answer, value)
     if args.json:
-        emit_json(report_value(repository, answer, explain=True))
+        emit_json(report_value(repository, answer, target, explain=True))
     else:
         _report(repository, answer, value)
     return 0
@@ -101,7 +108,7 @@ def _rejected(selection: Selection) -> list[dict[str, str]]:
     return [{"version": version.name, "reason": reason} for version, reason in selection.rejected]
 
 
-def report_value(repository: Repository, answer: Answer, explain: bool = False) -> dict[str, Any]:
+def report_value(repository: Repository, answer: Answer, target: Target, explain: bool = False) -> dict[str, Any]:
     """Return the report on an answer, as it is printed with ``--json``; `explain` adds what was rejected."""
     from jfstore.ids import detector_id
     from jfstore.times import iso
@@ -128,6 +135,7 @@ def report_value(repository: Repository, answer: Answer, explain: bool = False) 
             "path": repository.storage.location,
         },
         "detector": detector_id(answer.panels),
+        **({"run": run_value(target.run, target.jungfrau)} if target.run and target.jungfrau else {}),
         "time": {"stamp": _stamp(repository, answer.t), "utc": iso(answer.t)},
         "as_of": answer.as_of,
         "shape": [repository.identity.panel_shape[0], len(answer.panels), *repository.identity.panel_shape[1:]],
@@ -138,6 +146,9 @@ def report_value(repository: Repository, answer: Answer, explain: bool = False) 
 def _report(repository: Repository, answer: Answer, value: dict[str, Any]) -> None:
     rows = [{**row, "valid_to": row["valid_to"] or "-", "blake3": row["blake3"][:12]} for row in value["selections"]]
     report_rows(rows, _COLUMNS)
+    if run := value.get("run"):
+        begin = f"began at {value['time']['stamp']} ({run['begin']})"
+        note(f"run {run['run']} of {run['experiment']} {begin}; {run['source']} as {run['file']} has it")
     note(
         f"valid at {value['time']['stamp']} ({value['time']['utc']}), as of commit {answer.as_of} of the "
         f"{repository.identity.role} repository {repository.storage.location}"

@@ -1,0 +1,120 @@
+"""A run in the place of a detector and a time: the options for it, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jfstore.cli._output import note
+from jfstore.cli._parser import Once, detector_of
+from jfstore.dataset import is_dataset, parse_dataset
+from jfstore.errors import BadValue
+
+if TYPE_CHECKING:
+    from jfstore.runs.run import Jungfrau, Run
+
+ANY_JUNGFRAU = "Jungfrau"
+"""The pattern that fits every Jungfrau; the one that is taken if none is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A detector Id and a time, and the run and its Jungfrau that they come from, if they do."""
+
+    detector: str
+    time: str
+    run: Run | None = None
+    jungfrau: Jungfrau | None = None
+
+
+def add_experiment(parser: argparse.ArgumentParser) -> None:
+    """Add ``-e`` and ``-r``."""
+    parser.add_argument("-e", "--experiment", metavar="EXP", action=Once, help="experiment, with -r: the time and the "
+                        "detector (-d: its source) are those of a run")  # fmt: skip
+    parser.add_argument("-r", "--run", dest="run_number", metavar="RUN", action=Once, help="number of the run")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add what names a run beside a detector: SOURCE, ``-e`` and ``-r``."""
+    parser.add_argument("source", metavar="SOURCE", nargs="?",
+                        help="which Jungfrau of the dataset: source, alias or a part of the source")  # fmt: skip
+    add_experiment(parser)
+
+
+def dataset_of(args: argparse.Namespace) -> str | None:
+    """Return the dataset of ``-e`` and ``-r``; None if neither was given."""
+    if args.experiment is None and args.run_number is None:
+        return None
+    if args.experiment is None or args.run_number is None:
+        raise BadValue("-e and -r belong together: the experiment and the number of its run")
+    if not re.fullmatch(r"[0-9]{1,9}", args.run_number, re.ASCII):
+        raise BadValue(f"-r {args.run_number} is not the number of a run")
+    return f"exp={args.experiment}:run={args.run_number}"
+
+
+def target_of(args: argparse.Namespace) -> Target:
+    """Return the detector and the time that were asked for, as they are or by a run.
+
+    Raises
+    ------
+    BadValue
+        If they were given twice or not at all.
+    NotFound
+        If there is no such run, or it has no such Jungfrau, no panel Ids or no begin time.
+    """
+    text, pattern = dataset_of(args), args.detector_option
+    if text is None and is_dataset(args.detector or ""):
+        text, pattern = args.detector, args.source if args.source is not None else pattern
+        if args.source is not None and args.detector_option is not None:
+            raise BadValue(f"the source is given twice: {args.source} and -d {args.detector_option}")
+    elif text is not None and args.detector is not None:
+        raise BadValue(f"{args.detector} is one too many: with -e and -r the source is given with -d")
+    if text is None:
+        if args.source is not None:
+            raise BadValue(f"{args.source} is one too many; panels are joined by _, a source follows a dataset")
+        detector = detector_of(args)
+        if args.time is None:
+            raise BadValue("the time is missing: -T TIME, or a run (-e EXP -r RUN)")
+        return Target(detector, args.time)
+    if args.time is not None:
+        raise BadValue(f"{text} says the time: leave out -T {args.time}, or give a detector Id")
+    run, jungfrau = one_of_run(text, ANY_JUNGFRAU if pattern is None else pattern)
+    seconds, nanoseconds = divmod(run.begun(), 1_000_000_000)
+    return Target(jungfrau.known_id(run.label), f"@{seconds}.{nanoseconds:09d}", run, jungfrau)
+
+
+def one_of_run(dataset: str, pattern: str) -> tuple[Run, Jungfrau]:
+    """Return a run and the Jungfrau of it that `pattern` means; what is odd about the run is a warning."""
+    from jfstore.runs.run import match_jungfrau, read_runs
+
+    runs = read_runs(parse_dataset(dataset))
+    if len(runs) > 1:
+        raise BadValue(f"{dataset} names {len(runs)} runs: choose one")
+    warn_of(runs[0])
+    return runs[0], match_jungfrau(runs[0], pattern)
+
+
+def warn_of(run: Run) -> None:
+    """Say what is odd about a run that could be read nevertheless."""
+    for text in (*run.notes, *run.problems):
+        note(f"jfstore: warning: {text}")
+
+
+def run_value(run: Run, jungfrau: Jungfrau) -> dict[str, Any]:
+    """Return a run and one of its Jungfraus, as they are printed with ``--json``."""
+    from jfstore.times import iso
+
+    return {
+        "experiment": run.experiment,
+        "run": run.run,
+        "begin": None if run.begin is None else iso(run.begin),
+        "file": run.file,
+        "source": jungfrau.source,
+        "alias": jungfrau.alias,
+        "config_version": jungfrau.version,
+        "count": jungfrau.count,
+        "panels": [str(panel) for panel in jungfrau.panels],
+        "detector": jungfrau.detector_id or None,
+    }

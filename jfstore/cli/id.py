@@ -1,0 +1,78 @@
+"""``jfstore id``: panel and detector Ids of a run."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from jfstore.cli._output import emit, note
+from jfstore.cli._parser import add_json
+from jfstore.cli._runs import add_experiment, dataset_of, run_value
+from jfstore.dataset import parse_dataset
+from jfstore.errors import BadValue, Damaged, NotFound
+
+COLUMNS = ("experiment", "run", "begin", "source", "alias", "config", "panels", "detector")
+_EPILOG = """\
+A row for each Jungfrau. A dataset is exp=EXP:run=RUN[:smd][:stream=S][:dir=DIR], whose files are
+found under SIT_PSDM_DATA (default /reg/d/psdm), or the path of an .xtc file. The Ids are in
+the configuration since ConfigV3; older runs have none.
+
+examples:
+  jfstore id exp=xpptut15:run=430
+  jfstore id exp=xpptut15:run=430 Jungfrau.0 --json
+  jfstore id -e xpptut15 -r 430 | cut -f8
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "id", help="panel and detector Ids of a run",
+        description="Print the panel and detector Ids of a run's Jungfraus.", epilog=_EPILOG,
+    )  # fmt: skip
+    parser.add_argument("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
+    parser.add_argument("source", metavar="SOURCE", nargs="?",
+                        help="only this Jungfrau: source, alias or a part of the source")  # fmt: skip
+    parser.add_argument("-d", "--detector", dest="source_option", metavar="SOURCE", help="the same as SOURCE")
+    add_experiment(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from jfstore.runs.run import match_jungfrau, read_runs
+
+    texts = [text for text in (dataset_of(args), args.dataset) if text is not None]
+    if len(texts) != 1:
+        raise BadValue(f"the dataset is {'given twice' if texts else 'missing'}: exp=EXP:run=RUN, or -e EXP -r RUN")
+    patterns = [pattern for pattern in (args.source, args.source_option) if pattern is not None]
+    if len(patterns) > 1:
+        raise BadValue("the source is given twice")
+    runs = read_runs(parse_dataset(texts[0]))
+    values = []
+    for each in runs:
+        for text in each.notes:
+            note(f"jfstore: warning: {text}")
+        jungfraus = [match_jungfrau(each, patterns[0])] if patterns else each.jungfraus
+        values += [run_value(each, jungfrau) for jungfrau in jungfraus]
+    if not values:
+        raise NotFound(f"{texts[0]} has no Jungfrau")
+    emit(args, values, [flat(value) for value in values], COLUMNS)
+    problems = [text for each in runs for text in each.problems]
+    for text in problems:
+        note(f"jfstore: error: {text}")
+    if problems:
+        return Damaged.exit_code
+    if not any(value["detector"] for value in values):
+        versions = sorted({f"ConfigV{value['config_version']}" for value in values})
+        note(f"jfstore: error: {texts[0]} has no panel Ids (psana.Jungfrau.{', '.join(versions)})")
+        return NotFound.exit_code
+    return 0
+
+
+def flat(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of the table from `value`, as `run_value` makes it."""
+    if not value["source"]:
+        return value
+    return {**value, "config": f"V{value['config_version']}", "panels": value["count"]}

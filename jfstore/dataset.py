@@ -1,0 +1,117 @@
+"""Dataset specifications, ``exp=E:run=N[:smd][:stream=S][:dir=D]``, as psana's users write them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from jfstore.errors import BadValue
+
+_EXPERIMENT = re.compile(r"(?:([A-Za-z]{3})/)?([A-Za-z0-9_]{1,64})", re.ASCII)
+_NUMBERS = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", re.ASCII)
+_KEYS = ("exp", "run", "smd", "stream", "dir")
+_FORM = "expected exp=<experiment>:run=<number>, such as exp=xpptut15:run=430, or the path of an .xtc file"
+
+Ranges = tuple[tuple[int, int], ...]
+
+
+def within(number: int, ranges: Ranges) -> bool:
+    """Whether `number` lies in one of `ranges`, each of which includes both its ends."""
+    return any(first <= number <= last for first, last in ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What a dataset specification says.
+
+    Attributes
+    ----------
+    text : str
+        The specification as it was written.
+    experiment : str
+        Name or number of the experiment; empty if `file` is given.
+    instrument : str or None
+        The instrument, where the specification names it (``exp=XPP/xpptut15``).
+    runs : tuple of (int, int)
+        Ranges of run numbers, both ends included.
+    streams : tuple of (int, int)
+        Ranges of stream numbers; empty for all.
+    smalldata : bool
+        Whether the small-data files are meant.
+    directory : str or None
+        The directory of the files, where the specification names it.
+    file : str or None
+        The path of one file, instead of all the others.
+    """
+
+    text: str
+    experiment: str = ""
+    instrument: str | None = None
+    runs: Ranges = ()
+    streams: Ranges = ()
+    smalldata: bool = False
+    directory: str | None = None
+    file: str | None = None
+
+
+def is_dataset(text: str) -> bool:
+    """Whether `text`, where a panel or detector Id may stand too, is meant as a dataset."""
+    return "=" in text or text.endswith(".xtc")
+
+
+def _ranges(key: str, value: str, text: str) -> Ranges:
+    ranges = []
+    for part in value.split(","):
+        match = _NUMBERS.fullmatch(part)
+        if not match:
+            raise BadValue(f"dataset {text!r}: {key}={value} is not a number, a list (1,2) or a range (1-3)")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise BadValue(f"dataset {text!r}: the range {part} of {key} ends before it begins")
+        ranges.append((first, last))
+    return tuple(ranges)
+
+
+def parse_dataset(text: str) -> Dataset:
+    """Return what a dataset specification says.
+
+    A text without ``=`` that has a dot or a slash is the path of a file.
+
+    Raises
+    ------
+    BadValue
+        If `text` is no specification, names no experiment or run, or a key that is unknown or comes twice.
+
+    Examples
+    --------
+    >>> parse_dataset("exp=xpptut15:run=0430").runs
+    ((430, 430),)
+    """
+    if "=" not in text and ("/" in text or "." in text):
+        return Dataset(text, file=text)
+    values: dict[str, str] = {}
+    for part in text.split(":"):
+        key, equals, value = part.partition("=")
+        if key not in _KEYS:
+            hint = f"did you mean exp={text}?" if "exp=" not in text and "run=" in text else _FORM
+            raise BadValue(f"dataset {text!r}: {part!r} is not understood; {hint}")
+        if bool(equals and value) == (key == "smd"):
+            raise BadValue(f"dataset {text!r}: {key} {'takes no value' if key == 'smd' else 'needs a value'}; {_FORM}")
+        if key in values:
+            raise BadValue(f"dataset {text!r}: {key} comes twice")
+        values[key] = value
+    for key in ("exp", "run"):
+        if key not in values:
+            raise BadValue(f"dataset {text!r} has no {key}=; {_FORM}")
+    match = _EXPERIMENT.fullmatch(values["exp"])
+    if not match:
+        raise BadValue(f"dataset {text!r}: {values['exp']!r} is not the name of an experiment, such as xpptut15")
+    return Dataset(
+        text,
+        experiment=match[2],
+        instrument=match[1],
+        runs=_ranges("run", values["run"], text),
+        streams=_ranges("stream", values["stream"], text) if "stream" in values else (),
+        smalldata="smd" in values,
+        directory=values.get("dir"),
+    )

@@ -1,0 +1,231 @@
+"""A run: its begin time and its Jungfraus, from the heads of all its streams; and finding one of them by a pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jfstore.dataset import Dataset
+from jfstore.errors import BadValue, Damaged, Failed, NotFound, nearest
+from jfstore.files import opened
+from jfstore.ids import PanelId, detector_id
+from jfstore.runs.config import JungfrauConfig
+from jfstore.runs.head import Head, read_head
+from jfstore.runs.source import Source
+from jfstore.runs.tree import LOWEST_CONTROL_STREAM, RunFiles, Tree
+from jfstore.runs.xtc import XtcBytes
+from jfstore.times import iso
+
+
+@dataclass(frozen=True, slots=True)
+class Jungfrau:
+    """A Jungfrau as a run has it.
+
+    Attributes
+    ----------
+    source : str
+        ``MfxEndstation.0:Jungfrau.0``.
+    alias : str or None
+        The name that the experiment gave it.
+    version : int
+        Of its configuration object, psana's ``Jungfrau.ConfigV<version>``.
+    count : int
+        Number of panels.
+    panels : tuple of PanelId
+        Their Ids in order; empty for versions 1 and 2, which have none.
+    """
+
+    source: str
+    alias: str | None
+    version: int
+    count: int
+    panels: tuple[PanelId, ...]
+
+    @property
+    def detector_id(self) -> str:
+        """The detector Id; empty for versions 1 and 2."""
+        return detector_id(self.panels)
+
+    @property
+    def label(self) -> str:
+        """The source, with the alias if it has one."""
+        return f"{self.source} ({self.alias})" if self.alias else self.source
+
+    def known_id(self, label: str) -> str:
+        """Return the detector Id; NotFound if the configuration has none, naming the run by `label`."""
+        if not self.panels:
+            raise NotFound(
+                f"{label}: {self.source} has no panel Ids (psana.Jungfrau.ConfigV{self.version}); "
+                "pass what you know: jfstore get DETECTOR_ID -T TIME"
+            )
+        return self.detector_id
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is known of a run.
+
+    Attributes
+    ----------
+    experiment : str
+        Name of the experiment; empty for a file whose name does not say it.
+    run : int
+        Number; -1 if neither the file's name nor BeginRun says it.
+    begin : int or None
+        Begin time, nanoseconds since 1970 UTC; None if no stream has a BeginRun.
+    file : str
+        Path of the first sound file, the one that everything comes from if the streams agree.
+    jungfraus : tuple of Jungfrau
+        Its Jungfraus, in the order in which psana lists them.
+    others : tuple of (str, str or None)
+        Source and alias of its other detectors.
+    notes : tuple of str
+        Where its streams disagree, and what else a user should know.
+    problems : tuple of str
+        Files of it that are damaged or cannot be read; the rest comes from the others.
+    """
+
+    experiment: str
+    run: int
+    begin: int | None
+    file: str
+    jungfraus: tuple[Jungfrau, ...]
+    others: tuple[tuple[str, str | None], ...]
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """``exp=xpptut15:run=430``, or the path of the file."""
+        return f"exp={self.experiment}:run={self.run}" if self.experiment and self.run >= 0 else self.file
+
+    def begun(self) -> int:
+        """Return the begin time; NotFound if no stream has one."""
+        if self.begin is None:
+            raise NotFound(f"{self.label}: {self.file} has no BeginRun, so the begin time is not known; pass -T TIME")
+        return self.begin
+
+
+def read_runs(dataset: Dataset) -> list[Run]:
+    """Return the runs of a dataset, which must not be empty; errors as of `Tree.find` and `read_run`."""
+    return [read_run(files) for files in Tree.from_environment().find(dataset)]
+
+
+def read_run(files: RunFiles) -> Run:
+    """Return what the heads of a run's streams say; of those that disagree the lowest counts, and it is noted.
+
+    Raises
+    ------
+    Damaged
+        If no stream is sound.
+    Failed
+        If none can be read.
+    BadValue
+        If two files claim to be the same part of the run.
+    """
+    heads: dict[int, tuple[str, Head]] = {}
+    failures: list[Damaged | Failed] = []
+    for stream, paths in files.streams().items():
+        try:
+            heads[stream] = paths[0], _head_of(paths[0])
+        except (Damaged, Failed) as error:
+            failures.append(error)
+    if not heads:
+        raise failures[0]
+    notes = [note for _, head in heads.values() for note in head.notes]
+    configs = _merged(heads, notes)
+    begin, number = _begin(heads, notes)
+    if files.run >= 0 and number and number != files.run:
+        notes.append(f"{files.label}: its BeginRun says that it is run {number}")
+    aliases: dict[Source, str] = {}
+    for _, head in heads.values():
+        for source, name in head.aliases:
+            if name not in aliases.values():
+                aliases.setdefault(source, name)
+    sources = dict.fromkeys(source for _, head in heads.values() for source in head.sources)
+    return Run(
+        files.experiment,
+        files.run if files.run >= 0 else (number or -1),
+        begin,
+        next(iter(heads.values()))[0],
+        tuple(
+            Jungfrau(source.name, aliases.get(source), config.version, config.count, config.panels)
+            for source, config in configs.items()
+        ),
+        tuple((source.name, aliases.get(source)) for source in sources if source not in configs),
+        tuple(notes),
+        tuple(map(str, failures)),
+    )
+
+
+def _head_of(path: str) -> Head:
+    try:
+        with opened(path, follow=True) as fd:
+            return read_head(XtcBytes(fd, path))
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from None
+
+
+def _merged(heads: dict[int, tuple[str, Head]], notes: list[str]) -> dict[Source, JungfrauConfig]:
+    configs: dict[Source, tuple[str, JungfrauConfig]] = {}
+    for path, head in heads.values():
+        for source, config in head.jungfraus.items():
+            first, counts = configs.setdefault(source, (path, config))
+            if counts != config:
+                notes.append(f"{first} and {path} disagree on {source.name}; the first counts")
+    return {source: configs[source][1] for source in sorted(configs, key=lambda source: source.order)}
+
+
+def _begin(heads: dict[int, tuple[str, Head]], notes: list[str]) -> tuple[int | None, int]:
+    """Return begin time and run number (0 if not known) of a run."""
+    # The DAQ's streams have one clock; those of the controls may have another.
+    begun = [(stream, *both) for stream, both in heads.items() if both[1].begin is not None]
+    number = next((head.run for _, _, head in begun if head.run), 0)
+    if not begun:
+        return None, number
+    _, first, counts = begun[0]
+    for stream, path, head in begun[1:]:
+        if stream < LOWEST_CONTROL_STREAM and head.begin != counts.begin:
+            assert head.begin is not None
+            assert counts.begin is not None
+            notes.append(
+                f"{first} and {path} disagree on the begin of the run: {iso(counts.begin)}, {iso(head.begin)}; "
+                "the first counts"
+            )
+    return counts.begin, number
+
+
+def match_jungfrau(run: Run, pattern: str) -> Jungfrau:
+    """Return the Jungfrau of `run` that `pattern` means.
+
+    An exact source or alias; else a part of a source, in which upper and lower case differ, if it is
+    of one Jungfrau only.
+
+    Raises
+    ------
+    BadValue
+        If the pattern fits several Jungfraus; they are listed.
+    NotFound
+        If it fits none, or another detector; the run's Jungfraus are listed.
+    """
+    for exact in ([j for j in run.jungfraus if j.source == pattern], [j for j in run.jungfraus if j.alias == pattern]):
+        if exact:
+            return exact[0]
+    fitting = [jungfrau for jungfrau in run.jungfraus if pattern in jungfrau.source]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise BadValue(f"{run.label}: {pattern!r} fits several Jungfraus, choose one: {_listed(fitting)}")
+    for source, alias in run.others:
+        if pattern in source or pattern == alias:
+            raise NotFound(f"{run.label}: {pattern!r} is {source}, not a Jungfrau{_there(run)}")
+    names = [name for jungfrau in run.jungfraus for name in (jungfrau.source, jungfrau.alias) if name]
+    raise NotFound(f"{run.label} has no Jungfrau {pattern!r}{_there(run)}", nearest(pattern, names))
+
+
+def _listed(jungfraus: Sequence[Jungfrau]) -> str:
+    return ", ".join(jungfrau.label for jungfrau in jungfraus)
+
+
+def _there(run: Run) -> str:
+    return f"; it has {_listed(run.jungfraus)}" if run.jungfraus else "; it has no Jungfrau"
