@@ -12,11 +12,13 @@ from typing import TextIO
 
 from jfstore import durable
 from jfstore.cli import _demo_data as data
+from jfstore.cli import _demo_xtc as xtc
 from jfstore.cli._output import note
 from jfstore.errors import Failed, Refused
 
 PANEL = "171113-154920171025-3d00fb"
 DETECTOR = "170505-149520170815-3d00b0_170505-149520170815-3d00f7"
+RUN = "exp=xcsls3716:run=631"
 _MARK = ".jfstore-demo"
 _BYTES = 300_000_000
 
@@ -38,9 +40,14 @@ def tell(directory: Path, out: TextIO) -> dict[str, str]:
     """
     root = directory.absolute()
     _make(root)
-    variables = {"JFSTORE_TEST": str(root / "test"), "JFSTORE_REAL": str(root / "real")}
+    variables = {
+        "JFSTORE_TEST": str(root / "test"),
+        "JFSTORE_REAL": str(root / "real"),
+        "SIT_PSDM_DATA": str(root / "psdm"),
+    }
     story = _Story(variables, out)
-    story.say(f"\nA detector group's gain tree is in {root / 'gains'}. Two empty repositories are made beside it:\n")
+    story.say(f"\nA detector group's gain tree is in {root / 'gains'}, XTC files of runs are in {root / 'psdm'}.")
+    story.say("Two empty repositories are made beside them:\n")
     for name, value in variables.items():
         story.say(f"$ export {name}={shlex.quote(value)}")
     for role in ("test", "real"):
@@ -61,12 +68,13 @@ def _make(root: Path) -> None:
         raise Refused(f"{root} exists and is not a demo: name another directory")
     if shutil.disk_usage(root.parent).free < _BYTES:
         raise Failed(f"{root.parent} has less than {_BYTES // 1_000_000} MB free")
-    note(f"making a gain tree in {root} ...")
+    note(f"making a gain tree and runs in {root} ...")
     if not root.is_dir():
         durable.make_directory(root, 0o755)
     durable.overwrite(root / _MARK, [b"made by jfstore demo; may be removed at any time\n"], mode=0o644)
     data.write_tree(root / "gains")
     data.write_new_constants(root / "M044-new")
+    xtc.write_runs(root / "psdm")
 
 
 def _day(story: _Story, root: Path) -> None:
@@ -84,8 +92,13 @@ def _day(story: _Story, root: Path) -> None:
     story.tell("It was checked: to the real repository with it, and with the panels of the detector.")
     versions = [f"{PANEL}/20180306000000/v2", *(f"{panel}/20171025000000/v1" for panel in DETECTOR.split("_"))]
     story.run("promote", *versions, "--from", "test", "--repo", "real", "-m", "checked with run 689", "--yes")
-    story.tell("Analysis reads the real repository by default.")
-    story.run("get", DETECTOR, "-T", "20171205161400")
+    story.tell(
+        "Analysis reads the real repository by default, and may ask by run: which detector was it, from when on?"
+    )
+    story.run("id", RUN)
+    story.run("get", RUN, "-t", "pixel_gain", "-f", gain, "--force")
+    story.tell("Are there constants for every run of the experiment?")
+    story.run("runs", RUN[4:].partition(":")[0], "--resolve")
     story.run("list")
     story.tell("Is every stored byte sound?")
     story.run("verify", "--repo", "test")

@@ -1,0 +1,86 @@
+"""XTC files of made-up runs for the demo: the datasets of the seed's table, each with its first and last run.
+
+It shares nothing with the reader. A file has a Configure (aliases and one Jungfrau), a BeginRun and
+the transitions about it, no events.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from jfstore import durable
+
+_HALF = "170505-149520170815-3d00b0 170505-149520170815-3d00f7"
+_LATER = "171113-154920171025-3d00b0 171113-154920171025-3d00f7"
+_SINGLE = "171113-154920171025-3d00fb"
+_DETECTORS = {"Xpp": 22, "Cxi": 24, "Xcs": 25, "Mec": 44, "Mfx": 48, "Det": 52}
+_JUNGFRAU = 43
+
+# Experiment, first and last run, begin of the first (Unix seconds), number of the Jungfrau, config version, panels.
+RUNS = (
+    ("mfx00616", 1, 8, 1490000000, 0, 1, ""),
+    ("mfx05516", 16, 16, 1519000000, 0, 3, _LATER),
+    ("mfxlr1716", 1, 295, 1519500000, 0, 3, _LATER),
+    ("mfxlr5016", 194, 197, 1520000000, 0, 3, _LATER),
+    ("mfxx20515", 1, 2, 1513500000, 0, 3, _HALF),
+    ("mfx11116", 563, 697, 1520323200, 1, 3, _SINGLE),
+    ("mfxls0816", 1, 193, 1521000000, 1, 3, _SINGLE),
+    ("xcs11116", 4, 18, 1500000000, 0, 2, ""),
+    ("xcsx22015", 503, 555, 1508950000, 0, 2, ""),
+    ("xcsls3716", 1, 631, 1512519240, 0, 3, _HALF),
+    ("xcslr6316", 4, 17, 1521500000, 1, 3, _SINGLE),
+    ("cxi11216", 9, 54, 1485000000, 0, 1, ""),
+    ("detdaq17", 3, 768, 1521600000, 0, 3, _SINGLE),
+    ("xppls2416", 1, 247, 1521900000, 1, 3, _LATER),
+    ("mecls3216", 2, 226, 1514000000, 0, 3, _HALF),
+    ("xpptut15", 430, 430, 1522800000, 0, 3, _LATER),
+)
+
+
+def _object(kind: int, version: int, log: int, phy: int, payload: bytes) -> bytes:
+    return struct.pack("<5I", 0, log, phy, version << 16 | kind, 20 + len(payload)) + payload
+
+
+def _datagram(transition: int, seconds: int, env: int = 0, children: bytes = b"") -> bytes:
+    clock = struct.pack("<5I", 123456789, seconds, transition << 24, 0x1000, env)
+    return clock + _object(1, 1, 3 << 24 | 4321, 0xAC150A0B, children)
+
+
+def _config(version: int, panels: list[str]) -> bytes:
+    """Return the payload of a Jungfrau's configuration object."""
+    body = struct.pack("<4I2H2d", len(panels) or 1, 512, 1024, 200, 0, 1, 0.0, 1e-5)
+    if version > 1:
+        body += struct.pack("<d8H", 8e-3, *range(8))
+    if version > 2:
+        for panel in panels:
+            module, firmware, serial = (int(field, 16) for field in panel.split("-"))
+            body += struct.pack("<3Q", serial, module, firmware)
+        body += bytes(24 * (8 - len(panels)))
+    return body
+
+
+def _run(experiment: str, run: int, begin: int, number: int, version: int, panels: list[str]) -> bytes:
+    source = 1 << 24 | 20951, _DETECTORS[experiment[:3].title()] << 24 | _JUNGFRAU << 8 | number
+    alias = struct.pack("<I2I31sx", 1, *source, b"jungfrau1M" if len(panels) == 2 else b"jungfrau512k")
+    configured = _object(69, 1, 7670, 0, alias) + _object(107, version, *source, _config(version, panels))
+    return b"".join(
+        [
+            _datagram(4, begin - 3600, children=configured),
+            _datagram(6, begin, env=run),
+            *(_datagram(transition, begin + 1) for transition in (8, 10, 11, 9)),
+            _datagram(7, begin + 60),
+        ]
+    )
+
+
+def write_runs(root: Path) -> None:
+    """Write the files of `RUNS` under `root`, laid out as ``SIT_PSDM_DATA`` is."""
+    for experiment, first, last, begin, number, version, panels in RUNS:
+        directory = root / experiment[:3].upper() / experiment / "xtc"
+        for missing in reversed([path for path in (directory, *directory.parents) if not path.is_dir()]):
+            durable.make_directory(missing, 0o755)
+        for run in sorted({first, last}):
+            file = _run(experiment, run, begin + 600 * (run != first), number, version, panels.split())
+            path = directory / f"{experiment}-r{run:04d}-s00-c00.xtc"
+            durable.overwrite(path, [file], mode=0o644, settle=False)
