@@ -15,6 +15,8 @@ import jfstore
 from jfstore.cli.main import COMMANDS, get_parser, main
 from tests.conftest import ROOT
 
+PROGRAMS = ("jungfrau_id", "event_keys", "find_detector_runs")
+
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,30 +32,47 @@ def test_readme_has_a_row_for_the_command(command: str) -> None:
 
 
 def test_man_page_has_every_command_and_option() -> None:
-    pytest.importorskip("build_manpages")
-    page = subprocess.run(
-        [
-            Path(sys.executable).with_name("argparse-manpage"), "--pyfile", "bin/jfstore", "--function", "get_parser",
-            "--include", "man/jfstore.inc", "--format", "single-commands-section", "--project-name", "jfstore",
-        ],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert page.returncode == 0, page.stderr
+    page = _man_page("jfstore", "single-commands-section")
     for command in COMMANDS:
-        assert f"jfstore {command}" in page.stdout
-    assert "JFSTORE_TEST" in page.stdout
-    assert "EXIT STATUS" in page.stdout.upper()
-    assert "\x1b" not in page.stdout
+        assert f"jfstore {command}" in page
+    assert "JFSTORE_TEST" in page
+    assert "EXIT STATUS" in page.upper()
+    assert "\x1b" not in page
 
 
-def test_help_and_version_load_neither_numpy_nor_hdf5() -> None:
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_program_has_help_a_man_page_and_a_readme_row(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module = importlib.import_module(f"jfstore.cli.{program}")
+    assert module.main(["--help"]) == 0
+    assert f"examples:\n  {program} " in capsys.readouterr().out
+    assert f"| `{program}` |" in (ROOT / "README.md").read_text()
+    setup = (ROOT / "setup.cfg").read_text()
+    assert f"{program} = jfstore.cli.{program}:main" in setup
+    assert f"man/{program}.1:pyfile=bin/{program}:function=get_parser" in setup
+    page = _man_page(program)
+    assert "DIFFERENCES" in page
+    assert "SIT_PSDM_DATA" in page
+
+
+def _man_page(program: str, form: str = "pretty") -> str:
+    pytest.importorskip("build_manpages")
+    tool = Path(sys.executable).with_name("argparse-manpage")
+    words = ["--pyfile", f"bin/{program}", "--function", "get_parser", "--include", f"man/{program}.inc"]
+    words += ["--format", form, "--project-name", "jfstore"]
+    made = subprocess.run([tool, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    return made.stdout
+
+
+def test_help_version_and_id_load_neither_numpy_nor_hdf5() -> None:
     program = (
         "import sys; from jfstore.cli.main import main;"
-        "codes = [main(['--help']), main(['get', '--help']), main(['--version'])];"
+        "codes = [main(['--help']), main(['get', '--help']), main(['--version']), main(['id', sys.argv[1]])];"
         "heavy = {'numpy', 'h5py', 'zarr', 'rich', 'blake3'} & set(sys.modules);"
         "assert not heavy, heavy; sys.exit(any(codes))"
     )
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    run = "tests/data/reference/xtc/XPP/xpptut15/xtc/xpptut15-r0430-s00-c00.xtc"
+    subprocess.run([sys.executable, "-c", program, run], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
 
 
 def test_docstring_examples_hold() -> None:
