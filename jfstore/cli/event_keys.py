@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,7 @@ from jfstore._version import __version__
 from jfstore.cli._output import note, printable
 from jfstore.cli._parser import Parser
 from jfstore.cli._program import run_program
-from jfstore.errors import BadValue, Damaged, Failed
+from jfstore.errors import BadValue, Damaged, Refused
 
 if TYPE_CHECKING:
     from jfstore.runs.keys import Event
@@ -58,7 +59,9 @@ def get_parser() -> Parser:
 
 
 def _run(argv: list[str]) -> int:
+    from jfstore.cli._files import publish_file
     from jfstore.dataset import parse_dataset
+    from jfstore.runs.keys import events
     from jfstore.runs.tree import Tree
 
     parser = get_parser()
@@ -69,6 +72,8 @@ def _run(argv: list[str]) -> int:
         parser.print_help()
         return 0
     dataset = parse_dataset(args.dataset)
+    if args.file and os.path.lexists(args.file):
+        raise Refused(f"{args.file} exists")
     print("Command:", " ".join(["event_keys", *argv]))
     for name, value in (
         ("scan dataset", args.dataset), ("output file", args.file), ("first event", args.skip),
@@ -82,8 +87,6 @@ def _run(argv: list[str]) -> int:
     problems: list[str] = []
     count = 0
     for run in Tree.from_environment().find(dataset):
-        from jfstore.runs.keys import events
-
         for event in events(run, problems):
             if count >= args.nevents:
                 break
@@ -93,7 +96,7 @@ def _run(argv: list[str]) -> int:
     printer.end()
     print(f"Loop over {count} events of the dataset {args.dataset} consumes {time.monotonic() - begin:.6f} sec.")
     if args.file:
-        _save(args.file, printer.lines)
+        publish_file(args.file, ["".join(f"{line}\n" for line in printer.lines).encode()])
     for text in dict.fromkeys(problems):
         note(f"event_keys: error: {text}")
     return Damaged.exit_code if problems else 0
@@ -126,17 +129,6 @@ class _Printer:
             self.lines.append(printable(line))
             if not self._quiet:
                 print(self.lines[-1])
-
-
-def _save(file: str, lines: Sequence[str]) -> None:
-    from pathlib import Path
-
-    from jfstore import durable
-
-    try:
-        durable.publish(Path(file), ["".join(f"{line}\n" for line in lines).encode()], mode=None)
-    except OSError as error:
-        raise Failed(f"{file}: {error.strerror}") from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

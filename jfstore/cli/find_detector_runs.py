@@ -60,6 +60,7 @@ def _run(argv: list[str]) -> int:
     for experiment in tree.experiments(instrument):
         runs = tree.runs(experiment)
         print(f"  {experiment.name:9s}: nruns {len(runs):4d}")
+        found: list[tuple[int, str]] = []
         with progress(experiment.name) as bar:
             for done, (files, run) in enumerate(read_all(experiment, runs), 1):
                 bar(done, len(runs))
@@ -67,9 +68,11 @@ def _run(argv: list[str]) -> int:
                     broken.append(str(run))
                     continue
                 broken += run.problems
-                for source in [*(jungfrau.source for jungfrau in run.jungfraus), *(name for name, _ in run.others)]:
-                    if args.detector.lower() in source.lower():
-                        print(printable(f"      run {files.run:4d}: {source}"))
+                sources = [*(jungfrau.source for jungfrau in run.jungfraus), *(name for name, _ in run.others)]
+                found += [(files.run, source) for source in sources if args.detector.lower() in source.lower()]
+        # Not while the progress bar has the terminal.
+        for number, source in found:
+            print(printable(f"      run {number:4d}: {source}"))
     for text in broken:
         note(f"find_detector_runs: error: {text}")
     return Damaged.exit_code if broken else 0

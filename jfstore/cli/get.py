@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import io
 import os
 import sys
@@ -14,7 +13,7 @@ from jfstore.cli._open import open_to_read
 from jfstore.cli._output import emit_json, note, report_rows
 from jfstore.cli._parser import add_detector, add_json, add_number, add_repo, add_time, add_types
 from jfstore.cli._runs import add_run, run_value, target_of
-from jfstore.errors import BadValue, Failed, Refused
+from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
     from jfstore.cli._runs import Target
@@ -158,6 +157,8 @@ def _report(repository: Repository, answer: Answer, value: dict[str, Any]) -> No
 def _write(args: argparse.Namespace, repository: Repository, answer: Answer, value: dict[str, Any]) -> None:
     import numpy as np
 
+    from jfstore.cli._files import publish_file
+
     arrays = {name: repository.read(answer, name) for name in answer.selections}
     array = next(iter(arrays.values()))
     if args.file != "-" and not args.file.lower().endswith(".npy"):
@@ -172,28 +173,5 @@ def _write(args: argparse.Namespace, repository: Repository, answer: Answer, val
         for piece in pieces:
             sys.stdout.buffer.write(piece)
         return
-    _publish(args.file, pieces, args.force)
+    publish_file(args.file, pieces, replace=args.force, hint="; --force replaces it")
     note(f"wrote {args.file}: {', '.join(f'{name} {array.shape}' for name, array in arrays.items())}")
-
-
-def _publish(file: str, pieces: Sequence[Any], force: bool) -> None:
-    from pathlib import Path
-
-    from jfstore import durable
-
-    path = Path(file)
-    try:
-        if force:
-            durable.overwrite(path, pieces, mode=None)
-        else:
-            durable.publish(path, pieces, mode=None)
-    except FileExistsError:
-        raise Refused(f"{path} exists; --force replaces it") from None
-    except Refused:
-        # No hard links here (a memory stick, some shares): a file of the user's own may be renamed into place.
-        if path.exists():
-            raise
-        durable.overwrite(path, pieces, mode=None)
-    except OSError as error:
-        where = f"{path.parent} is not there" if error.errno == errno.ENOENT else f"{path}: {error.strerror}"
-        raise Failed(where) from None

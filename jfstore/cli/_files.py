@@ -1,0 +1,50 @@
+"""Writing a file that the user named: whole or not at all, and never over another unless told to."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jfstore import durable
+from jfstore.errors import Failed, Refused
+
+
+def publish_file(file: str, pieces: Sequence[Any], *, replace: bool = False, hint: str = "") -> None:
+    """Write `pieces` to `file`.
+
+    Parameters
+    ----------
+    file : str
+        The path.
+    pieces : sequence of buffers
+        The contents, in order; C-contiguous.
+    replace : bool
+        Whether a file of that name may be replaced.
+    hint : str
+        What to do about one, for the message.
+
+    Raises
+    ------
+    Refused
+        If there is one and it may not be replaced.
+    Failed
+        If it cannot be written.
+    """
+    path = Path(file)
+    try:
+        if replace:
+            durable.overwrite(path, pieces, mode=None)
+        else:
+            durable.publish(path, pieces, mode=None)
+    except FileExistsError:
+        raise Refused(f"{path} exists{hint}") from None
+    except Refused:
+        # No hard links here (a memory stick, some shares): a file of the user's own may be renamed into place.
+        if path.exists():
+            raise
+        durable.overwrite(path, pieces, mode=None)
+    except OSError as error:
+        where = f"{path.parent} is not there" if error.errno == errno.ENOENT else f"{path}: {error.strerror}"
+        raise Failed(where) from None
