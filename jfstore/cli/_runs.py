@@ -107,8 +107,9 @@ def run_value(run: Run, jungfrau: Jungfrau) -> dict[str, Any]:
     from jfstore.times import iso
 
     return {
-        "experiment": run.experiment,
-        "run": run.run,
+        "dataset": run.label,
+        "experiment": run.experiment or None,
+        "run": run.run if run.run >= 0 else None,
         "begin": None if run.begin is None else iso(run.begin),
         "file": run.file,
         "source": jungfrau.source,

@@ -146,8 +146,8 @@ def _report(repository: Repository, answer: Answer, value: dict[str, Any]) -> No
     rows = [{**row, "valid_to": row["valid_to"] or "-", "blake3": row["blake3"][:12]} for row in value["selections"]]
     report_rows(rows, _COLUMNS)
     if run := value.get("run"):
-        begin = f"began at {value['time']['stamp']} ({run['begin']})"
-        note(f"run {run['run']} of {run['experiment']} {begin}; {run['source']} as {run['file']} has it")
+        began = f"began at {value['time']['stamp']} ({run['begin']})"
+        note(f"{run['dataset']} {began}; the panels are those of {run['source']} in {run['file']}")
     note(
         f"valid at {value['time']['stamp']} ({value['time']['utc']}), as of commit {answer.as_of} of the "
         f"{repository.identity.role} repository {repository.storage.location}"

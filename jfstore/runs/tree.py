@@ -129,7 +129,7 @@ class Tree:
 
     def instruments(self) -> list[str]:
         """Return the instruments, in upper case."""
-        return sorted({name.upper() for name in self._listed(self.root) if _INSTRUMENT.fullmatch(name)})
+        return sorted({name.upper() for name in self._listed(self._there()) if _INSTRUMENT.fullmatch(name)})
 
     def experiments(self, instrument: str) -> list[Experiment]:
         """Return the experiments of an instrument, by name.
@@ -177,20 +177,23 @@ class Tree:
         name = dataset.experiment
         return name, dataset.instrument or self.numbers.get(name, ("", name[:3]))[1]
 
-    def _places(self, instrument: str) -> list[Path]:
+    def _there(self) -> Path:
         if not self.root.is_dir():
             raise Failed(f"{self.root} is not there; set {ROOT_VARIABLE} to the directory of the instruments")
+        return self.root
+
+    def _places(self, instrument: str) -> list[Path]:
         names = dict.fromkeys((instrument.upper(), instrument.lower(), instrument))
-        return _distinct(self.root / name for name in names if (self.root / name).is_dir())
+        return _distinct(self._there() / name for name in names if (self.root / name).is_dir())
 
     def _experiment(self, instrument: str, name: str) -> Experiment:
         places = self._places(instrument)
         directories = [place / name / "xtc" for place in places if (place / name / "xtc").is_dir()]
         if directories:
             return Experiment(instrument.upper(), name, tuple(_distinct(directories)))
-        others = [other for place in places or self._places("") for other in self._listed(place)]
+        others = [other for place in places for other in self._listed(place)]
         if not places:
-            others = [each.name for ins in self.instruments() for each in self.experiments(ins)]
+            others = [each.name for other in self.instruments() for each in self.experiments(other)]
         where = " and ".join(map(str, places)) or str(self.root)
         raise NotFound(f"no experiment {name} with a directory xtc in {where}", nearest(name, others))
 
