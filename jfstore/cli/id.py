@@ -56,10 +56,10 @@ def run(args: argparse.Namespace) -> int:
             note(f"jfstore: warning: {text}")
         jungfraus = [match_jungfrau(each, patterns[0])] if patterns else each.jungfraus
         values += [run_value(each, jungfrau) for jungfrau in jungfraus]
-    if not values:
-        raise NotFound(f"{texts[0]} has no Jungfrau")
-    emit(args, values, [flat(value) for value in values], COLUMNS)
     problems = [text for each in runs for text in each.problems]
+    if not values:
+        raise Damaged(problems[0]) if problems else NotFound(f"{texts[0]} has no Jungfrau")
+    emit(args, values, [flat(value) for value in values], COLUMNS)
     for text in problems:
         note(f"jfstore: error: {text}")
     if problems:

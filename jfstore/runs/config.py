@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jfstore.errors import Damaged
@@ -80,3 +81,14 @@ def read_aliases(file: Readable, found: XtcObject) -> list[tuple[Source, str]]:
         if name:
             aliases.append((Source(log >> 24, phy), name))
     return aliases
+
+
+def first_of_each(aliases: Iterable[tuple[Source, str]]) -> dict[Source, str]:
+    """Return the aliases of sources; the first of a source and the first use of a name count, as for psana."""
+    found: dict[Source, str] = {}
+    names: set[str] = set()
+    for source, name in aliases:
+        if source not in found and name not in names:
+            found[source] = name
+            names.add(name)
+    return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from jfstore.errors import Damaged
 from jfstore.files import opened
-from jfstore.runs.config import ALIAS, JUNGFRAU, read_aliases, read_jungfrau
+from jfstore.runs.config import ALIAS, JUNGFRAU, first_of_each, read_aliases, read_jungfrau
 from jfstore.runs.source import Source
 from jfstore.runs.tree import LOWEST_CONTROL_STREAM, RunFiles
 from jfstore.runs.xtc import (
@@ -79,8 +79,14 @@ class _Store:
     """What was configured, by the source and type of which a later one replaces an earlier."""
 
     objects: dict[tuple[Source, int, int], XtcObject] = field(default_factory=dict)
+    named: list[tuple[Source, str]] = field(default_factory=list)
     aliases: dict[Source, str] = field(default_factory=dict)
-    lines: tuple[str, ...] = ()
+    _lines: tuple[str, ...] | None = None
+
+    def lines(self) -> tuple[str, ...]:
+        if self._lines is None:
+            self._lines = (*_lines(self.objects.values(), self.aliases, True), *_OF_CONFIG)
+        return self._lines
 
     def take(self, file: Readable, datagram: Datagram, problems: list[str]) -> None:
         try:
@@ -88,16 +94,15 @@ class _Store:
                 if found.start == found.end or found.compressed:
                     continue
                 if found.type == ALIAS:
-                    for source, name in read_aliases(file, found):
-                        if name not in self.aliases.values():
-                            self.aliases.setdefault(source, name)
+                    self.named += read_aliases(file, found)
                 self.objects[found.source, found.type, found.version] = found
                 if found.type == JUNGFRAU and found.source.is_jungfrau:
                     read_jungfrau(file, found)
         except Damaged as error:
             # The rest of this datagram is not listed; others are.
             problems.append(str(error))
-        self.lines = (*_lines(self.objects.values(), self.aliases, True), *_OF_CONFIG)
+        self.aliases = first_of_each(self.named)
+        self._lines = None
 
 
 def _lines(found: Iterable[XtcObject], aliases: dict[Source, str], configured: bool) -> list[str]:
@@ -125,19 +130,20 @@ def events(run: RunFiles, problems: list[str]) -> Iterator[Event]:
     run : RunFiles
         The files of the run.
     problems : list of str
-        What is found to be damaged is appended to it; the rest is listed.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be read.
+        What is found to be damaged, or cannot be opened, is appended to it; the rest is listed.
     """
     store = _Store()
     with ExitStack() as stack:
-        streams = {
-            stream: [XtcBytes(stack.enter_context(opened(path, follow=True)), path) for path in paths]
-            for stream, paths in run.streams().items()
-        }
+        streams: dict[int, list[XtcBytes]] = {}
+        for stream, paths in run.streams().items():
+            for path in paths:
+                try:
+                    fd = stack.enter_context(opened(path, follow=True))
+                    streams.setdefault(stream, []).append(XtcBytes(fd, path))
+                except Damaged as error:
+                    problems.append(str(error))
+                except OSError as error:
+                    problems.append(f"{path}: {error.strerror}")
         of_daq = [_accepted(files, store, problems) for n, files in streams.items() if n < LOWEST_CONTROL_STREAM]
         of_controls = [_Window(_accepted(files, store, problems)) for n, files in streams.items()
                        if n >= LOWEST_CONTROL_STREAM]  # fmt: skip
@@ -147,7 +153,7 @@ def events(run: RunFiles, problems: list[str]) -> Iterator[Event]:
                 found += [each for pair in window.beside(datagram) for each in _objects_of(*pair, problems)]
             distinct = {(each.source, each.type, each.version): each for each in found}
             lines = _lines(distinct.values(), store.aliases, False)
-            yield Event((*lines, *_OF_EVENT), store.lines)
+            yield Event((*lines, *_OF_EVENT), store.lines())
 
 
 def _objects_of(file: Readable, datagram: Datagram, problems: list[str]) -> list[XtcObject]:

@@ -9,7 +9,7 @@ from jfstore.dataset import Dataset
 from jfstore.errors import BadValue, Damaged, Failed, NotFound, nearest
 from jfstore.files import opened
 from jfstore.ids import PanelId, detector_id
-from jfstore.runs.config import JungfrauConfig
+from jfstore.runs.config import JungfrauConfig, first_of_each
 from jfstore.runs.head import Head, read_head
 from jfstore.runs.source import Source
 from jfstore.runs.tree import LOWEST_CONTROL_STREAM, RunFiles, Tree
@@ -137,11 +137,7 @@ def read_run(files: RunFiles) -> Run:
     begin, number = _begin(heads, notes)
     if files.run >= 0 and number and number != files.run:
         notes.append(f"{files.label}: its BeginRun says that it is run {number}")
-    aliases: dict[Source, str] = {}
-    for _, head in heads.values():
-        for source, name in head.aliases:
-            if name not in aliases.values():
-                aliases.setdefault(source, name)
+    aliases = first_of_each(pair for _, head in heads.values() for pair in head.aliases)
     sources = dict.fromkeys(source for _, head in heads.values() for source in head.sources)
     return Run(
         files.experiment,
@@ -207,15 +203,17 @@ def match_jungfrau(run: Run, pattern: str) -> Jungfrau:
         If the pattern fits several Jungfraus; they are listed.
     NotFound
         If it fits none, or another detector; the run's Jungfraus are listed.
+    Damaged
+        If it fits none, and a stream of the run is damaged, which might have it.
     """
-    for exact in ([j for j in run.jungfraus if j.source == pattern], [j for j in run.jungfraus if j.alias == pattern]):
-        if exact:
-            return exact[0]
-    fitting = [jungfrau for jungfrau in run.jungfraus if pattern in jungfrau.source]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        raise BadValue(f"{run.label}: {pattern!r} fits several Jungfraus, choose one: {_listed(fitting)}")
+    for fits in (lambda j: j.source == pattern, lambda j: j.alias == pattern, lambda j: pattern in j.source):
+        fitting = [jungfrau for jungfrau in run.jungfraus if fits(jungfrau)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise BadValue(f"{run.label}: {pattern!r} fits several Jungfraus, choose one: {_listed(fitting)}")
+    if run.problems:
+        raise Damaged(f"{run.label}: no Jungfrau {pattern!r} in what is sound of it; {run.problems[0]}")
     for source, alias in run.others:
         if pattern in source or pattern == alias:
             raise NotFound(f"{run.label}: {pattern!r} is {source}, not a Jungfrau{_there(run)}")

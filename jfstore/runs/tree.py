@@ -65,7 +65,7 @@ class RunFiles:
         chunks: dict[int, dict[int, str]] = {}
         for file in self.files:
             other = chunks.setdefault(file.stream, {}).setdefault(file.chunk, file.path)
-            if other != file.path and not os.path.samefile(other, file.path):
+            if other != file.path and not _is_same(other, file.path):
                 raise BadValue(f"{self.label}: {other} and {file.path} are the same chunk; choose with dir=")
         return {stream: list(paths.values()) for stream, paths in chunks.items()}
 
@@ -259,6 +259,13 @@ def _only_streams(run: RunFiles, dataset: Dataset) -> RunFiles:
         there = sorted({file.stream for file in run.files})
         raise NotFound(f"{run.label} has none of the streams of {dataset.text}", [str(stream) for stream in there])
     return RunFiles(run.experiment, run.run, files)
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False  # one is a link that leads nowhere
 
 
 def _distinct(paths: Iterable[Path]) -> list[Path]:
