@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from jfstore.cli import event_keys, jungfrau_id
+from jfstore.cli import main as jfstore
+from tests.makers.xtc_reading import Program, soon
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -27,3 +31,25 @@ def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path_factory.getbasetemp() / "no-site-config"))
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "tree"
+    monkeypatch.setenv("SIT_PSDM_DATA", str(root))
+    return root
+
+
+@pytest.fixture
+def program(capfd: pytest.CaptureFixture[str]) -> Program:
+    """Run a program; what comes out is exit code, output and messages."""
+
+    def run(name: str, *words: str) -> tuple[int, str, str]:
+        main = {"jungfrau_id": jungfrau_id.main, "event_keys": event_keys.main, "jfstore": jfstore.main}[name]
+        with soon():
+            code = main(words)
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return run

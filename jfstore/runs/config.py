@@ -83,12 +83,16 @@ def read_aliases(file: Readable, found: XtcObject) -> list[tuple[Source, str]]:
     return aliases
 
 
-def first_of_each(aliases: Iterable[tuple[Source, str]]) -> dict[Source, str]:
-    """Return the aliases of sources; the first of a source and the first use of a name count, as for psana."""
-    found: dict[Source, str] = {}
-    names: set[str] = set()
-    for source, name in aliases:
-        if source not in found and name not in names:
-            found[source] = name
-            names.add(name)
-    return found
+class Aliases:
+    """The aliases of sources; the first of a source and the first use of a name count, as for psana."""
+
+    def __init__(self) -> None:
+        self.of: dict[Source, str] = {}
+        self._names: set[str] = set()
+
+    def take(self, pairs: Iterable[tuple[Source, str]]) -> None:
+        """Add what an AliasConfig says."""
+        for source, name in pairs:
+            if source not in self.of and name not in self._names:
+                self.of[source] = name
+                self._names.add(name)

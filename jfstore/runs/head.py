@@ -106,9 +106,10 @@ def _read_configure(file: Readable, datagram: Datagram) -> _Configured:
             configured.aliases += read_aliases(file, found)
         if found.type == JUNGFRAU and found.source.is_jungfrau:
             config = read_jungfrau(file, found)
+            is_new = found.source not in configured.jungfraus
             if configured.jungfraus.setdefault(found.source, config) != config:
                 raise Damaged(f"{file.name} configures {found.source.name} twice, differently, at {found.offset}")
-            if found.damage:
+            if found.damage and is_new:
                 configured.notes.append(
                     f"{file.name}: the DAQ marked the configuration of {found.source.name} as damaged "
                     f"(0x{found.damage:x})"

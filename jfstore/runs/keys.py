@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from jfstore.errors import Damaged
+from jfstore.errors import Damaged, Failed
 from jfstore.files import opened
-from jfstore.runs.config import ALIAS, JUNGFRAU, first_of_each, read_aliases, read_jungfrau
+from jfstore.runs.config import ALIAS, JUNGFRAU, Aliases, read_aliases, read_jungfrau
 from jfstore.runs.source import Source
 from jfstore.runs.tree import LOWEST_CONTROL_STREAM, RunFiles
 from jfstore.runs.xtc import (
@@ -79,13 +79,12 @@ class _Store:
     """What was configured, by the source and type of which a later one replaces an earlier."""
 
     objects: dict[tuple[Source, int, int], XtcObject] = field(default_factory=dict)
-    named: list[tuple[Source, str]] = field(default_factory=list)
-    aliases: dict[Source, str] = field(default_factory=dict)
+    aliases: Aliases = field(default_factory=Aliases)
     _lines: tuple[str, ...] | None = None
 
     def lines(self) -> tuple[str, ...]:
         if self._lines is None:
-            self._lines = (*_lines(self.objects.values(), self.aliases, True), *_OF_CONFIG)
+            self._lines = (*_lines(self.objects.values(), self.aliases.of, True), *_OF_CONFIG)
         return self._lines
 
     def take(self, file: Readable, datagram: Datagram, problems: list[str]) -> None:
@@ -94,14 +93,13 @@ class _Store:
                 if found.start == found.end or found.compressed:
                     continue
                 if found.type == ALIAS:
-                    self.named += read_aliases(file, found)
+                    self.aliases.take(read_aliases(file, found))
                 self.objects[found.source, found.type, found.version] = found
                 if found.type == JUNGFRAU and found.source.is_jungfrau:
                     read_jungfrau(file, found)
-        except Damaged as error:
+        except (Damaged, Failed) as error:
             # The rest of this datagram is not listed; others are.
             problems.append(str(error))
-        self.aliases = first_of_each(self.named)
         self._lines = None
 
 
@@ -152,7 +150,7 @@ def events(run: RunFiles, problems: list[str]) -> Iterator[Event]:
             for window in of_controls:
                 found += [each for pair in window.beside(datagram) for each in _objects_of(*pair, problems)]
             distinct = {(each.source, each.type, each.version): each for each in found}
-            lines = _lines(distinct.values(), store.aliases, False)
+            lines = _lines(distinct.values(), store.aliases.of, False)
             yield Event((*lines, *_OF_EVENT), store.lines())
 
 
@@ -160,7 +158,7 @@ def _objects_of(file: Readable, datagram: Datagram, problems: list[str]) -> list
     try:
         return [each for each in objects(file, datagram)
                 if each.end > each.start and each.type not in (_NO_TYPE, _EPICS)]  # fmt: skip
-    except Damaged as error:
+    except (Damaged, Failed) as error:
         problems.append(str(error))
         return []
 
@@ -176,7 +174,7 @@ def _accepted(files: list[XtcBytes], store: _Store, problems: list[str]) -> Iter
                     yield file, datagram
                 elif datagram.transition in (CONFIGURE, BEGIN_CALIB_CYCLE):
                     store.take(file, datagram, problems)
-        except Damaged as error:
+        except (Damaged, Failed) as error:
             problems.append(str(error))
 
 

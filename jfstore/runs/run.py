@@ -9,7 +9,7 @@ from jfstore.dataset import Dataset
 from jfstore.errors import BadValue, Damaged, Failed, NotFound, nearest
 from jfstore.files import opened
 from jfstore.ids import PanelId, detector_id
-from jfstore.runs.config import JungfrauConfig, first_of_each
+from jfstore.runs.config import Aliases, JungfrauConfig
 from jfstore.runs.head import Head, read_head
 from jfstore.runs.source import Source
 from jfstore.runs.tree import LOWEST_CONTROL_STREAM, RunFiles, Tree
@@ -137,7 +137,9 @@ def read_run(files: RunFiles) -> Run:
     begin, number = _begin(heads, notes)
     if files.run >= 0 and number and number != files.run:
         notes.append(f"{files.label}: its BeginRun says that it is run {number}")
-    aliases = first_of_each(pair for _, head in heads.values() for pair in head.aliases)
+    aliases = Aliases()
+    for _, head in heads.values():
+        aliases.take(head.aliases)
     sources = dict.fromkeys(source for _, head in heads.values() for source in head.sources)
     return Run(
         files.experiment,
@@ -145,10 +147,10 @@ def read_run(files: RunFiles) -> Run:
         begin,
         next(iter(heads.values()))[0],
         tuple(
-            Jungfrau(source.name, aliases.get(source), config.version, config.count, config.panels)
+            Jungfrau(source.name, aliases.of.get(source), config.version, config.count, config.panels)
             for source, config in configs.items()
         ),
-        tuple((source.name, aliases.get(source)) for source in sources if source not in configs),
+        tuple((source.name, aliases.of.get(source)) for source in sources if source not in configs),
         tuple(notes),
         tuple(map(str, failures)),
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from jfstore.errors import Damaged
+from jfstore.errors import Damaged, Failed
 from jfstore.runs.source import Source
 
 CONFIGURE, BEGIN_RUN, BEGIN_CALIB_CYCLE, ENABLE, L1_ACCEPT = 4, 6, 8, 10, 12
@@ -48,6 +48,8 @@ class XtcBytes:
     ------
     Damaged
         On reading, if the file ends before the size that it had.
+    Failed
+        On reading, if the system cannot.
     """
 
     def __init__(self, fd: int, name: str) -> None:
@@ -61,9 +63,12 @@ class XtcBytes:
         """Return `count` bytes from `offset`."""
         start = offset - self._start
         if start < 0 or start + count > len(self._block):
-            self._block, self._start, start = os.pread(self._fd, max(count, _BLOCK), offset), offset, 0
+            try:
+                self._block, self._start, start = os.pread(self._fd, max(count, _BLOCK), offset), offset, 0
+            except OSError as error:
+                raise Failed(f"{self.name}: {error.strerror}") from None
             if len(self._block) < count:
-                raise Damaged(f"{self.name} is shorter than it was")
+                raise Damaged(f"{self.name} is shorter than it was: it ends before offset {offset + count}")
         return self._block[start : start + count]
 
 
