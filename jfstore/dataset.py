@@ -93,7 +93,8 @@ def parse_dataset(text: str) -> Dataset:
     for part in text.split(":"):
         key, equals, value = part.partition("=")
         if key not in _KEYS:
-            hint = f"did you mean exp={text}?" if "exp=" not in text and "run=" in text else _FORM
+            looks_right = _EXPERIMENT.fullmatch(part) and text.startswith(f"{part}:run=")
+            hint = f"did you mean exp={text}?" if looks_right else _FORM
             raise BadValue(f"dataset {text!r}: {part!r} is not understood; {hint}")
         if bool(equals and value) == (key == "smd"):
             raise BadValue(f"dataset {text!r}: {key} {'takes no value' if key == 'smd' else 'needs a value'}; {_FORM}")

@@ -6,10 +6,13 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jfstore.cli import event_keys, jungfrau_id
 from jfstore.cli import main as jfstore
+from tests.makers.repositories import SHAPE, constants, new_repository
+from tests.makers.telling import GAIN, XTC
 from tests.makers.xtc_reading import Program, soon
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,3 +56,24 @@ def program(capfd: pytest.CaptureFixture[str]) -> Program:
         return code, out, err
 
     return run
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with an empty repository R and a cache of its own, and the reference's tree of runs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("SIT_PSDM_DATA", str(XTC))
+    new_repository(tmp_path / "R", shape=SHAPE)
+    np.save("gain.npy", GAIN)
+    np.save("one.npy", constants(5)[:, np.newaxis])
+    return tmp_path
+
+
+@pytest.fixture
+def made(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a tree of runs that a test may fill."""
+    root = here / "data"
+    root.mkdir()
+    monkeypatch.setenv("SIT_PSDM_DATA", str(root))
+    return root

@@ -65,6 +65,21 @@ def test_one_damaged_stream_of_two(tree: Path, program: Program, damaged: int) -
     assert "EventKey(type=psana.Jungfrau.ConfigV3, src='DetInfo(MfxEndstation.0:Jungfrau.0)')" in out
 
 
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_constants_are_not_taken_by_what_the_lowest_stream_does_not_say(
+    tree: Path, program: Program, tmp_path: Path, damaged: int
+) -> None:
+    for stream in (0, 1):
+        write(tree, made.run_bytes(PAIR, BEGIN, 7)[: 100 if stream == damaged else None], stream=stream)
+    program("jfstore", "init", str(tmp_path / "R"), "--role", "test", "--shape", "3x2x4")
+    words = ("--repo", str(tmp_path / "R"))
+    code, _, err = program("jfstore", "get", DATASET, *words)
+    # Nothing is stored: the detector was known if that is what is said.
+    assert (code, PAIR_ID[:26] in err) == ((4, False) if damaged == 0 else (3, True))
+    assert f"s0{damaged}-c00.xtc is cut off" in err
+    assert program("jfstore", "get", f"{DATASET}:stream={1 - damaged}", *words)[0] == 3
+
+
 def test_all_streams_damaged(tree: Path, program: Program) -> None:
     sound = made.run_bytes(PAIR, BEGIN, 7)
     for stream in range(3):

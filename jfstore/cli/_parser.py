@@ -118,7 +118,9 @@ def add_number(parser: argparse.ArgumentParser, text: str) -> None:
 def add_detector(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
     """Add the detector as an argument, or as ``-d``."""
     parser.add_argument("detector", metavar=metavar, nargs="?", help=text)
-    parser.add_argument("-d", "--detector", dest="detector_option", metavar=metavar, help=f"the same as {metavar}")
+    parser.add_argument(
+        "-d", "--detector", dest="detector_option", metavar=metavar, action=Once, help=f"the same as {metavar}"
+    )
 
 
 def detector_of(args: argparse.Namespace) -> str:

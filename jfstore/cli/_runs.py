@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jfstore.cli._output import note
 from jfstore.cli._parser import Once, detector_of
 from jfstore.dataset import is_dataset, parse_dataset
-from jfstore.errors import BadValue
+from jfstore.errors import BadValue, Damaged
 
 if TYPE_CHECKING:
     from jfstore.runs.run import Jungfrau, Run
@@ -81,18 +81,25 @@ def target_of(args: argparse.Namespace) -> Target:
     if args.time is not None:
         raise BadValue(f"{text} says the time: leave out -T {args.time}, or give a detector Id")
     run, jungfrau = one_of_run(text, ANY_JUNGFRAU if pattern is None else pattern)
-    seconds, nanoseconds = divmod(run.begun(), 1_000_000_000)
-    return Target(jungfrau.known_id(run.label), f"@{seconds}.{nanoseconds:09d}", run, jungfrau)
+    return Target(jungfrau.known_id(run.label), run.begin_text(), run, jungfrau)
 
 
 def one_of_run(dataset: str, pattern: str) -> tuple[Run, Jungfrau]:
-    """Return a run and the Jungfrau of it that `pattern` means; what is odd about the run is a warning."""
+    """Return a run and the Jungfrau of it that `pattern` means; what is odd about the run is a warning.
+
+    Raises
+    ------
+    Damaged
+        If the lowest stream is damaged: it is the one that counts, and might say something else.
+    """
     from jfstore.runs.run import match_jungfrau, read_runs
 
     runs = read_runs(parse_dataset(dataset))
     if len(runs) > 1:
         raise BadValue(f"{dataset} names {len(runs)} runs: choose one")
     warn_of(runs[0])
+    if not runs[0].is_lowest_sound:
+        raise Damaged(f"{dataset}: its lowest stream is damaged; choose a sound one, as in {runs[0].label}:stream=1")
     return runs[0], match_jungfrau(runs[0], pattern)
 
 
@@ -118,4 +125,6 @@ def run_value(run: Run, jungfrau: Jungfrau) -> dict[str, Any]:
         "count": jungfrau.count,
         "panels": [str(panel) for panel in jungfrau.panels],
         "detector": jungfrau.detector_id or None,
+        "notes": list(run.notes),
+        "problems": list(run.problems),
     }

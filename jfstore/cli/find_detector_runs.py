@@ -9,7 +9,7 @@ from jfstore._version import __version__
 from jfstore.cli._output import note, printable, progress
 from jfstore.cli._parser import Parser
 from jfstore.cli._program import run_program
-from jfstore.errors import BadValue, Damaged
+from jfstore.errors import BadValue, Damaged, Failed, JfstoreError
 
 INSTRUMENTS = ("AMO", "SXR", "XPP", "XCS", "CXI", "MEC", "MFX", "DIA", "DET", "MOB")
 _EPILOG = """\
@@ -56,26 +56,30 @@ def _run(argv: list[str]) -> int:
     print(f'Test find detector runs containing "{args.detector}" in all experiments of {instrument}')
     print(f'experiments of "{instrument}":', flush=True)
     tree = Tree.from_environment()
-    broken = []
+    broken: list[JfstoreError] = []
     for experiment in tree.experiments(instrument):
-        runs = tree.runs(experiment)
+        try:
+            runs = tree.runs(experiment)
+        except Failed as error:
+            broken.append(error)
+            continue
         print(f"  {experiment.name:9s}: nruns {len(runs):4d}")
         found: list[tuple[int, str]] = []
         with progress(experiment.name) as bar:
             for done, (files, run) in enumerate(read_all(experiment, runs), 1):
                 bar(done, len(runs))
                 if not isinstance(run, Run):
-                    broken.append(str(run))
+                    broken.append(run)
                     continue
-                broken += run.problems
+                broken += map(Damaged, run.problems)
                 sources = [*(jungfrau.source for jungfrau in run.jungfraus), *(name for name, _ in run.others)]
                 found += [(files.run, source) for source in sources if args.detector.lower() in source.lower()]
         # Not while the progress bar has the terminal.
         for number, source in found:
             print(printable(f"      run {number:4d}: {source}"))
-    for text in broken:
-        note(f"find_detector_runs: error: {text}")
-    return Damaged.exit_code if broken else 0
+    for each in broken:
+        note(f"find_detector_runs: error: {each}")
+    return max((each.exit_code for each in broken), default=0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,10 +6,10 @@ import argparse
 from typing import Any
 
 from jfstore.cli._output import emit, note
-from jfstore.cli._parser import add_json
+from jfstore.cli._parser import Once, add_json
 from jfstore.cli._runs import add_experiment, dataset_of, run_value
 from jfstore.dataset import parse_dataset
-from jfstore.errors import BadValue, Damaged, NotFound
+from jfstore.errors import BadValue, Damaged, Failed, NotFound
 
 COLUMNS = ("experiment", "run", "begin", "source", "alias", "config", "panels", "detector")
 _EPILOG = """\
@@ -33,7 +33,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
     parser.add_argument("source", metavar="SOURCE", nargs="?",
                         help="only this Jungfrau: source, alias or a part of the source")  # fmt: skip
-    parser.add_argument("-d", "--detector", dest="source_option", metavar="SOURCE", help="the same as SOURCE")
+    parser.add_argument(
+        "-d", "--detector", dest="source_option", metavar="SOURCE", action=Once, help="the same as SOURCE"
+    )
     add_experiment(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -41,22 +43,29 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.runs.run import match_jungfrau, read_runs
+    from jfstore.runs.run import match_jungfrau, read_run
+    from jfstore.runs.tree import Tree
 
+    if args.experiment is not None and args.dataset is not None:
+        raise BadValue(f"{args.dataset} is one too many: with -e and -r the source is given with -d")
     texts = [text for text in (dataset_of(args), args.dataset) if text is not None]
     if len(texts) != 1:
-        raise BadValue(f"the dataset is {'given twice' if texts else 'missing'}: exp=EXP:run=RUN, or -e EXP -r RUN")
+        raise BadValue("the dataset is missing: exp=EXP:run=RUN, or -e EXP -r RUN")
     patterns = [pattern for pattern in (args.source, args.source_option) if pattern is not None]
     if len(patterns) > 1:
         raise BadValue("the source is given twice")
-    runs = read_runs(parse_dataset(texts[0]))
-    values = []
-    for each in runs:
+    values: list[dict[str, Any]] = []
+    problems: list[str] = []
+    for files in Tree.from_environment().find(parse_dataset(texts[0])):
+        try:
+            each = read_run(files)
+            values += [run_value(each, j) for j in ([match_jungfrau(each, *patterns)] if patterns else each.jungfraus)]
+        except (Damaged, Failed) as error:
+            problems.append(str(error))
+            continue
+        problems += each.problems
         for text in each.notes:
             note(f"jfstore: warning: {text}")
-        jungfraus = [match_jungfrau(each, patterns[0])] if patterns else each.jungfraus
-        values += [run_value(each, jungfrau) for jungfrau in jungfraus]
-    problems = [text for each in runs for text in each.problems]
     if not values:
         raise Damaged(problems[0]) if problems else NotFound(f"{texts[0]} has no Jungfrau")
     emit(args, values, [flat(value) for value in values], COLUMNS)

@@ -34,7 +34,8 @@ def get_parser() -> Parser:
 
 def _run(argv: list[str]) -> int:
     from jfstore.dataset import parse_dataset
-    from jfstore.runs.run import match_jungfrau, read_runs
+    from jfstore.runs.run import match_jungfrau, read_run
+    from jfstore.runs.tree import Tree
 
     parser = get_parser()
     args = parser.parse_args(argv)
@@ -45,7 +46,7 @@ def _run(argv: list[str]) -> int:
     print("_" * 80)
     print(f'Finding Jungfrau Id in dataset "{args.dataset}" using name pattern {args.source}', flush=True)
     # Of several runs the first counts, as it does for psana.
-    run = read_runs(dataset)[0]
+    run = read_run(Tree.from_environment().find(dataset)[0])
     for text in run.notes:
         note(f"jungfrau_id: warning: {text}")
     jungfrau = match_jungfrau(run, args.source)

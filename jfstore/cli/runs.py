@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from jfstore.cli._output import count, emit, note, progress
 from jfstore.cli._parser import add_json, add_repo, add_types
 from jfstore.cli._runs import run_value
 from jfstore.cli.id import COLUMNS, flat
-from jfstore.errors import Damaged, Failed, JfstoreError, JfstoreWarning, NotFound
+from jfstore.dataset import is_dataset
+from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, JfstoreWarning, NotFound
 
 if TYPE_CHECKING:
     from jfstore.repository import Repository
@@ -57,38 +59,41 @@ def run(args: argparse.Namespace) -> int:
 
     repository = open_to_read(args) if args.resolve else None
     tree = Tree.from_environment()
-    broken: list[str] = []
+    broken: list[JfstoreError] = []
     values = []
     for label, found in _read(tree, args.place, broken):
         if isinstance(found, Run):
-            broken += found.problems
+            broken += map(Damaged, found.problems)
             for text in found.notes:
                 note(f"jfstore: warning: {text}")
             values += _values(found, repository, args.types)
         else:
-            broken.append(str(found))
+            broken.append(found)
             values.append({"dataset": label, "error": str(found)})
     good = [value for value in values if "error" not in value]
     if not values:
         note("no runs")
     emit(args, values, [flat(value) for value in good], [*COLUMNS, *(["constants"] if repository else [])])
-    for text in broken:
-        note(f"jfstore: error: {text}")
+    for error in broken:
+        note(f"jfstore: error: {error}")
     if broken:
-        return Damaged.exit_code
-    missing = [value for value in good if value.get("constants", "yes") not in ("yes", None)]
+        return max(error.exit_code for error in broken)
+    missing = [value for value in good if value.get("constants", "yes") != "yes"]
     if missing:
         note(f"{count(len(missing), 'row')} without constants")
     return NotFound.exit_code if missing else 0
 
 
-def _read(tree: Tree, place: str | None, broken: list[str]) -> Iterator[tuple[str, Run | JfstoreError]]:
+def _read(tree: Tree, place: str | None, broken: list[JfstoreError]) -> Iterator[tuple[str, Run | JfstoreError]]:
     """Yield the runs of `place`; directories that cannot be read are added to `broken`."""
     from jfstore.runs.cache import read_all
 
     there: list[tuple[Experiment, list[RunFiles]]] = []
     unfinished = 0
-    if place and len(place) != 3:
+    if place is not None and not re.fullmatch(r"[A-Za-z0-9_]+", place, re.ASCII):
+        hint = f"; see jfstore id {place}" if is_dataset(place) else ""
+        raise BadValue(f"{place!r} is neither an instrument nor an experiment{hint}")
+    if place and (len(place) != 3 or place.isdecimal()):
         experiments = [tree.experiment(place)]
     else:
         experiments = [each for name in ([place] if place else tree.instruments()) for each in tree.experiments(name)]
@@ -97,7 +102,7 @@ def _read(tree: Tree, place: str | None, broken: list[str]) -> Iterator[tuple[st
             there.append((experiment, tree.runs(experiment)))
             unfinished += tree.unfinished(experiment)
         except Failed as error:
-            broken.append(str(error))
+            broken.append(error)
     total = sum(len(runs) for _, runs in there)
     done = 0
     with progress("reading runs") as bar:
@@ -133,11 +138,10 @@ def _constants(run: Run, jungfrau: Jungfrau, repository: Repository, types: list
         return f"no panel Ids (ConfigV{jungfrau.version})"
     if run.begin is None:
         return "no begin time"
-    seconds, nanoseconds = divmod(run.begin, 1_000_000_000)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", JfstoreWarning)
         try:
-            repository.find(jungfrau.detector_id, types or list(CALIB_TYPES), f"@{seconds}.{nanoseconds:09d}")
-        except NotFound as error:
+            repository.find(jungfrau.detector_id, types or list(CALIB_TYPES), run.begin_text())
+        except (NotFound, BadValue) as error:
             return error.message
     return "yes"

@@ -16,6 +16,7 @@ from typing import Any
 import platformdirs
 
 from jfstore import durable
+from jfstore._version import __version__
 from jfstore.errors import Failed, JfstoreError
 from jfstore.files import read_regular
 from jfstore.hashing import digest
@@ -23,7 +24,8 @@ from jfstore.ids import parse_panel
 from jfstore.runs.run import Jungfrau, Run, read_run
 from jfstore.runs.tree import Experiment, RunFiles
 
-_FORMAT = 1
+# What another version of the program read, it may have read otherwise.
+_FORMAT = f"1, jfstore {__version__}"
 _LIMIT = 64 << 20
 
 Kept = dict[str, dict[str, Any]]
@@ -41,23 +43,30 @@ def read_all(experiment: Experiment, runs: Iterable[RunFiles]) -> Iterator[tuple
         key = str(files.run)
         try:
             identity = _identity(files)
-            before = kept.get(key)
-            run = _run_of(before["run"]) if before and before["files"] == identity else read_run(files)
+            before = _remembered(kept.get(key), identity)
+            run = before or read_run(files)
         except JfstoreError as error:
             yield files, error
             continue
         except OSError as error:
-            yield files, Failed(f"{files.label}: {error.strerror}")
+            yield files, Failed(f"{error.filename or files.label}: {error.strerror}")
             continue
         if not run.problems:
-            fresh[key] = before if before and before["files"] == identity else {"files": identity, "run": value_of(run)}
+            fresh[key] = kept[key] if before else {"files": identity, "run": _value_of(run)}
         yield files, run
     if fresh != kept:
         _save(path, fresh)
 
 
-def value_of(run: Run) -> dict[str, Any]:
-    """Return a run as JSON has it."""
+def _remembered(value: Any, identity: list[list[Any]]) -> Run | None:
+    """Return the run that the cache has; None if it has none, of other files, or in a form that is not ours."""
+    try:
+        return _run_of(value["run"]) if value["files"] == identity else None
+    except (JfstoreError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _value_of(run: Run) -> dict[str, Any]:
     return {
         "experiment": run.experiment,
         "run": run.run,
@@ -107,8 +116,8 @@ def _load(path: Path) -> Kept:
         if seal.decode() != digest(body):
             return {}
         value = json.loads(body)
-        return value["runs"] if value["format"] == _FORMAT else {}
-    except (OSError, JfstoreError, ValueError):
+        return dict(value["runs"]) if value["format"] == _FORMAT else {}
+    except (OSError, JfstoreError, KeyError, TypeError, ValueError):
         return {}  # it is only a cache
 
 

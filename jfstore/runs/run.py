@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from jfstore.runs.head import Head, read_head
 from jfstore.runs.source import Source
 from jfstore.runs.tree import LOWEST_CONTROL_STREAM, RunFiles, Tree
 from jfstore.runs.xtc import XtcBytes
-from jfstore.times import iso
+from jfstore.times import SECOND, iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Jungfrau:
         if not self.panels:
             raise NotFound(
                 f"{label}: {self.source} has no panel Ids (psana.Jungfrau.ConfigV{self.version}); "
-                "pass what you know: jfstore get DETECTOR_ID -T TIME"
+                "pass the detector Id and -T TIME instead of the run: jfstore get DETECTOR_ID -T TIME"
             )
         return self.detector_id
 
@@ -83,6 +84,8 @@ class Run:
         Where its streams disagree, and what else a user should know.
     problems : tuple of str
         Files of it that are damaged or cannot be read; the rest comes from the others.
+    is_lowest_sound : bool
+        Whether the lowest stream, the one that counts, is none of those.
     """
 
     experiment: str
@@ -93,6 +96,7 @@ class Run:
     others: tuple[tuple[str, str | None], ...]
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    is_lowest_sound: bool = True
 
     @property
     def label(self) -> str:
@@ -102,8 +106,16 @@ class Run:
     def begun(self) -> int:
         """Return the begin time; NotFound if no stream has one."""
         if self.begin is None:
-            raise NotFound(f"{self.label}: {self.file} has no BeginRun, so the begin time is not known; pass -T TIME")
+            raise NotFound(
+                f"{self.label}: {self.file} has no BeginRun, so the begin time is not known; "
+                "pass a detector Id and -T TIME"
+            )
         return self.begin
+
+    def begin_text(self) -> str:
+        """Return the begin time as ``@<Unix seconds>``, exactly; errors as of `begun`."""
+        seconds, nanoseconds = divmod(self.begun(), SECOND)
+        return f"@{seconds}.{nanoseconds:09d}"
 
 
 def read_runs(dataset: Dataset) -> list[Run]:
@@ -153,6 +165,7 @@ def read_run(files: RunFiles) -> Run:
         tuple((source.name, aliases.of.get(source)) for source in sources if source not in configs),
         tuple(notes),
         tuple(map(str, failures)),
+        next(iter(heads)) == next(iter(files.streams())),
     )
 
 
@@ -196,8 +209,8 @@ def _begin(heads: dict[int, tuple[str, Head]], notes: list[str]) -> tuple[int | 
 def match_jungfrau(run: Run, pattern: str) -> Jungfrau:
     """Return the Jungfrau of `run` that `pattern` means.
 
-    An exact source or alias; else a part of a source, in which upper and lower case differ, if it is
-    of one Jungfrau only.
+    An exact source or alias; else a part of a source, in which upper and lower case differ and a number at the
+    end is a whole one, if it is of one Jungfrau only.
 
     Raises
     ------
@@ -208,7 +221,7 @@ def match_jungfrau(run: Run, pattern: str) -> Jungfrau:
     Damaged
         If it fits none, and a stream of the run is damaged, which might have it.
     """
-    for fits in (lambda j: j.source == pattern, lambda j: j.alias == pattern, lambda j: pattern in j.source):
+    for fits in (lambda j: j.source == pattern, lambda j: j.alias == pattern, lambda j: _is_part(pattern, j.source)):
         fitting = [jungfrau for jungfrau in run.jungfraus if fits(jungfrau)]
         if len(fitting) == 1:
             return fitting[0]
@@ -217,10 +230,16 @@ def match_jungfrau(run: Run, pattern: str) -> Jungfrau:
     if run.problems:
         raise Damaged(f"{run.label}: no Jungfrau {pattern!r} in what is sound of it; {run.problems[0]}")
     for source, alias in run.others:
-        if pattern in source or pattern == alias:
+        if _is_part(pattern, source) or pattern == alias:
             raise NotFound(f"{run.label}: {pattern!r} is {source}, not a Jungfrau{_there(run)}")
     names = [name for jungfrau in run.jungfraus for name in (jungfrau.source, jungfrau.alias) if name]
     raise NotFound(f"{run.label} has no Jungfrau {pattern!r}{_there(run)}", nearest(pattern, names))
+
+
+def _is_part(pattern: str, source: str) -> bool:
+    """Whether `pattern` is a part of `source`; a number at its end is a whole one, so Jungfrau.1 is not Jungfrau.10."""
+    end = "(?![0-9])" if pattern[-1:].isdigit() else ""
+    return re.search(re.escape(pattern) + end, source) is not None
 
 
 def _listed(jungfraus: Sequence[Jungfrau]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +67,9 @@ class RunFiles:
         for file in self.files:
             other = chunks.setdefault(file.stream, {}).setdefault(file.chunk, file.path)
             if other != file.path and not _is_same(other, file.path):
-                raise BadValue(f"{self.label}: {other} and {file.path} are the same chunk; choose with dir=")
+                raise BadValue(
+                    f"{self.label}: {other} and {file.path} are the same chunk; remove one, or choose with dir="
+                )
         return {stream: list(paths.values()) for stream, paths in chunks.items()}
 
 
@@ -113,10 +116,12 @@ class Tree:
         """
         if dataset.file:
             return [_one_file(dataset.file)]
-        name, instrument = self._named(dataset)
+        name, instrument = self._named(dataset.experiment, dataset.instrument)
         directories = [Path(dataset.directory)] if dataset.directory else self._experiment(instrument, name).directories
         suffix = Path("smalldata") if dataset.smalldata else Path()
         places = [directory / suffix for directory in directories]
+        # Of two directories perhaps one only has small data.
+        places = [place for place in places if _is_directory(place)] or places[:1]
         everything = self._runs_in(name, places, dataset.smalldata)
         wanted = [run for run in everything if within(run.run, dataset.runs)]
         numbers = [run.run for run in everything]
@@ -129,7 +134,8 @@ class Tree:
 
     def instruments(self) -> list[str]:
         """Return the instruments, in upper case."""
-        return sorted({name.upper() for name in self._listed(self._there()) if _INSTRUMENT.fullmatch(name)})
+        names = [name for name in self._listed(self._there()) if _INSTRUMENT.fullmatch(name)]
+        return sorted({name.upper() for name in names if _is_directory(self.root / name)})
 
     def experiments(self, instrument: str) -> list[Experiment]:
         """Return the experiments of an instrument, by name.
@@ -143,7 +149,7 @@ class Tree:
         places = self._places(instrument)
         for place in places:
             for name in self._listed(place):
-                if name[:3].lower() == instrument.lower() and (place / name / "xtc").is_dir():
+                if name[:3].lower() == instrument.lower() and _is_directory(place / name / "xtc"):
                     found.setdefault(name, []).append(place / name / "xtc")
         if not places:
             raise NotFound(
@@ -153,8 +159,9 @@ class Tree:
         return [Experiment(instrument.upper(), name, tuple(_distinct(found[name]))) for name in sorted(found)]
 
     def experiment(self, name: str) -> Experiment:
-        """Return an experiment by its name; errors as of `find`."""
-        return self._experiment(self.numbers.get(name, ("", name[:3]))[1], name)
+        """Return an experiment by its name or number; errors as of `find`."""
+        name, instrument = self._named(name, None)
+        return self._experiment(instrument, name)
 
     def runs(self, experiment: Experiment) -> list[RunFiles]:
         """Return the runs of an experiment in ascending order."""
@@ -166,36 +173,36 @@ class Tree:
             name.endswith(".xtc.inprogress") for directory in experiment.directories for name in self._listed(directory)
         )
 
-    def _named(self, dataset: Dataset) -> tuple[str, str]:
-        """Return name and instrument of the dataset's experiment, which may be given by its number."""
-        if dataset.experiment.isdecimal():
-            number = str(int(dataset.experiment))
-            for name, (its_number, instrument) in self.numbers.items():
-                if its_number == number:
-                    return name, instrument
-            raise NotFound(f"no experiment has the number {number} in the name database ({NUMBERS_VARIABLE})")
-        name = dataset.experiment
-        return name, dataset.instrument or self.numbers.get(name, ("", name[:3]))[1]
+    def _named(self, name: str, instrument: str | None) -> tuple[str, str]:
+        """Return name and instrument of an experiment, which may be given by its number."""
+        if not name.isdecimal():
+            return name, instrument or self.numbers.get(name, ("", name[:3]))[1]
+        if not self.numbers:
+            raise NotFound(f"no experiment is known by a number ({name}): no {_NUMBERS_FILE} under {NUMBERS_VARIABLE}")
+        for known, (number, its_instrument) in self.numbers.items():
+            if number == str(int(name)) and (instrument or its_instrument).upper() == its_instrument.upper():
+                return known, its_instrument
+        raise NotFound(f"no experiment has the number {name} in the name database ({NUMBERS_VARIABLE})")
 
     def _there(self) -> Path:
         if not self.root.is_dir():
-            raise Failed(f"{self.root} is not there; set {ROOT_VARIABLE} to the directory of the instruments")
+            raise Failed(f"{self.root} is no directory; set {ROOT_VARIABLE} to the directory of the instruments")
         return self.root
 
     def _places(self, instrument: str) -> list[Path]:
         names = dict.fromkeys((instrument.upper(), instrument.lower(), instrument))
-        return _distinct(self._there() / name for name in names if (self.root / name).is_dir())
+        return _distinct(self._there() / name for name in names if _is_directory(self.root / name))
 
     def _experiment(self, instrument: str, name: str) -> Experiment:
         places = self._places(instrument)
-        directories = [place / name / "xtc" for place in places if (place / name / "xtc").is_dir()]
+        directories = [place / name / "xtc" for place in places if _is_directory(place / name / "xtc")]
         if directories:
             return Experiment(instrument.upper(), name, tuple(_distinct(directories)))
         others = [other for place in places for other in self._listed(place)]
         if not places:
             others = [each.name for other in self.instruments() for each in self.experiments(other)]
         where = " and ".join(map(str, places)) or str(self.root)
-        raise NotFound(f"no experiment {name} with a directory xtc in {where}", nearest(name, others))
+        raise NotFound(f"no experiment {name} with a directory xtc in {where}", nearest(name.lower(), others))
 
     def _runs_in(self, name: str, directories: Iterable[Path], smalldata: bool) -> list[RunFiles]:
         number = self.numbers.get(name, ("", ""))[0]
@@ -239,10 +246,14 @@ class Tree:
 
 def _one_file(path: str) -> RunFiles:
     """Return a file that was given by its path as a run; its name may say which."""
-    if not os.path.exists(path):
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
         directory, name = os.path.split(path)
         others = os.listdir(directory or ".") if os.path.isdir(directory or ".") else []
-        raise NotFound(f"{path} is not there", nearest(name, others))
+        raise NotFound(f"{path} is not there", nearest(name, others)) from None
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from None
     match = _NAME.fullmatch(os.path.basename(path))
     if not match:
         return RunFiles("", -1, (XtcFile(0, 0, path),))
@@ -265,16 +276,26 @@ def _is_same(one: str, other: str) -> bool:
     try:
         return os.path.samefile(one, other)
     except OSError:
-        return False  # one is a link that leads nowhere
+        return False  # one leads nowhere, or may not be looked at
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether `path` is a directory; one that may not be looked at is taken for one, so that reading it says so."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
 
 
 def _distinct(paths: Iterable[Path]) -> list[Path]:
     """Return `paths` without those that are another one of them by a link."""
-    by_identity: dict[tuple[int, int], Path] = {}
+    distinct: list[Path] = []
     for path in paths:
-        status = path.stat()
-        by_identity.setdefault((status.st_dev, status.st_ino), path)
-    return list(by_identity.values())
+        if not any(_is_same(str(path), str(other)) for other in distinct):
+            distinct.append(path)
+    return distinct
 
 
 def _read_numbers(data: Path) -> dict[str, tuple[str, str]]:
