@@ -256,6 +256,25 @@ def test_a_file_beside_the_instruments_does_no_harm(made: Path, capsys: pytest.C
     assert (code, len(rows_of(out))) == (0, 1)
 
 
+def test_a_closed_instrument_does_not_hide_the_others(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(made, "MFX", MFX, 1, run_bytes())
+    write_run(made, "XPP", "xpptest01", 1, run_bytes())
+    (made / "Doc").mkdir()
+    listed = os.listdir
+
+    def closed(path: Any = ".") -> list[str]:
+        if str(path).endswith("/MFX"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", closed)
+    code, out, err = tell(capsys, "runs")
+    assert (code, [row["experiment"] for row in rows_of(out)]) == (1, ["xpptest01"])
+    assert "MFX: Permission denied" in err
+
+
 @pytest.fixture
 def forbidden(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tree with two experiments, into the first of which one may not look."""

@@ -93,10 +93,17 @@ def _read(tree: Tree, place: str | None, broken: list[JfstoreError]) -> Iterator
     if place is not None and not re.fullmatch(r"[A-Za-z0-9_]+", place, re.ASCII):
         hint = f"; see jfstore id {place}" if is_dataset(place) else ""
         raise BadValue(f"{place!r} is neither an instrument nor an experiment{hint}")
+    experiments: list[Experiment] = []
     if place and (len(place) != 3 or place.isdecimal()):
-        experiments = [tree.experiment(place)]
+        experiments.append(tree.experiment(place))
     else:
-        experiments = [each for name in ([place] if place else tree.instruments()) for each in tree.experiments(name)]
+        for instrument in [place] if place else tree.instruments():
+            try:
+                experiments += tree.experiments(instrument)
+            except Failed as error:
+                if place:
+                    raise
+                broken.append(error)
     for experiment in experiments:
         try:
             there.append((experiment, tree.runs(experiment)))
