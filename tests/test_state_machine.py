@@ -168,19 +168,25 @@ class Machine(RuleBasedStateMachine):
     @rule(
         way=st.sampled_from([("test", "real"), ("real", "test")]),
         picks=st.lists(st.integers(0, 99), min_size=1, max_size=3),
+        superseded=st.booleans(),
     )
-    def promote(self, way: tuple[str, str], picks: list[int]) -> None:
+    def promote(self, way: tuple[str, str], picks: list[int], superseded: bool) -> None:
         source, target = (self.models[name] for name in way)
         if not source.held:
             return
         chosen = list({held.name: held for held in (source.held[pick % len(source.held)] for pick in picks)}.values())
+        # The higher number goes last and wins.
+        chosen.sort(key=lambda held: (held.panel, held.stamp, held.number))
+        refused = not superseded and any(source.is_replaced(held, chosen, target) for held in chosen)
         new = target.added([(held.panel, held.stamp, held.content) for held in chosen])
         argv = [
             "promote", *(held.name for held in chosen), "--from", way[0], "--repo", way[1], "-m", "checked", "--yes",
+            *(["--superseded"] if superseded else []),
         ]  # fmt: skip
         code, text = self.command(*argv, "--request", self.request())
-        assert code == 0, text
-        target.commit(new, self.clock)
+        assert code == (5 if refused else 0), text
+        if not refused:
+            target.commit(new, self.clock)
 
     @rule(
         name=names,

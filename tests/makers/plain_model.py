@@ -50,6 +50,19 @@ class Model:
                 new.append(Held(panel, stamp, len(before) + 1, len(self.times) + 1, content))
         return new
 
+    def is_replaced(self, held: Held, others: list[Held], target: Model) -> bool:
+        """Whether a higher number replaced `held`, which is not among `others`, and `target` does not hold it."""
+        better = [
+            other
+            for other in self.held
+            if (other.panel, other.stamp) == (held.panel, held.stamp)
+            and other.number > held.number
+            and other.content.keys() >= held.content.keys()
+        ]
+        if not better or any(other in others for other in better):
+            return False
+        return not target.holds(held.panel, held.stamp, held.content, False, [])
+
     def commit(self, new: list[Held], clock: int) -> None:
         if new:
             self.held += new
