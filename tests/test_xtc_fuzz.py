@@ -32,6 +32,7 @@ from jfstore.runs.tree import RunFiles, XtcFile
 from jfstore.runs.xtc import datagrams, objects
 from tests.conftest import ROOT
 from tests.makers import xtc as made
+from tests.makers.xtc_reading import Memory
 
 SLOWEST = 1.0
 LARGEST = 100 << 20
@@ -172,18 +173,6 @@ def value_of(head: Head) -> dict[str, Any]:
 
 
 # -- the mutants
-
-
-class Memory:
-    """Bytes to be read as a file; reading beyond them is an error of the reader."""
-
-    def __init__(self, data: bytes, name: str = "mutant.xtc") -> None:
-        self.name, self.size, self._data = name, len(data), data
-
-    def read(self, offset: int, count: int) -> bytes:
-        assert offset >= 0
-        assert 0 <= count <= self.size - offset
-        return self._data[offset : offset + count]
 
 
 @dataclass(frozen=True)
@@ -340,7 +329,7 @@ def reset_peak() -> None:
 def try_head(data: bytes) -> tuple[str, dict[str, Any] | None]:
     """Return the kind of jfstore's error or "", and what it read."""
     try:
-        return "", value_of(read_head(Memory(data)))
+        return "", value_of(read_head(Memory(data, "mutant.xtc")))
     except JfstoreError as error:
         kind, text = type(error).__name__, str(error)
     assert text.startswith("mutant.xtc")
@@ -356,7 +345,7 @@ def shape(text: str) -> str:
 
 def walk(data: bytes) -> None:
     """Read all objects of all datagrams, and what they say."""
-    file = Memory(data)
+    file = Memory(data, "mutant.xtc")
     offset = 0
     try:
         for datagram in datagrams(file):

@@ -60,7 +60,7 @@ def _config(version: int, panels: list[str]) -> bytes:
     return body
 
 
-def run_bytes(experiment: str, run: int, begin: int, number: int, version: int, panels: list[str]) -> bytes:
+def _run(experiment: str, run: int, begin: int, number: int, version: int, panels: list[str]) -> bytes:
     """Return the file of a run that begins at `begin` (Unix seconds), with Jungfrau.`number`."""
     source = 1 << 24 | 20951, _DETECTORS[experiment[:3].title()] << 24 | _JUNGFRAU << 8 | number
     alias = struct.pack("<I2I31sx", 1, *source, b"jungfrau1M" if len(panels) == 2 else b"jungfrau512k")
@@ -82,6 +82,6 @@ def write_runs(root: Path) -> None:
         for missing in reversed([path for path in (directory, *directory.parents) if not path.is_dir()]):
             durable.make_directory(missing, 0o755)
         for run in sorted({first, last}):
-            file = run_bytes(experiment, run, begin + 600 * (run != first), number, version, panels.split())
+            file = _run(experiment, run, begin + 600 * (run != first), number, version, panels.split())
             path = directory / f"{experiment}-r{run:04d}-s00-c00.xtc"
             durable.overwrite(path, [file], mode=0o644, settle=False)

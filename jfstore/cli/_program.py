@@ -7,14 +7,14 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from jfstore.cli._output import emit_json, error_value, note
 from jfstore.errors import BadValue, Failed, InDoubt, JfstoreError, JfstoreWarning
 
 
-def check_words(argv: Sequence[str]) -> None:
+def _check_words(argv: Sequence[str]) -> None:
     """Raise BadValue if a word is none that the system could have passed, or that it could not use."""
     for word in argv:
         try:
@@ -22,6 +22,19 @@ def check_words(argv: Sequence[str]) -> None:
                 raise BadValue("an argument holds a NUL character")
         except UnicodeEncodeError:
             raise BadValue("an argument is no text that the system could have passed") from None
+
+
+def warn_of(texts: Iterable[str]) -> None:
+    """Say what a user should know; `run_program` puts the program's name before it."""
+    for text in texts:
+        warnings.warn(text, JfstoreWarning, stacklevel=2)
+
+
+def say_broken(name: str, errors: Sequence[JfstoreError]) -> int:
+    """Say what program `name` found to be broken beside what it served, and return the exit code: 0 if nothing."""
+    for error in errors:
+        note(f"{name}: error: {error}")
+    return max((error.exit_code for error in errors), default=0)
 
 
 def run_program(
@@ -83,7 +96,7 @@ def _guarded(
         with warnings.catch_warnings():
             warnings.simplefilter("always", JfstoreWarning)
             warnings.showwarning = show_warning  # type: ignore[assignment]  # takes less than it is given
-            check_words(argv)
+            _check_words(argv)
             return run(argv)
     except JfstoreError as error:
         return report(error)

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli._output import note
 from jfstore.cli._parser import Once, detector_of
+from jfstore.cli._program import warn_of
 from jfstore.dataset import is_dataset, parse_dataset
 from jfstore.errors import BadValue, Damaged
 
@@ -92,21 +92,17 @@ def one_of_run(dataset: str, pattern: str) -> tuple[Run, Jungfrau]:
     Damaged
         If the lowest stream is damaged: it is the one that counts, and might say something else.
     """
-    from jfstore.runs.run import match_jungfrau, read_runs
+    from jfstore.runs.run import match_jungfrau, read_run
+    from jfstore.runs.tree import Tree
 
-    runs = read_runs(parse_dataset(dataset))
+    runs = Tree.from_environment().find(parse_dataset(dataset))
     if len(runs) > 1:
         raise BadValue(f"{dataset} names {len(runs)} runs: choose one")
-    warn_of(runs[0])
-    if not runs[0].is_lowest_sound:
-        raise Damaged(f"{dataset}: its lowest stream is damaged; choose a sound one, as in {runs[0].label}:stream=1")
-    return runs[0], match_jungfrau(runs[0], pattern)
-
-
-def warn_of(run: Run) -> None:
-    """Say what is odd about a run that could be read nevertheless."""
-    for text in (*run.notes, *run.problems):
-        note(f"jfstore: warning: {text}")
+    run = read_run(runs[0])
+    warn_of((*run.notes, *run.problems))
+    if not run.is_lowest_sound:
+        raise Damaged(f"{dataset}: its lowest stream is damaged; choose a sound one, as in {run.label}:stream=1")
+    return run, match_jungfrau(run, pattern)
 
 
 def run_value(run: Run, jungfrau: Jungfrau) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from jfstore._version import __version__
-from jfstore.cli._output import note, printable
+from jfstore.cli._output import printable
 from jfstore.cli._parser import Parser
-from jfstore.cli._program import run_program
+from jfstore.cli._program import run_program, say_broken
 from jfstore.errors import BadValue, Damaged, Refused
 
 if TYPE_CHECKING:
@@ -97,9 +97,7 @@ def _run(argv: list[str]) -> int:
     print(f"Loop over {count} events of the dataset {args.dataset} consumes {time.monotonic() - begin:.6f} sec.")
     if args.file:
         publish_file(args.file, ["".join(f"{line}\n" for line in printer.lines).encode()])
-    for text in dict.fromkeys(problems):
-        note(f"event_keys: error: {text}")
-    return Damaged.exit_code if problems else 0
+    return say_broken("event_keys", list(map(Damaged, dict.fromkeys(problems))))
 
 
 class _Printer:

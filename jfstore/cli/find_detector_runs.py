@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from jfstore._version import __version__
-from jfstore.cli._output import note, printable, progress
+from jfstore.cli._output import printable, progress
 from jfstore.cli._parser import Parser
-from jfstore.cli._program import run_program
+from jfstore.cli._program import run_program, say_broken
 from jfstore.errors import BadValue, Damaged, Failed, JfstoreError
 
 INSTRUMENTS = ("AMO", "SXR", "XPP", "XCS", "CXI", "MEC", "MFX", "DIA", "DET", "MOB")
@@ -77,9 +77,7 @@ def _run(argv: list[str]) -> int:
         # Not while the progress bar has the terminal.
         for number, source in found:
             print(printable(f"      run {number:4d}: {source}"))
-    for each in broken:
-        note(f"find_detector_runs: error: {each}")
-    return max((each.exit_code for each in broken), default=0)
+    return say_broken("find_detector_runs", broken)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

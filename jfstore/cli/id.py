@@ -7,9 +7,10 @@ from typing import Any
 
 from jfstore.cli._output import emit, note
 from jfstore.cli._parser import Once, add_json
+from jfstore.cli._program import say_broken, warn_of
 from jfstore.cli._runs import add_experiment, dataset_of, run_value
 from jfstore.dataset import parse_dataset
-from jfstore.errors import BadValue, Damaged, Failed, NotFound
+from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, NotFound
 
 COLUMNS = ("experiment", "run", "begin", "source", "alias", "config", "panels", "detector")
 _EPILOG = """\
@@ -48,34 +49,31 @@ def run(args: argparse.Namespace) -> int:
 
     if args.experiment is not None and args.dataset is not None:
         raise BadValue(f"{args.dataset} is one too many: with -e and -r the source is given with -d")
-    texts = [text for text in (dataset_of(args), args.dataset) if text is not None]
-    if len(texts) != 1:
+    dataset = dataset_of(args) or args.dataset
+    if dataset is None:
         raise BadValue("the dataset is missing: exp=EXP:run=RUN, or -e EXP -r RUN")
     patterns = [pattern for pattern in (args.source, args.source_option) if pattern is not None]
     if len(patterns) > 1:
         raise BadValue("the source is given twice")
     values: list[dict[str, Any]] = []
-    problems: list[str] = []
-    for files in Tree.from_environment().find(parse_dataset(texts[0])):
+    broken: list[JfstoreError] = []
+    for files in Tree.from_environment().find(parse_dataset(dataset)):
         try:
             each = read_run(files)
             values += [run_value(each, j) for j in ([match_jungfrau(each, *patterns)] if patterns else each.jungfraus)]
         except (Damaged, Failed) as error:
-            problems.append(str(error))
+            broken.append(Damaged(str(error)))
             continue
-        problems += each.problems
-        for text in each.notes:
-            note(f"jfstore: warning: {text}")
+        broken += map(Damaged, each.problems)
+        warn_of(each.notes)
     if not values:
-        raise Damaged(problems[0]) if problems else NotFound(f"{texts[0]} has no Jungfrau")
+        raise broken[0] if broken else NotFound(f"{dataset} has no Jungfrau")
     emit(args, values, [flat(value) for value in values], COLUMNS)
-    for text in problems:
-        note(f"jfstore: error: {text}")
-    if problems:
-        return Damaged.exit_code
+    if code := say_broken("jfstore", broken):
+        return code
     if not any(value["detector"] for value in values):
         versions = sorted({f"ConfigV{value['config_version']}" for value in values})
-        note(f"jfstore: error: {texts[0]} has no panel Ids (psana.Jungfrau.{', '.join(versions)})")
+        note(f"jfstore: error: {dataset} has no panel Ids (psana.Jungfrau.{', '.join(versions)})")
         return NotFound.exit_code
     return 0
 

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from jfstore._version import __version__
-from jfstore.cli._output import note
 from jfstore.cli._parser import Parser
-from jfstore.cli._program import run_program
+from jfstore.cli._program import run_program, say_broken, warn_of
 from jfstore.cli._runs import ANY_JUNGFRAU
 from jfstore.errors import Damaged
 
@@ -47,17 +46,14 @@ def _run(argv: list[str]) -> int:
     print(f'Finding Jungfrau Id in dataset "{args.dataset}" using name pattern {args.source}', flush=True)
     # Of several runs the first counts, as it does for psana.
     run = read_run(Tree.from_environment().find(dataset)[0])
-    for text in run.notes:
-        note(f"jungfrau_id: warning: {text}")
+    warn_of(run.notes)
     jungfrau = match_jungfrau(run, args.source)
     printed = jungfrau.source.replace(":", "-")
     print(f"Found source: {printed}, number of panels: {jungfrau.count}")
     if not jungfrau.panels:
         print("WARNING: numeric id is not available")
     print(f"Jungfrau id: {jungfrau.detector_id or printed}")
-    for text in run.problems:
-        note(f"jungfrau_id: error: {text}")
-    return Damaged.exit_code if run.problems else 0
+    return say_broken("jungfrau_id", list(map(Damaged, run.problems)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jfstore.cli._open import open_to_read
 from jfstore.cli._output import count, emit, note, progress
 from jfstore.cli._parser import add_json, add_repo, add_types
+from jfstore.cli._program import say_broken, warn_of
 from jfstore.cli._runs import run_value
 from jfstore.cli.id import COLUMNS, flat
 from jfstore.dataset import is_dataset
@@ -64,8 +65,7 @@ def run(args: argparse.Namespace) -> int:
     for label, found in _read(tree, args.place, broken):
         if isinstance(found, Run):
             broken += map(Damaged, found.problems)
-            for text in found.notes:
-                note(f"jfstore: warning: {text}")
+            warn_of(found.notes)
             values += _values(found, repository, args.types)
         else:
             broken.append(found)
@@ -74,10 +74,8 @@ def run(args: argparse.Namespace) -> int:
     if not values:
         note("no runs")
     emit(args, values, [flat(value) for value in good], [*COLUMNS, *(["constants"] if repository else [])])
-    for error in broken:
-        note(f"jfstore: error: {error}")
-    if broken:
-        return max(error.exit_code for error in broken)
+    if code := say_broken("jfstore", broken):
+        return code
     missing = [value for value in good if value.get("constants", "yes") != "yes"]
     if missing:
         note(f"{count(len(missing), 'row')} without constants")

@@ -137,7 +137,8 @@ def read_run(files: RunFiles) -> Run:
     """
     heads: dict[int, tuple[str, Head]] = {}
     failures: list[Damaged | Failed] = []
-    for stream, paths in files.streams().items():
+    streams = files.streams()
+    for stream, paths in streams.items():
         try:
             heads[stream] = paths[0], _head_of(paths[0])
         except (Damaged, Failed) as error:
@@ -165,7 +166,7 @@ def read_run(files: RunFiles) -> Run:
         tuple((source.name, aliases.of.get(source)) for source in sources if source not in configs),
         tuple(notes),
         tuple(map(str, failures)),
-        next(iter(heads)) == next(iter(files.streams())),
+        next(iter(heads)) == next(iter(streams)),
     )
 
 

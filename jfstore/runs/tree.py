@@ -290,7 +290,7 @@ def _is_directory(path: Path) -> bool:
 
 
 def _distinct(paths: Iterable[Path]) -> list[Path]:
-    """Return `paths` without those that are another one of them by a link."""
+    """Return `paths` without those that are another one of them by a link, whose files would be compared one by one."""
     distinct: list[Path] = []
     for path in paths:
         if not any(_is_same(str(path), str(other)) for other in distinct):

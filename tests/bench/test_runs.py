@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from jfstore.cli._demo_xtc import run_bytes
 from jfstore.dataset import parse_dataset
 from jfstore.errors import JfstoreError
 from jfstore.runs.cache import read_all
@@ -18,9 +17,9 @@ from jfstore.runs.run import read_runs
 from jfstore.runs.tree import Tree
 from tests.bench.conftest import milliseconds
 from tests.conftest import ROOT
+from tests.makers.xtc import many_runs
 
 XTC = ROOT / "tests/data/reference/xtc"
-PANELS = ["171113-154920171025-3d00b0", "171113-154920171025-3d00f7"]
 
 
 def test_one_run(compare: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,12 +55,7 @@ def test_a_run_of_100_gb(compare: Callable[..., None], tmp_path: Path) -> None:
 
 def test_tree(measured: bool, record: Callable[..., None], tmp_path: Path) -> None:
     experiments, runs = (20, 100) if measured else (2, 3)
-    for number in range(experiments):
-        name = f"mfx{number:05d}"
-        directory = tmp_path / "MFX" / name / "xtc"
-        directory.mkdir(parents=True)
-        for run in range(1, runs + 1):
-            (directory / f"{name}-r{run:04d}-s00-c00.xtc").write_bytes(run_bytes(name, run, 1520000000, 0, 3, PANELS))
+    many_runs(tmp_path, experiments, runs)
     tree = Tree(tmp_path)
 
     def bare() -> None:

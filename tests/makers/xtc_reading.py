@@ -27,8 +27,8 @@ Program = Callable[..., tuple[int, str, str]]
 class Memory:
     """Bytes to be read as a file, which counts how many were."""
 
-    def __init__(self, data: bytes) -> None:
-        self.name, self.size, self.count, self._data = "hostile.xtc", len(data), 0, data
+    def __init__(self, data: bytes, name: str = "hostile.xtc") -> None:
+        self.name, self.size, self.count, self._data = name, len(data), 0, data
 
     def read(self, offset: int, count: int) -> bytes:
         assert offset >= 0
