@@ -14,12 +14,13 @@ import os
 import secrets
 import stat
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from jfstore.errors import Damaged, Refused
+from jfstore.errors import Damaged, JfstoreWarning, Refused
 
 TEMPORARY = ".tmp-"
 """How temporary names begin; what bears one was never acknowledged and may be removed."""
@@ -27,6 +28,8 @@ TEMPORARY = ".tmp-"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NO_DIRECTORY_SYNC = {errno.EINVAL, errno.EOPNOTSUPP}
 _BUFFERS_A_CALL = 512
+_READ_AT_ONCE = 1 << 20
+_TRIES = 3
 
 
 class NotSynced(OSError):
@@ -63,6 +66,15 @@ class System:
     def symlink(self, target: str, path: Path) -> None:
         os.symlink(target, path)
 
+    def open_to_append(self, path: Path, mode: int) -> int:
+        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+
+    def truncate(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size)
+
+    def change_group(self, place: Path | int, group: int) -> None:
+        os.chown(place, -1, group)
+
     def make_directory(self, path: Path) -> None:
         os.mkdir(path, 0o755)
 
@@ -83,7 +95,9 @@ class System:
 system = System()
 
 
-def _write_temporary(target: Path, pieces: Sequence[Any], mode: int | None) -> Path:
+def _write_temporary(
+    target: Path, pieces: Sequence[Any], mode: int | None, group: int | None = None, read_back: bool = False
+) -> Path:
     path = target.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
     fd = system.create(path, 0o666 if mode is None else 0o600)
     try:
@@ -95,11 +109,14 @@ def _write_temporary(target: Path, pieces: Sequence[Any], mode: int | None) -> P
                     count -= len(buffers.pop(0))
                 if count:
                     buffers[0] = buffers[0][count:]
+            _give_to_group(fd, group, target)
             if mode is not None:
                 system.chmod(fd, mode)
             system.sync(fd)
         finally:
             system.close(fd)
+        if read_back:
+            _compare(path, pieces, target)
     except BaseException as error:
         with suppress(OSError):
             system.remove(path)
@@ -107,6 +124,27 @@ def _write_temporary(target: Path, pieces: Sequence[Any], mode: int | None) -> P
             error.filename = str(target)
         raise
     return path
+
+
+def _give_to_group(place: Path | int, group: int | None, target: Path) -> None:
+    """Give a new file or directory to `group`; that it cannot be given is a warning, for others can mend it."""
+    if group is not None:
+        try:
+            system.change_group(place, group)
+        except OSError as error:
+            warnings.warn(f"{target} could not be given to its group: {error.strerror}", JfstoreWarning, stacklevel=4)
+
+
+def _compare(path: Path, pieces: Sequence[Any], target: Path) -> None:
+    """Read a synced file again, from the disk if the system lets go of its memory of it; Damaged if it differs."""
+    with path.open("rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        for piece in pieces:
+            view = memoryview(piece).cast("B")
+            for start in range(0, len(view), _READ_AT_ONCE):
+                part = view[start : start + _READ_AT_ONCE]
+                if file.read(len(part)) != part:
+                    raise Damaged(f"{target}: what was read back is not what was written; nothing was replaced")
 
 
 def sync_directory(path: Path) -> None:
@@ -161,24 +199,53 @@ def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> None
             system.remove(temporary)
 
 
-def overwrite(path: Path, pieces: Sequence[Any], mode: int | None = 0o444, settle: bool = True) -> None:
+def overwrite(
+    path: Path,
+    pieces: Sequence[Any],
+    mode: int | None = 0o444,
+    settle: bool = True,
+    *,
+    group: int | None = None,
+    read_back: bool = False,
+) -> None:
     """Give `pieces` the name `path` in place of whatever bears it; readers see the old or the new file.
 
-    Unless `settle`, a power failure may bring the old file back.
+    Unless `settle`, a power failure may bring the old file back. `group` is the number of the group that the
+    file is given to. With `read_back` the file is read again before it gets its name: Damaged if it differs.
     """
-    temporary = _write_temporary(path, pieces, mode)
+    temporary = _write_temporary(path, pieces, mode, group, read_back)
+    rename(temporary, path, settle)
+
+
+def rename(source: Path, path: Path, settle: bool = True) -> None:
+    """Give a file of ours the name `path` in place of whatever bears it, in the same directory; see `overwrite`."""
     try:
-        system.rename(temporary, path)
+        system.rename(source, path)
     except BaseException:
-        with suppress(OSError):
-            system.remove(temporary)
+        if source.name.startswith(TEMPORARY):
+            with suppress(OSError):
+                system.remove(source)
         raise
     if settle:
         sync_directory(path.parent)
 
 
-def make_directory(path: Path, mode: int) -> bool:
+def keep(path: Path, kept: Path) -> None:
+    """Give a file a second name in its directory, which nothing bears yet; a copy where it may not be linked."""
+    try:
+        system.link(path, kept)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Another user's file that we may not write to, or no hard links here.
+        overwrite(kept, [path.read_bytes()], os.stat(path).st_mode & 0o777)
+    sync_directory(kept.parent)
+
+
+def make_directory(path: Path, mode: int, group: int | None = None) -> bool:
     """Make a directory with exactly `mode`, whatever the umask, and sync its parent.
+
+    `group` is the number of the group that it is given to; else it is its parent's, if that passes its on.
 
     Returns
     -------
@@ -193,6 +260,7 @@ def make_directory(path: Path, mode: int) -> bool:
         _see_to_mode(path, mode)
         made = False
     else:
+        _give_to_group(path, group, path)
         system.chmod_directory(path, mode)
         made = True
     # Also when it was there: whoever made it may not have synced it yet.
@@ -252,6 +320,66 @@ def locked(path: Path, timeout: float = 10.0) -> Iterator[bool]:
     finally:
         if fd >= 0:
             os.close(fd)
+
+
+class Appender:
+    """A text file that several programs add lines to; it is locked while this one has it."""
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self._fd, self._path = fd, path
+
+    def text(self) -> bytes:
+        """Return what it holds."""
+        return os.pread(self._fd, os.fstat(self._fd).st_size, 0)
+
+    def append(self, line: bytes) -> None:
+        """Add a line, whole or not at all, and sync it.
+
+        Raises
+        ------
+        OSError
+            If there is no room for it, or others keep overwriting the end of the file.
+        """
+        for _ in range(_TRIES):
+            size = os.fstat(self._fd).st_size
+            # A line that another program left unfinished is not ours to go on with.
+            whole = line if not size or os.pread(self._fd, 1, size - 1) == b"\n" else b"\n" + line
+            count = system.write(self._fd, [memoryview(whole)])
+            if count != len(whole):
+                system.truncate(self._fd, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+            system.sync(self._fd)
+            # Where locks do not work, two may have added at the same place.
+            if line in os.pread(self._fd, os.fstat(self._fd).st_size - size, size):
+                return
+        raise OSError(errno.EAGAIN, "others overwrite what is added", str(self._path))
+
+
+@contextmanager
+def appending(path: Path, mode: int, group: int | None = None, timeout: float = 10.0) -> Iterator[Appender]:
+    """Open a file to add lines to it, made if it is not there, and hold a lock on it.
+
+    Parameters
+    ----------
+    mode : int
+        Permissions of a new file, whatever the umask.
+    group : int, optional
+        Number of the group that a new file is given to.
+    timeout : float
+        Seconds to wait for the lock; after that, or where there are no locks, it goes on without.
+    """
+    fd = system.open_to_append(path, mode)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise Damaged(f"{path} is not a regular file")
+        if not status.st_size and status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != mode:
+            _give_to_group(fd, group, path)
+            system.chmod(fd, mode)
+        _acquire(fd, timeout)
+        yield Appender(fd, path)
+    finally:
+        os.close(fd)
 
 
 def _acquire(fd: int, timeout: float) -> bool:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import random
-import socket
 import time
 import warnings
 from collections.abc import Callable, Sequence
 
+from jfstore import login
 from jfstore._version import __version__
 from jfstore.durable import NotSynced
 from jfstore.errors import Busy, Damaged, InDoubt, JfstoreError, JfstoreWarning
@@ -234,8 +232,8 @@ class Log:
             prev=table.head or self._identity.hash,
             time=max(clock, last),
             clock=clock,
-            user=_user(),
-            host=socket.gethostname(),
+            user=login.user(),
+            host=login.host(),
             program=f"jfstore {__version__}",
             message=message,
             request=request,
@@ -272,10 +270,3 @@ class Log:
                 JfstoreWarning,
                 stacklevel=3,
             )
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
