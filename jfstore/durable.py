@@ -95,9 +95,10 @@ class System:
 system = System()
 
 
-def _write_temporary(
+def stage(
     target: Path, pieces: Sequence[Any], mode: int | None, group: int | None = None, read_back: bool = False
 ) -> Path:
+    """Write and sync `pieces` under a temporary name beside `target`, and return that; parameters as of `overwrite`."""
     path = target.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
     fd = system.create(path, 0o666 if mode is None else 0o600)
     try:
@@ -178,7 +179,7 @@ def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> None
     Refused
         If the file system has no hard links.
     """
-    temporary = _write_temporary(path, pieces, mode)
+    temporary = stage(path, pieces, mode)
     try:
         try:
             system.link(temporary, path)
@@ -213,7 +214,7 @@ def overwrite(
     Unless `settle`, a power failure may bring the old file back. `group` is the number of the group that the
     file is given to. With `read_back` the file is read again before it gets its name: Damaged if it differs.
     """
-    temporary = _write_temporary(path, pieces, mode, group, read_back)
+    temporary = stage(path, pieces, mode, group, read_back)
     rename(temporary, path, settle)
 
 
