@@ -23,6 +23,9 @@ COMMANDS = {
     "history": "history",
     "promote": "promote",
     "import": "import_",
+    "generate": "generate",
+    "deploy": "deploy",
+    "audit": "audit",
     "verify": "verify",
 }
 """Every command with its module."""
@@ -79,6 +82,7 @@ def _run(argv: list[str]) -> int:
             several = "detector" in args
             hint = "; panels are joined by _" if several else f"; did you mean --repo {unknown[0]}?"
         raise BadValue(f"unrecognized: {' '.join(unknown)}{hint}; see jfstore {args.command} --help")
+    args.argv = argv
     return int(args.run(args))
 
 
