@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jfstore import durable
 from jfstore.errors import BadValue, Damaged, NotFound, Refused
 from jfstore.legacy.calibdir import CalibFile, encode_note, files, read_note
 from jfstore.legacy.deploying import Deployed, check, deploy, undo
@@ -147,6 +148,33 @@ def test_old_temporaries_are_swept_away(calib: Path) -> None:
         os.utime(path, (path.stat().st_mtime - age,) * 2)
     put(calib, 2)
     assert [name for name in names(calib) if name.startswith(".tmp")] == [".tmp-2-new"]
+
+
+def test_what_does_not_read_back_replaces_nothing(calib: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Losing(durable.System):
+        def sync(self, fd: int) -> None:
+            super().sync(fd)
+            os.pwrite(fd, b"?", 700)
+
+    put(calib, 1)
+    before = {path.name: path.read_bytes() for path in data_of(calib).parent.iterdir()}
+    with monkeypatch.context() as patch, pytest.raises(Damaged, match="what was read back is not what was written"):
+        patch.setattr(durable, "system", Losing())
+        put(calib, 2)
+    assert {path.name: path.read_bytes() for path in data_of(calib).parent.iterdir()} == before
+
+
+def test_a_deployment_that_never_came_is_forgotten(calib: Path) -> None:
+    put(calib, 1)
+    file, never, *_ = deployment(calib, 2)
+    file.note.write_bytes(encode_note(file, [never, *read_note(file)]))
+    put(calib, 3)
+    assert seeds_noted(calib) == [3, 1]
+    file.note.write_bytes(encode_note(file, [never, *read_note(file)]))
+    # Undoing it is done with it; what is there is what was there before.
+    undo(file)
+    assert data_of(calib).read_bytes() == text(3)
+    assert seeds_noted(calib) == [3, 1]
 
 
 # -- bringing back

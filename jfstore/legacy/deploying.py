@@ -159,7 +159,7 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
         last, *before = there.noted
         previous = file.directory / last.replaced if last.replaced else None
         kept = None
-        if not _is_undone(there.blake3, previous, file, last):
+        if not _is_undone(there, last, previous, file):
             if there.blake3 not in (None, last.blake3) and not replacing:
                 raise Refused(f"{file.path} was changed after it was deployed; --replace undoes it all the same")
             if previous and not previous.exists():
@@ -182,11 +182,13 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
         return Deployed(file, "restored" if previous else "removed", kept)
 
 
-def _is_undone(blake3: str | None, previous: Path | None, file: CalibFile, last: Deployment) -> bool:
-    """Whether the file that was there before is there already: a deployment or an undoing was stopped half-way."""
-    if previous is None or blake3 is None:
-        return blake3 is None and previous is None
-    return blake3 != last.blake3 and (not previous.exists() or previous.samefile(file.path))
+def _is_undone(there: _There, last: Deployment, previous: Path | None, file: CalibFile) -> bool:
+    """Whether what was there before is there already: a deployment or an undoing was stopped half-way."""
+    if there.ours is not None:
+        return there.ours is not last
+    if there.blake3 is None or previous is None:
+        return there.blake3 is None and previous is None
+    return not previous.exists() or previous.samefile(file.path)
 
 
 @contextmanager
