@@ -224,7 +224,8 @@ def _read_quickly(body: memoryview, columns: int) -> NDArray[np.float64] | None:
     try:
         table = pyarrow.csv.read_csv(
             arrow.BufferReader(arrow.py_buffer(body)),
-            pyarrow.csv.ReadOptions(column_names=names, block_size=_BLOCK),
+            # Its threads gain little here, and are gone in a forked process.
+            pyarrow.csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
             pyarrow.csv.ParseOptions(delimiter=" ", quote_char=False, escape_char=False),
             pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.float64()), null_values=[]),
         )
