@@ -215,10 +215,10 @@ def overwrite(
     file is given to. With `read_back` the file is read again before it gets its name: Damaged if it differs.
     """
     temporary = stage(path, pieces, mode, group, read_back)
-    rename(temporary, path, settle)
+    give_name(temporary, path, settle)
 
 
-def rename(source: Path, path: Path, settle: bool = True) -> None:
+def give_name(source: Path, path: Path, settle: bool = True) -> None:
     """Give a file of ours the name `path` in place of whatever bears it, in the same directory; see `overwrite`."""
     try:
         system.rename(source, path)

@@ -131,7 +131,7 @@ def deploy(
             if kept:
                 durable.keep(file.path, file.directory / kept)
             _note(file, [replace(deployment, replaced=kept), *there.history], rights)
-            durable.rename(staged, file.path)
+            durable.give_name(staged, file.path)
         except BaseException:
             with suppress(OSError):
                 durable.remove(staged)
@@ -166,11 +166,11 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
                 raise NotFound(f"{previous} is gone, so it cannot be brought back")
             kept = _dated(file)
             if previous is None:
-                durable.rename(file.path, file.directory / kept)
+                durable.give_name(file.path, file.directory / kept)
             else:
                 if there.blake3 is not None:
                     durable.keep(file.path, file.directory / kept)
-                durable.rename(previous, file.path)
+                durable.give_name(previous, file.path)
         comment = f"jfstore undo {last.blake3[:12]}"
         if comment.encode() not in history.text():
             history.append(_line(file, last.replaced or "-", comment))
