@@ -17,6 +17,7 @@ from jfstore.legacy.calibdir import CalibFile, encode_note, files, read_note
 from jfstore.legacy.deploying import Deployed, check, deploy, undo
 from tests.makers import deployed as world
 from tests.makers.deployed import PLACE, RUN, command, data_of, deployment
+from tests.makers.repositories import tree as snapshot
 
 
 @pytest.fixture
@@ -273,6 +274,21 @@ def test_deploy_and_undo_by_run(place: Path, monkeypatch: pytest.MonkeyPatch) ->
     code, _, err = on("deploy", RUN, "-c", "calib", "--undo")
     assert code == 3
     assert "nothing was deployed by jfstore for run 631" in err
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing(place: Path) -> None:
+    code, out, err = on("deploy", RUN, "-c", "calib", "--dry-run")
+    assert (code, states(out)) == (0, [("would deploy", name) for name in world.TYPES])
+    assert f"{world.PANELS[0]}/{world.STAMP}/v1" in err
+    assert not Path("calib").exists()
+    on("deploy", RUN, "-c", "calib")
+    before = snapshot(Path("calib"))
+    assert states(on("deploy", RUN, "-c", "calib", "--dry-run")[1]) == [("unchanged", name) for name in world.TYPES]
+    code, out, _ = on("deploy", RUN, "-c", "calib", "--undo", "--dry-run")
+    assert (code, states(out)) == (0, [("would undo", name) for name in world.TYPES])
+    assert snapshot(Path("calib")) == before
+    data_of("calib").write_bytes(b"1\n")
+    assert on("deploy", RUN, "-c", "calib", "--dry-run")[0] == 5
 
 
 @pytest.mark.parametrize(

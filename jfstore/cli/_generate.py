@@ -46,6 +46,8 @@ class Request:
         Format of values in text; None keeps every bit.
     replacing : bool
         Whether deployed files that jfstore did not write may be replaced.
+    dry_run : bool
+        Whether only to say what would be deployed.
     """
 
     command: Sequence[str]
@@ -58,6 +60,7 @@ class Request:
     calibdir: str | None
     fmt: str | None = None
     replacing: bool = False
+    dry_run: bool = False
     rights: Rights = field(default_factory=Rights)
 
 
@@ -81,7 +84,7 @@ def generate(request: Request) -> Generated:
         As of `constants_of`, `deploying.check` and `deploying.deploy`.
     """
     from jfstore.legacy.calibdir import CalibFile
-    from jfstore.legacy.deploying import check, deploy, seal
+    from jfstore.legacy.deploying import Deployed, check, deploy, seal
     from jfstore.legacy.textarray import FORMAT
 
     if request.fmt is not None and not FORMAT.fullmatch(request.fmt):
@@ -89,15 +92,19 @@ def generate(request: Request) -> Generated:
     constants = constants_of(request.dataset, request.source, request.when, request.place)
     calibdir = _calibdir(request, constants)
     places: dict[str, tuple[CalibFile, Deployment]] = {}
+    deployed: list[Deployed] = []
     if request.deploy and calibdir is not None:
         if constants.origin.get("role") == "test":
             warn_of([f"{constants.origin['path']} is a test repository: what psana reads would come from there"])
         for name, array in constants.arrays.items():
             file = CalibFile(calibdir, constants.jungfrau.source, name, constants.run.run)
             places[name] = file, _deployment(request, constants, name)
-            check(*places[name], array, request.replacing)
+            is_unchanged = check(*places[name], array, request.replacing)
+            if request.dry_run:
+                deployed.append(Deployed(file, "unchanged" if is_unchanged else "would deploy"))
+    if request.dry_run:
+        return Generated(constants, (), tuple(deployed), calibdir)
     written: list[str] = []
-    deployed = []
     with progress("writing") as show:
         for done, (name, array) in enumerate(constants.arrays.items()):
             show(done, len(constants.arrays))

@@ -33,7 +33,7 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What became of a file: ``deployed``, ``unchanged``, ``restored`` or ``removed``; `kept` is the name under
+    """What became of a file: ``deployed``, ``unchanged``, ``would deploy``, ``restored`` or ``removed``; `kept` is the name under
     which what was there before is kept."""
 
     file: CalibFile
@@ -64,8 +64,13 @@ def seal(deployment: Deployment, pieces: Sequence[Any]) -> Deployment:
     return replace(deployment, blake3=digest(*pieces), size=sum(map(len, pieces)))
 
 
-def check(file: CalibFile, deployment: Deployment, array: NDArray[np.float32], replacing: bool) -> None:
+def check(file: CalibFile, deployment: Deployment, array: NDArray[np.float32], replacing: bool) -> bool:
     """Raise what `deploy` would raise of what is there already, so that nothing is deployed if not all can be.
+
+    Returns
+    -------
+    bool
+        Whether `deploy` would leave the file alone, since the same values are there.
 
     Raises
     ------
@@ -76,7 +81,7 @@ def check(file: CalibFile, deployment: Deployment, array: NDArray[np.float32], r
     """
     if not file.calibdir.is_dir() and not file.calibdir.absolute().parent.is_dir():
         raise Failed(f"{file.calibdir.parent} is not there; make it first, or name another directory (-c)")
-    _is_unchanged(file, _there(file), deployment, array, replacing)
+    return _is_unchanged(file, _there(file), deployment, array, replacing)
 
 
 def deploy(
