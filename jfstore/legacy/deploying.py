@@ -33,8 +33,10 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What became of a file: ``deployed``, ``unchanged``, ``would deploy``, ``restored`` or ``removed``; `kept` is the name under
-    which what was there before is kept."""
+    """What became of a file: ``deployed``, ``unchanged``, ``would deploy``, ``restored`` or ``removed``.
+
+    `kept` is the name under which what was there before is kept.
+    """
 
     file: CalibFile
     state: str
