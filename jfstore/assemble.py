@@ -63,36 +63,36 @@ def assemble(
                 _verify(storage, fresh, parts, range(len(parts)))
             fresh.flags.writeable = writable
             return fresh
-        size = 4 * rows * columns
-        slabs = [Slab(fd, offset + gain * size, size) for gain in range(gains) for fd, offset in places]
+        slabs = [slabs[gain] for gain in range(gains) for slabs in places]
         out = map_slabs(slabs, writable).view(np.float32).reshape(gains, len(parts), rows, columns)
         if verify:
             # What this process compared before, in a file that is unchanged since, is the same memory.
-            seen = [_seen(fd, offset, array) for (fd, offset), (array, _) in zip(places, parts, strict=True)]
-            _verify(storage, out, parts, [i for i, what in enumerate(seen) if what not in storage.verified])
-            storage.verified.update(what for what in seen if what[-1] < time.time_ns() - _SETTLED)
+            seen = [_seen(slabs, array) for slabs, (array, _) in zip(places, parts, strict=True)]
+            _verify(storage, out, parts, [i for i, (what, _) in enumerate(seen) if what not in storage.verified])
+            storage.verified.update(what for what, changed in seen if changed < time.time_ns() - _SETTLED)
         return out
 
 
-def _open_mapped(storage: Storage, parts: Sequence[Part], stack: ExitStack) -> list[tuple[int, int]] | None:
-    """Return an open file and an offset for each of `parts`, None if their slabs do not fill whole pages."""
-    _, rows, columns = parts[0][0].shape
-    if 4 * rows * columns % PAGE or any(file.offsets[array.type] % PAGE for array, file in parts):
-        return None
-    places = []
+def _open_mapped(storage: Storage, parts: Sequence[Part], stack: ExitStack) -> list[Sequence[Slab]] | None:
+    """Return the slabs of each of `parts` in open files, None if they do not fill whole pages."""
+    places: list[Sequence[Slab]] = []
     for array, file in parts:
-        opened = storage.open_mapped(file, array)
-        if opened is None:
+        slabs = None if array.nbytes // array.shape[0] % PAGE else storage.open_mapped(file, array)
+        if slabs is None:
             return None
-        stack.callback(os.close, opened[0])
-        places.append(opened)
+        for fd in {slab.fd for slab in slabs}:
+            stack.callback(os.close, fd)
+        if any(slab.offset % PAGE for slab in slabs):
+            return None
+        places.append(slabs)
     return places
 
 
-def _seen(fd: int, offset: int, array: Array) -> Seen:
-    status = os.fstat(fd)
-    file = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return (array.blake3, offset, *file)
+def _seen(slabs: Sequence[Slab], array: Array) -> tuple[Seen, int]:
+    """Return an array as it is seen, and when the last of its files changed."""
+    status = {slab.fd: os.fstat(slab.fd) for slab in slabs}
+    files = [(s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in status.values()]
+    return (array.blake3, *(slab.offset for slab in slabs), *files), max(s.st_ctime_ns for s in status.values())
 
 
 def _verify(storage: Storage, out: Float32, parts: Sequence[Part], panels: Sequence[int]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import platformdirs
 
 from jfstore.errors import BadValue, Failed, Refused, nearest
-from jfstore.model import ROLES, Identity
+from jfstore.model import ROLES
 from jfstore.repository.making import create, read_identity
 from jfstore.repository.repository import Repository
 from jfstore.storage.base import Storage
@@ -27,6 +27,7 @@ from jfstore.storage.hdf5 import Hdf5Storage
 from jfstore.times import DEFAULT_ZONE
 
 LCLS = {"test": "/reg/g/psdm/detector/calib/jungfrau", "real": "/reg/d/psdm/detector/calib/jungfrau"}
+STORAGES = ("hdf5", "zarr")
 _CONFIG = "config.toml"
 _DETECTOR = re.compile(r"[a-z][a-z0-9_]{0,30}", re.ASCII)
 
@@ -128,13 +129,17 @@ def open_repository(place: str | os.PathLike[str]) -> Repository:
         raise Failed(f"{error.filename or path}: {error.strerror}") from None
     if name in ROLES and identity.role != name:
         raise Refused(f"repository {name!r} is {path}, but that is a {identity.role} repository")
-    return Repository(_storage_of(path, identity), identity)
+    return Repository(_storage_of(path, identity.storage, identity.detector), identity)
 
 
-def _storage_of(path: Path, identity: Identity) -> Storage:
-    if identity.storage != "hdf5":
-        raise Refused(f"{path} was made by a newer jfstore: it does not know the storage {identity.storage!r}")
-    return Hdf5Storage(path, f"{identity.detector}.h5")
+def _storage_of(path: Path, kind: str, detector: str) -> Storage:
+    if kind == "hdf5":
+        return Hdf5Storage(path, f"{detector}.h5")
+    if kind == "zarr":
+        from jfstore.storage.zarr import ZarrStorage
+
+        return ZarrStorage(path, f"{detector}.index")
+    raise Refused(f"{path} was made by a newer jfstore: it does not know the storage {kind!r}")
 
 
 def make_repository(
@@ -144,6 +149,7 @@ def make_repository(
     panel_shape: tuple[int, int, int] = (3, 512, 1024),
     zone: str = DEFAULT_ZONE,
     detector: str = "jungfrau",
+    storage: str = STORAGES[0],
 ) -> Repository:
     """Make a repository at a name or path.
 
@@ -159,6 +165,8 @@ def make_repository(
         Time zone of the IANA database in which stamps are written.
     detector : str
         Detector type; gives the index its name.
+    storage : str
+        How arrays lie in it: ``hdf5`` or ``zarr``.
 
     Raises
     ------
@@ -184,5 +192,7 @@ def make_repository(
         raise Failed(f"{path.parent} is not there; make it first")
     if path.exists() and not path.is_dir():
         raise Refused(f"{path} exists and is not a directory")
-    storage = Hdf5Storage(path, f"{detector}.h5")
-    return create(storage, role, panel_shape=panel_shape, zone=zone, detector=detector)
+    if storage not in STORAGES:
+        raise BadValue(f"{storage!r} is not a storage: {' or '.join(STORAGES)}")
+    made = _storage_of(path, storage, detector)
+    return create(made, role, panel_shape=panel_shape, zone=zone, detector=detector)

@@ -12,6 +12,7 @@ from jfstore.cli._parser import add_json
 _EPILOG = """\
 examples:
   jfstore init ./R --role test --shape 3x16x32
+  jfstore init ./Z --role test --storage zarr
   JFSTORE_TEST=/data/jf-test jfstore init test
 """
 
@@ -43,6 +44,8 @@ def add_parser(subparsers: Any) -> None:
         "--zone", default="America/Los_Angeles", help="time zone in which stamps are written (default: %(default)s)"
     )
     parser.add_argument("--detector", default="jungfrau", metavar="TYPE", help="detector type (default: %(default)s)")
+    parser.add_argument("--storage", choices=("hdf5", "zarr"), default="hdf5",
+                        help="how arrays lie in it: HDF5 files, or zarr v3 groups (default: %(default)s)")  # fmt: skip
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -51,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from jfstore.catalogue import make_repository
 
-    repository = make_repository(args.place, args.role, panel_shape=args.shape, zone=args.zone, detector=args.detector)
+    repository = make_repository(
+        args.place, args.role, panel_shape=args.shape, zone=args.zone, detector=args.detector, storage=args.storage
+    )
     identity = repository.identity
     value = {
         "path": repository.storage.location,
@@ -60,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         "detector": identity.detector,
         "panel_shape": list(identity.panel_shape),
         "zone": identity.zone,
+        "storage": identity.storage,
     }
     row = {**value, "panel_shape": "x".join(map(str, identity.panel_shape))}
     emit(args, value, [row], list(row))

@@ -69,18 +69,17 @@ def stored(
                 )
             seal = digest(checked.array.reshape(-1).view("u1"))
             arrays.append(Array(name, checked.array.dtype.str, checked.array.shape, seal, checked.converted_from))
-        content = {array.type: array.blake3 for array in arrays}
-        key = tuple(content.items())
+        key = tuple((array.type, array.blake3) for array in arrays)
         if key not in files:
-            files[key] = _file_of(storage, entry, content, table, dry_run)
+            files[key] = _file_of(storage, entry, arrays, table, dry_run)
         yield Version(
             entry.panel, entry.stamp, entry.begin, 0, tuple(arrays), files[key], 0, _clean(entry.source), entry.origin
         )
 
 
-def _file_of(storage: Storage, entry: Entry, content: dict[str, str], table: Table, dry_run: bool) -> StoredFile:
-    known = table.find_content(content)
-    if known and (dry_run or storage.check(known, (), quick=False) is None):
+def _file_of(storage: Storage, entry: Entry, arrays: Sequence[Array], table: Table, dry_run: bool) -> StoredFile:
+    known = table.find_content({array.type: array.blake3 for array in arrays})
+    if known and (dry_run or storage.check(known, arrays, quick=False) is None):
         return known
     if dry_run:
         return StoredFile("", 0, "", {})

@@ -60,7 +60,7 @@ class Log:
         self._storage = storage
         self._identity = identity
         self._table: Table | None = None
-        self._certain = ""
+        self._certain: str | None = None
         self._broken: tuple[int, JfstoreError] | None = None
         # Up to this commit the log is known to survive a power failure; an index is saved only after that.
         self._settled = -1
@@ -82,20 +82,24 @@ class Log:
     def _refresh(self) -> Table:
         table = self._table
         if table is None or self._broken:
-            self._broken, self._certain = None, ""
+            self._broken, self._certain = None, None
             table = self._load()
         state = self._storage.log_state()
-        table = self._read_tail(table)
-        while state != self._certain and not self._broken:
-            # Something appeared or disappeared: make sure that no commit hides behind a gap.
-            last = (self._storage.commits() or [0])[-1]
-            before = table.seq
+        if state is not None:
+            # A look at the next commit is cheap here, and the time of a directory too coarse to show every change.
             table = self._read_tail(table)
-            if last <= table.seq or self._broken:
+        while not self._broken and (state is None or state != self._certain):
+            # Something appeared or disappeared, or may have: make sure that no commit hides behind a gap.
+            later = self._storage.commits(table.seq)
+            before = table.seq
+            if later:
+                table = self._read_tail(table, later[-1])
+            if not later or later[-1] <= table.seq:
                 self._certain = state
-            elif table.seq == before:
+                break
+            if table.seq == before and not self._broken:
                 missing = f"{self._storage.location}/{commit_name(before + 1)}"
-                self._broken = (before + 1, Damaged(f"{missing} is missing, and commit {last} exists"))
+                self._broken = (before + 1, Damaged(f"{missing} is missing, and commit {later[-1]} exists"))
         self._table = table
         return table
 
@@ -135,12 +139,14 @@ class Log:
                 self._certain, self._settled = saved.log_state, table.seq
         return table
 
-    def _read_tail(self, table: Table) -> Table:
-        """Return `table` with the commits after it, up to the first that is missing or broken."""
+    def _read_tail(self, table: Table, last: int | None = None) -> Table:
+        """Return `table` with the commits after it, up to the first that is missing or broken, or to `last`."""
         commits: list[Commit] = []
         prev = table.head or self._identity.hash
         while not self._broken:
             seq = table.seq + len(commits) + 1
+            if last is not None and seq > last:
+                break
             try:
                 commit = read_commit(self._storage, seq)
             except FileNotFoundError:

@@ -35,7 +35,7 @@ def create(
         raise BadValue(f"role {role!r} is not {' or '.join(ROLES)}")
     if len(panel_shape) != 3 or not all(0 < size <= 1 << 16 for size in panel_shape):
         raise BadValue(f"panel shape {panel_shape} is not gain x row x column")
-    identity = Identity(str(uuid.uuid4()), role, detector, panel_shape, zone_named(zone).key, now())
+    identity = Identity(str(uuid.uuid4()), role, detector, panel_shape, zone_named(zone).key, now(), storage.kind)
     if _is_there(storage):
         storage.settle(IDENTITY_NAME)  # who made it may have been stopped before
         raise Refused(f"{storage.location} is a repository already; it is left as it is")

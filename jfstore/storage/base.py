@@ -5,20 +5,24 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jfstore.errors import Damaged
+from jfstore.errors import Damaged, Refused
+from jfstore.mapping import Slab
 from jfstore.model import Array, Identity, StoredFile
+from jfstore.storage.objects import Objects
 from jfstore.table import Table
 
 Float32 = NDArray[np.float32]
 
 _PART = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"
-_NAME = re.compile(rf"{_PART}(?:/{_PART}){{0,3}}", re.ASCII)
+_NAME = re.compile(rf"{_PART}(?:/{_PART}){{0,5}}", re.ASCII)
+_TEXT_LIMIT = 1 << 26
 
 
 def checked_name(name: str) -> str:
@@ -34,8 +38,8 @@ def checked_name(name: str) -> str:
     return name
 
 
-Seen = tuple[str, int, int, int, int, int, int]
-"""An array in a file as it was seen: BLAKE3, offset, and the file's device, inode, size, mtime and ctime."""
+Seen = tuple[Any, ...]
+"""An array as it was seen: BLAKE3, and for each slab its offset and its file's device, inode, size, mtime and ctime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +50,50 @@ class SavedIndex:
     """
 
     repository: str
-    log_state: str
+    log_state: str | None
     table: Table
 
 
 class Storage(ABC):
-    """The files of one repository. Names are relative, with ``/``; see `checked_name`.
+    """The files of one repository: texts by name, the log, arrays and the index. Names are relative, with
+    ``/``; see `checked_name`.
 
-    Errors of the operating system are raised as `OSError`.
+    Errors of the operating system, and of a server, are raised as `OSError`.
+
+    Parameters
+    ----------
+    objects : Objects
+        What it is made of, and where.
+    index_name : str
+        Name of the index.
     """
 
-    location: str
-    """Where the storage is, for people."""
+    kind: str
+    """What ``repository.json`` calls it."""
 
-    def __init__(self) -> None:
+    def __init__(self, objects: Objects, index_name: str) -> None:
+        self.objects = objects
+        self.index_name = checked_name(index_name)
         self.verified: set[Seen] = set()
         """Arrays that this process has compared with their hashes, in files that are unchanged since."""
 
-    @abstractmethod
+    @property
+    def location(self) -> str:
+        """Where the storage is, for people."""
+        return self.objects.location
+
+    # -- texts by name, and the log --------------------------------------------------------------
+
     def in_the_way(self) -> str | None:
         """Return what keeps a new repository from being made here and would be lost, None if nothing."""
+        with suppress(Damaged):  # there is no log
+            if self.commits():
+                return f"{self.location} has the log of a repository, but no repository.json: restore that from a copy"
+        if self.objects.exists(self.index_name):
+            index = f"{self.location}/{self.index_name}"
+            return f"{index} is in the way of the index: move it away, or name another place"
+        return None
 
-    @abstractmethod
     def prepare(self) -> None:
         """Make the places in which the files of a new repository will lie.
 
@@ -76,12 +102,17 @@ class Storage(ABC):
         Refused
             If the place cannot publish, for example for want of hard links.
         """
+        self.objects.prepare()
 
-    @abstractmethod
+    def make_sure(self, name: str) -> None:
+        """Raise Refused unless this place refuses to create `name`, which exists, a second time."""
+        if not self.objects.refuses_a_second(checked_name(name)):
+            raise Refused(f"{self.location} created {name} twice: it cannot tell writers apart, so nothing is written")
+
     def read(self, name: str) -> bytes:
         """Return the bytes of `name`. FileNotFoundError if there is none, Damaged if it is no regular file."""
+        return self.objects.read(checked_name(name), _TEXT_LIMIT)
 
-    @abstractmethod
     def publish(self, name: str, data: bytes) -> None:
         """Give `data` the name `name`, which nothing may bear yet: whole and durable, or not at all.
 
@@ -91,23 +122,46 @@ class Storage(ABC):
             If something bears the name.
         durable.NotSynced
             If it was done but may not survive a power failure.
+        objects.NoAnswer
+            If it is not known whether it was done.
         """
+        if len(data) > _TEXT_LIMIT:
+            raise Refused(f"{name} would have {len(data)} bytes, more than can be read back: take fewer at a time")
+        self.objects.create(checked_name(name), [data])
 
-    @abstractmethod
     def settle(self, name: str) -> None:
         """Make sure that `name`, which exists, survives a power failure."""
+        self.objects.settle(checked_name(name))
 
-    @abstractmethod
-    def commits(self) -> list[int]:
-        """Return the numbers of all commits in the log, ascending."""
+    def commits(self, after: int = 0) -> list[int]:
+        """Return the numbers of all commits in the log after `after`, ascending."""
+        names = self.objects.names("log", f"{after:010d}.json" if after else "")
+        # There may be very many: no regular expression for each.
+        texts = [name[:10] for name in names if len(name) == 15 and name.isascii() and name.endswith(".json")]
+        return [int(text) for text in texts if text.isdigit()]
 
-    @abstractmethod
-    def log_state(self) -> str:
-        """Return a text that changes whenever a file of the log appears or disappears; cheap."""
+    def log_state(self) -> str | None:
+        """Return a text that changes whenever a file of the log appears or disappears; None if none is cheap."""
+        return self.objects.state("log")
 
-    @abstractmethod
     def lock(self) -> AbstractContextManager[bool]:
         """Ask other writers to wait for a moment; correctness never rests on it."""
+        return self.objects.lock()
+
+    def strays(self, known: set[str]) -> tuple[list[str], list[str]]:
+        """Return the names of temporary files, and of other files in the repository's places not in `known`."""
+        there = {self._file_of(f"{place}/{name}") for place in ("log", "panels") for name in self.objects.sizes(place)}
+        return self.objects.unfinished(), sorted(there - known)
+
+    def _file_of(self, name: str) -> str:
+        """Return the path of the `StoredFile` that an object would belong to."""
+        return name
+
+    def clean(self, older_than: float) -> list[str]:
+        """Remove temporary files older than so many seconds; return their names."""
+        return self.objects.clean(older_than)
+
+    # -- arrays ----------------------------------------------------------------------------------
 
     @abstractmethod
     def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32]) -> StoredFile:
@@ -132,14 +186,14 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def open_mapped(self, file: StoredFile, array: Array) -> tuple[int, int] | None:
-        """Open a file whose array can be mapped; None if arrays of this storage cannot be.
+    def open_mapped(self, file: StoredFile, array: Array) -> list[Slab] | None:
+        """Open the files in which an array can be mapped; None if arrays of this storage cannot be.
 
         Returns
         -------
-        tuple of int
-            File descriptor, to be closed by the caller, and byte offset of the array. The file is as
-            long as it was stored, so that every byte may be touched.
+        list of Slab
+            A slab for each gain range, whose file descriptors are to be closed by the caller. The files
+            are as long as they were stored, so that every byte may be touched.
 
         Raises
         ------
@@ -149,24 +203,26 @@ class Storage(ABC):
 
     @abstractmethod
     def check(self, file: StoredFile, arrays: Sequence[Array], quick: bool) -> str | None:
-        """Return what is wrong with a stored file, None if nothing; `quick` does not read the arrays."""
+        """Return what is wrong with a stored file, None if nothing.
+
+        Parameters
+        ----------
+        file, arrays : StoredFile, sequence of Array
+            The file, and everything that it holds.
+        quick : bool
+            Do not read the arrays.
+        """
+
+    # -- the index -------------------------------------------------------------------------------
 
     @abstractmethod
     def load_index(self) -> SavedIndex | None:
         """Return the saved index, None if there is none or its hashes are wrong."""
 
     @abstractmethod
-    def save_index(self, identity: Identity, table: Table, log_state: str, afresh: bool = False) -> None:
+    def save_index(self, identity: Identity, table: Table, log_state: str | None, afresh: bool = False) -> None:
         """Save the index, from the saved one if that is sound and older; `afresh`, from nothing."""
 
     @abstractmethod
     def check_index(self, identity: Identity, table: Table) -> list[str]:
         """Return what is wrong with the saved index, given the table that the log says."""
-
-    @abstractmethod
-    def strays(self, known: set[str]) -> tuple[list[str], list[str]]:
-        """Return the names of temporary files, and of other files in the repository's places not in `known`."""
-
-    @abstractmethod
-    def clean(self, older_than: float) -> list[str]:
-        """Remove temporary files older than so many seconds; return their names."""

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from jfstore.errors import Damaged
 from jfstore.hashing import digest
 from jfstore.model import DTYPES, Identity
 from jfstore.storage.base import SavedIndex, checked_name
@@ -29,6 +30,9 @@ from jfstore.table import LAYOUT, Table
 _TAIL = b"%b %010d jfstore-index-1\n"
 _TAIL_SIZE = len(_TAIL % (b"0" * 64, 0))
 _FOOTER_LIMIT = 1 << 16
+
+NOT_SOUND = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, Damaged)
+"""What goes wrong when something is read that is no index, or not whole."""
 
 Reader = Callable[[int, int], bytes]
 """Returns so many bytes from an offset of the index file."""
@@ -76,6 +80,21 @@ def decode(read: Reader, size: int) -> SavedIndex:
     return SavedIndex(footer["repository"], footer["log_state"], table)
 
 
+def decoded(data: bytes) -> SavedIndex | None:
+    """Return the index whose bytes are `data`, None if it is not sound."""
+
+    def read(offset: int, length: int) -> bytes:
+        part = data[offset : offset + length] if min(offset, length) >= 0 else b""
+        if len(part) != length:
+            raise ValueError("it is too short")
+        return part
+
+    try:
+        return decode(read, len(data))
+    except NOT_SOUND:
+        return None
+
+
 def _check(table: Table) -> None:
     """Raise ValueError if rows refer to rows that are not there; also a table whose hash is right is foreign."""
     below = (
@@ -106,7 +125,7 @@ def sound_image(read: Reader, size: int) -> bytes | None:
     return image if digest(image) == footer["image_blake3"] else None
 
 
-def encode(identity: Identity, table: Table, log_state: str, image: bytes) -> list[bytes]:
+def encode(identity: Identity, table: Table, log_state: str | None, image: bytes) -> list[bytes]:
     """Return the bytes of an index file, in pieces, from its HDF5 part."""
     columns = table.columns()
     data = b"".join(column.tobytes() for column in columns.values())
@@ -124,6 +143,24 @@ def encode(identity: Identity, table: Table, log_state: str, image: bytes) -> li
     }
     line = json.dumps(footer, separators=(",", ":")).encode()
     return [image, data, line, _TAIL % (digest(line).encode(), len(line))]
+
+
+def missing(path: object) -> str:
+    """Say that there is no index."""
+    return f"{path} is missing; jfstore verify --rebuild-index makes it anew"
+
+
+def differences(path: object, saved: SavedIndex | None, identity: Identity, table: Table) -> list[str]:
+    """Return what is wrong with the table of a saved index (None: with the whole), given the one that the log says."""
+    if saved is None:
+        return [f"{path} is damaged: it does not match its hashes; jfstore verify --rebuild-index makes it anew"]
+    if saved.repository != identity.id:
+        return [f"{path} belongs to another repository, {saved.repository}"]
+    if not table.continues(saved.table):
+        return [f"{path} is ahead of the log: it says that commit {saved.table.seq} is {saved.table.head[:12]}"]
+    if saved.table.version_list() != table.version_list(range(len(saved.table.versions))):
+        return [f"{path} differs from the log"]
+    return []
 
 
 def linked(image: bytes | None, table: Table, done: int) -> bytes:

@@ -25,9 +25,11 @@ STAMP = "20180306000000"
 LATER = "20190101000000"
 
 
-def new_repository(path: Path, role: str = "test", shape: tuple[int, int, int] = SHAPE) -> Repository:
+def new_repository(
+    path: Path | str, role: str = "test", shape: tuple[int, int, int] = SHAPE, storage: str = "hdf5"
+) -> Repository:
     """Make a repository of small panels at `path`."""
-    return jfstore.init(str(path), role, panel_shape=shape)
+    return jfstore.init(str(path), role, panel_shape=shape, storage=storage)
 
 
 def reopened(repository: Repository) -> Repository:
@@ -54,9 +56,9 @@ def entry(
     return Entry(panel, stamp, parse_time(stamp, zone_named(DEFAULT_ZONE)), arrays, source)
 
 
-def story(path: Path) -> Repository:
+def story(path: Path | str, storage: str = "hdf5") -> Repository:
     """Make a repository of four commits: a panel, a detector of two, a second number, a shared payload."""
-    repository = new_repository(path)
+    repository = new_repository(path, storage=storage)
     repository.add([entry(A, seed=1)], "first")
     repository.add([entry(B, seed=2), entry(C, seed=3)], "a detector")
     repository.add([entry(A, seed=4)], "second number")

@@ -1,0 +1,138 @@
+"""Objects that are files in a directory of a file system with hard links."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any
+
+from jfstore import durable, files
+from jfstore.errors import Damaged
+from jfstore.storage.objects import Objects
+
+_ROOT_MODE = 0o2775
+_BELOW_MODE = 0o3775
+_LOCK = ".lock"
+_FOLDERS = ("log", "panels")
+
+
+class Directory(Objects):
+    """Files below `root`, published as DESIGN "A repository on disk" says."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.location = str(root)
+
+    def prepare(self) -> None:
+        if self.root.is_dir():
+            durable.adopt_directory(self.root, _ROOT_MODE)
+        else:
+            durable.make_directory(self.root, _ROOT_MODE)
+        for name in _FOLDERS:
+            durable.make_directory(self.root / name, _BELOW_MODE)
+        with suppress(FileExistsError):
+            durable.publish(self.root / _LOCK, [], mode=0o664)
+
+    def exists(self, name: str) -> bool:
+        return os.path.lexists(self.root / name)
+
+    def read(self, name: str, limit: int) -> bytes:
+        return files.read_regular(self.root / name, limit)
+
+    def read_into(self, name: str, buffer: memoryview) -> None:
+        fd = self.descriptor(name, len(buffer))
+        try:
+            files.read_into(fd, buffer, 0, f"{self.location}/{name}")
+        finally:
+            os.close(fd)
+
+    def descriptor(self, name: str, size: int) -> int:
+        path = f"{self.location}/{name}"
+        try:
+            fd = files.open_regular(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise Damaged(f"{path} is missing") from None
+        found = os.fstat(fd).st_size
+        if found != size:
+            os.close(fd)
+            raise Damaged(f"{path} has {found} bytes in place of {size}")
+        return fd
+
+    def create(self, name: str, pieces: Sequence[Any]) -> None:
+        durable.publish(self.root / name, pieces)
+
+    def replace(self, name: str, pieces: Sequence[Any], settle: bool = True) -> None:
+        durable.overwrite(self.root / name, pieces, settle=settle)
+
+    def make_folders(self, name: str) -> None:
+        for path in reversed(list((self.root / name).parents)):
+            if len(path.parts) > len(self.root.parts) + 1:
+                durable.make_directory(path, _BELOW_MODE)
+
+    def settle(self, name: str) -> None:
+        path = self.root / name
+        while path != self.root:
+            path = path.parent
+            durable.sync_directory(path)
+
+    def names(self, folder: str, after: str = "") -> list[str]:
+        try:
+            names = os.listdir(self.root / folder)
+        except (FileNotFoundError, NotADirectoryError):
+            raise Damaged(f"{self.root}/{folder} is missing") from None
+        return sorted(name for name in names if name > after) if after else sorted(names)
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        root = self.root / folder
+        found = {}
+        for entry in self._below(root):
+            if not entry.name.startswith(durable.TEMPORARY):
+                with suppress(FileNotFoundError):  # somebody may be mending it
+                    status = entry.stat(follow_symlinks=False)
+                    name = str(Path(entry.path).relative_to(root))
+                    found[name] = status.st_size if stat.S_ISREG(status.st_mode) else -1
+        return found
+
+    def state(self, folder: str) -> str:
+        try:
+            status = os.stat(self.root / folder)
+        except (FileNotFoundError, NotADirectoryError):
+            raise Damaged(f"{self.root}/{folder} is missing") from None
+        return f"{status.st_ino}-{status.st_mtime_ns}"
+
+    def lock(self) -> AbstractContextManager[bool]:
+        return durable.locked(self.root / _LOCK)
+
+    def _below(self, folder: Path) -> Iterator[os.DirEntry[str]]:
+        """Yield everything below a folder that is not a folder itself, without following links."""
+        if folder.is_symlink() or not folder.is_dir():
+            return
+        for entry in os.scandir(folder):
+            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(durable.TEMPORARY):
+                yield from self._below(Path(entry.path))
+            else:
+                yield entry
+
+    def unfinished(self) -> list[str]:
+        there = list(os.scandir(self.root)) if self.root.is_dir() else []
+        for name in _FOLDERS:
+            there += self._below(self.root / name)
+        found = (entry.path for entry in there if entry.name.startswith(durable.TEMPORARY))
+        return sorted(str(Path(path).relative_to(self.root)) for path in found)
+
+    def clean(self, older_than: float) -> list[str]:
+        removed = []
+        for name in self.unfinished():
+            with suppress(FileNotFoundError):  # its writer may just be done with it
+                status = os.lstat(self.root / name)
+                if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > older_than:
+                    durable.remove(self.root / name)
+                    removed.append(name)
+        return removed
+
+    def remove(self, name: str) -> None:
+        durable.remove(self.root / name)

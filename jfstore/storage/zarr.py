@@ -1,0 +1,153 @@
+"""The zarr storage: each version a zarr v3 group of plain arrays, each object published as it is.
+
+A version's objects, one after the other as `layout.members` orders them, are to a commit one file:
+its size, its BLAKE3 and where in it each array begins are what ``files`` says (format 1).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jfstore.errors import Damaged
+from jfstore.hashing import digest
+from jfstore.mapping import Slab
+from jfstore.model import Array, Identity, StoredFile
+from jfstore.storage import index, layout
+from jfstore.storage.base import Float32, SavedIndex, Storage, checked_name
+from jfstore.storage.directory import Directory
+from jfstore.storage.objects import Objects
+from jfstore.table import Table
+
+_INDEX_LIMIT = 1 << 31
+_DEPTH = 3  # panels/<panel Id>/<stamp>-<hash>
+
+
+class ZarrStorage(Storage):
+    """A repository of zarr groups.
+
+    Parameters
+    ----------
+    objects : Objects or Path
+        Where they lie; a directory.
+    index_name : str
+        Name of the index, such as ``jungfrau.index``.
+    """
+
+    kind = "zarr"
+
+    def __init__(self, objects: Objects | Path, index_name: str = "jungfrau.index") -> None:
+        super().__init__(Directory(objects) if isinstance(objects, Path) else objects, index_name)
+
+    def _file_of(self, name: str) -> str:
+        return "/".join(name.split("/")[:_DEPTH])
+
+    # -- arrays ----------------------------------------------------------------------------------
+
+    def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32]) -> StoredFile:
+        parts, offsets = layout.parts(arrays)
+        whole = digest(*parts.values())
+        path = checked_name(f"panels/{panel}/{stamp}-{whole[:12]}")
+        file = StoredFile(path, sum(map(len, parts.values())), whole, offsets)
+        for name in parts:
+            self.objects.make_folders(f"{path}/{name}")
+
+        def create(name: str) -> bool:
+            try:
+                self.objects.create(f"{path}/{name}", [parts[name]])
+            except FileExistsError:
+                return False
+            return True
+
+        if not all(self.objects.each(create, parts)):
+            for name, data in parts.items():
+                if wrong := self._wrong(f"{path}/{name}", len(data), digest(data)):
+                    raise Damaged(f"{self.location}/{path} is in the way of the same content: {wrong}") from None
+                # Whoever published it may not have synced its directories yet.
+                self.objects.settle(f"{path}/{name}")
+        return file
+
+    def _wrong(self, name: str, size: int, seal: str) -> str | None:
+        """Return what is wrong with an object, None if nothing."""
+        data = bytearray(size)
+        try:
+            self.objects.read_into(name, memoryview(data))
+        except Damaged as error:
+            return error.message
+        return None if digest(data) == seal else f"{self.location}/{name} has other bytes"
+
+    def load(self, file: StoredFile, array: Array, out: Float32) -> None:
+        names = self._chunks(file, array)
+        slabs = [out[gain].reshape(-1).view("u1").data for gain in range(array.shape[0])]
+        self.objects.each(lambda pair: self.objects.read_into(*pair), zip(names, slabs, strict=True))
+
+    def _chunks(self, file: StoredFile, array: Array) -> list[str]:
+        return [checked_name(f"{file.path}/{name}") for name in layout.chunks(array.type, array.shape)]
+
+    def open_mapped(self, file: StoredFile, array: Array) -> list[Slab] | None:
+        size = array.nbytes // array.shape[0]
+        slabs: list[Slab] = []
+        try:
+            for name in self._chunks(file, array):
+                fd = self.objects.descriptor(name, size)
+                if fd is None:
+                    return None
+                slabs.append(Slab(fd, 0, size))
+        except BaseException:
+            for slab in slabs:
+                os.close(slab.fd)
+            raise
+        return slabs
+
+    def check(self, file: StoredFile, arrays: Sequence[Array], quick: bool) -> str | None:
+        where = f"{self.location}/{file.path}"
+        try:
+            members = layout.members(file, arrays)
+            there = self.objects.sizes(checked_name(file.path))
+            for name, size in members.items():
+                if name not in there:
+                    return f"{where}/{name} is missing"
+                if there[name] != size:
+                    return f"{where}/{name} has {there[name]} bytes in place of {size}"
+            if quick:
+                return None
+            data = dict(
+                zip(members, self.objects.each(lambda name: self._read(file, name, members), members), strict=True)
+            )
+        except Damaged as error:
+            return error.message
+        except OSError as error:
+            return f"{where} cannot be read: {error.strerror}"
+        for array in arrays:
+            if digest(*(data[name] for name in layout.chunks(array.type, array.shape))) != array.blake3:
+                return f"{where}/{array.type} is damaged: it does not match its hash"
+        if digest(*data.values()) != file.blake3:
+            usual = layout.metadata([(array.type, array.dtype, array.shape) for array in arrays])
+            odd = [name for name, text in usual.items() if data[name] != text]
+            return f"{where}/{' or '.join(odd)} is damaged: it does not match its hash"
+        return None
+
+    def _read(self, file: StoredFile, name: str, members: Mapping[str, int]) -> bytearray:
+        data = bytearray(members[name])
+        self.objects.read_into(f"{file.path}/{name}", memoryview(data))
+        return data
+
+    # -- the index -------------------------------------------------------------------------------
+
+    def load_index(self) -> SavedIndex | None:
+        try:
+            data = self.objects.read(self.index_name, _INDEX_LIMIT)
+        except (FileNotFoundError, Damaged):
+            return None
+        return index.decoded(data)
+
+    def save_index(self, identity: Identity, table: Table, log_state: str | None, afresh: bool = False) -> None:
+        # Its name need not survive a power failure: an older index does no harm.
+        self.objects.replace(self.index_name, index.encode(identity, table, log_state, b""), settle=False)
+
+    def check_index(self, identity: Identity, table: Table) -> list[str]:
+        path = f"{self.location}/{self.index_name}"
+        if not self.objects.exists(self.index_name):
+            return [index.missing(path)]
+        return index.differences(path, self.load_index(), identity, table)
