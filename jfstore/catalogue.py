@@ -1,4 +1,4 @@
-"""The catalogue: which repository a name means. Names are configured; a path is always a path.
+"""The catalogue: which repository a name means. Names are configured; a path is always a path, a URL a URL.
 
 ``test`` and ``real`` mean, in this order: the directories named by the environment variables
 ``JFSTORE_TEST`` and ``JFSTORE_REAL``; the user's ``config.toml``; the site's; the two of LCLS. A
@@ -6,7 +6,7 @@ configuration file has one table::
 
     [repositories]
     real = "/path/of/the/real/repository"
-    other = "/path/of/another"
+    other = "s3://bucket/path/of/another"
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from jfstore.repository.making import create, read_identity
 from jfstore.repository.repository import Repository
 from jfstore.storage.base import Storage
 from jfstore.storage.hdf5 import Hdf5Storage
+from jfstore.storage.objects import Objects
 from jfstore.times import DEFAULT_ZONE
 
 LCLS = {"test": "/reg/g/psdm/detector/calib/jungfrau", "real": "/reg/d/psdm/detector/calib/jungfrau"}
@@ -71,28 +72,38 @@ def _read_config(path: Path) -> Mapping[str, str]:
     return names
 
 
-def locate(place: str) -> tuple[str | None, Path]:
-    """Return the name (None if `place` is a path) and the directory that `place` means.
+def locate(place: str) -> tuple[str | None, Path | str]:
+    """Return the name (None if `place` is a path or a URL) and the directory or URL that `place` means.
 
     Raises
     ------
     BadValue
-        If `place` is neither a configured name nor looks like a path, or is a URL.
+        If `place` is neither a configured name nor looks like a path or a URL.
     """
     if not place:
         raise BadValue("the repository's name or path (--repo) is empty")
     if "://" in place:
-        raise BadValue(f"{place}: repositories at a URL are not supported by this version")
+        return None, _place(place)
     # A path is a path, whatever is configured and whether that can be read.
     names = {} if os.sep in place else configured()
     if place in names:
         if not names[place]:
             raise Failed(f"the configured path of repository {place!r} is empty")
-        return place, Path(names[place]).expanduser()
+        return place, _place(names[place])
     if os.sep not in place and place not in (".", "..") and not os.path.lexists(place):
         near = nearest(place, names) or sorted(names)
         raise BadValue(f"{place!r} is not a configured repository (a path has a /)", near)
     return None, Path(place)
+
+
+def _place(text: str) -> Path | str:
+    """Return the directory that a path or a ``file://`` URL names, or another URL as it is."""
+    if not text.startswith("file://"):
+        return text if "://" in text else Path(text).expanduser()
+    path = text.removeprefix("file://")
+    if not path.startswith("/"):
+        raise BadValue(f"{text} names no path: file:// and an absolute path, file:///path")
+    return Path(path)
 
 
 def _there(name: str | None, path: Path) -> Path:
@@ -105,26 +116,27 @@ def _there(name: str | None, path: Path) -> Path:
 
 
 def open_repository(place: str | os.PathLike[str]) -> Repository:
-    """Return the repository that a name or a path means.
+    """Return the repository that a name, a path or a URL means.
 
     Parameters
     ----------
     place : str or path
-        ``test``, ``real``, another configured name, or the path of a directory.
+        ``test``, ``real``, another configured name, the path of a directory, or a URL.
 
     Raises
     ------
     Failed
-        If its directory is not there.
+        If its directory is not there, or its server does not answer.
     Refused
-        If the directory is no repository, its role is not that of its name, or a newer jfstore made it.
+        If the place is no repository, its role is not that of its name, or a newer jfstore made it.
     BadValue
         If `place` is no name.
     """
     name, path = locate(place) if isinstance(place, str) else (None, Path(place))
     try:
-        path = _there(name, path)
-        identity = read_identity(Hdf5Storage(path))
+        if isinstance(path, Path):
+            _there(name, path)
+        identity = read_identity(_storage_of(path, STORAGES[0] if isinstance(path, Path) else "zarr"))
     except OSError as error:
         raise Failed(f"{error.filename or path}: {error.strerror}") from None
     if name in ROLES and identity.role != name:
@@ -132,14 +144,20 @@ def open_repository(place: str | os.PathLike[str]) -> Repository:
     return Repository(_storage_of(path, identity.storage, identity.detector), identity)
 
 
-def _storage_of(path: Path, kind: str, detector: str) -> Storage:
-    if kind == "hdf5":
+def _storage_of(path: Path | str, kind: str, detector: str = "jungfrau") -> Storage:
+    if kind == "hdf5" and isinstance(path, Path):
         return Hdf5Storage(path, f"{detector}.h5")
     if kind == "zarr":
         from jfstore.storage.zarr import ZarrStorage
 
-        return ZarrStorage(path, f"{detector}.index")
-    raise Refused(f"{path} was made by a newer jfstore: it does not know the storage {kind!r}")
+        return ZarrStorage(path if isinstance(path, Path) else _remote(path), f"{detector}.index")
+    raise Refused(f"{path} was made by a newer jfstore: it does not know the storage {kind!r} there")
+
+
+def _remote(url: str) -> Objects:
+    from jfstore.storage.remote import Remote
+
+    return Remote(url)
 
 
 def make_repository(
@@ -151,12 +169,12 @@ def make_repository(
     detector: str = "jungfrau",
     storage: str = STORAGES[0],
 ) -> Repository:
-    """Make a repository at a name or path.
+    """Make a repository at a name, path or URL.
 
     Parameters
     ----------
     place : str
-        A configured name, or the path of a directory; its parent must exist.
+        A configured name, the path of a directory, whose parent must exist, or the URL of a place in a bucket.
     role : str or None
         ``test`` or ``real``; the names ``test`` and ``real`` say it already.
     panel_shape : tuple of int
@@ -188,11 +206,14 @@ def make_repository(
         raise BadValue("the role of the repository is missing: --role test or --role real")
     if not _DETECTOR.fullmatch(detector):
         raise BadValue(f"{detector!r} is not a detector type, such as jungfrau")
-    if not path.parent.is_dir():
-        raise Failed(f"{path.parent} is not there; make it first")
-    if path.exists() and not path.is_dir():
-        raise Refused(f"{path} exists and is not a directory")
     if storage not in STORAGES:
         raise BadValue(f"{storage!r} is not a storage: {' or '.join(STORAGES)}")
+    if not isinstance(path, Path):
+        if storage != "zarr":
+            raise BadValue(f"{path}: HDF5 files need a directory; at a URL the storage is zarr: --storage zarr")
+    elif not path.parent.is_dir():
+        raise Failed(f"{path.parent} is not there; make it first")
+    elif path.exists() and not path.is_dir():
+        raise Refused(f"{path} exists and is not a directory")
     made = _storage_of(path, storage, detector)
     return create(made, role, panel_shape=panel_shape, zone=zone, detector=detector)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 from jfstore.cli import event_keys, jungfrau_id
 from jfstore.cli import main as jfstore
+from tests.makers import buckets
 from tests.makers.repositories import SHAPE, constants, new_repository
 from tests.makers.telling import GAIN, XTC
 from tests.makers.xtc_reading import Program, soon
@@ -29,11 +32,27 @@ def command_environment() -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test depends on what the machine configures."""
-    for name in ("JFSTORE_TEST", "JFSTORE_REAL", "SIT_PSDM_DATA", "SIT_DATA"):
+    names = [name for name in os.environ if name.startswith("AWS_")]
+    for name in ("JFSTORE_TEST", "JFSTORE_REAL", "SIT_PSDM_DATA", "SIT_DATA", *names):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path_factory.getbasetemp() / "no-site-config"))
+
+
+@pytest.fixture(scope="session")
+def port() -> Iterator[int]:
+    """Port of this machine at which a server speaks S3."""
+    with buckets.served() as port:
+        yield port
+
+
+@pytest.fixture
+def s3(port: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty place in a bucket."""
+    for name, value in buckets.environment_of(port).items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{buckets.BUCKET}/{uuid.uuid4()}"
 
 
 @pytest.fixture

@@ -124,12 +124,39 @@ def test_directory_that_is_no_repository(world: World) -> None:
         jfstore.open("R")
 
 
-@pytest.mark.parametrize("place", ["s3://bucket/x", "file:///srv/x", "http://host/x"])
-def test_url_is_not_supported_yet(world: World, place: str) -> None:
-    for act in (jfstore.open, lambda place: jfstore.init(place, "test")):
-        with pytest.raises(BadValue, match="URL"):
-            act(place)
-    assert list(world.root.iterdir()) == []
+def test_url_is_a_place(world: World) -> None:
+    assert catalogue.locate("s3://bucket/x") == (None, "s3://bucket/x")
+    world.name(world.user, "mine", "s3://bucket/x")
+    assert catalogue.locate("mine") == ("mine", "s3://bucket/x")
+
+
+def test_url_of_a_file_is_the_path(world: World) -> None:
+    made = new_repository(world.root / "R")
+    assert jfstore.open(f"file://{world.root}/R").identity == made.identity
+    with pytest.raises(BadValue, match="file:///path"):
+        jfstore.open("file://R")
+
+
+def test_name_may_mean_a_url(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = new_repository("memory://named/R", storage="zarr")
+    world.name(world.user, "mine", "memory://named/R")
+    assert jfstore.open("mine").identity == made.identity
+    monkeypatch.setenv("JFSTORE_TEST", "memory://named/R")
+    assert jfstore.open("test").identity == made.identity
+    monkeypatch.setenv("JFSTORE_REAL", "memory://named/R")
+    with pytest.raises(Refused, match="test repository"):
+        jfstore.open("real")
+
+
+def test_hdf5_files_need_a_directory(world: World) -> None:
+    with pytest.raises(BadValue, match="--storage zarr"):
+        jfstore.init("memory://none/R", "test")
+
+
+@pytest.mark.parametrize("place", ["http://host/x", "ftp://host/x", "x://y"])
+def test_url_of_another_kind_is_no_place(world: World, place: str) -> None:
+    with pytest.raises(BadValue, match="s3://"):
+        jfstore.open(place)
 
 
 @pytest.mark.parametrize(("name", "near"), [("tset", "test"), ("reel", "real"), ("epic", "epix"), ("zzz", "real")])
@@ -230,7 +257,7 @@ def test_newer_format_and_storage_are_refused(world: World) -> None:
     from tests.makers.repositories import put
 
     identity = new_repository(world.root / "R").identity
-    for newer in (replace(identity, format=2), replace(identity, storage="zarr")):
+    for newer in (replace(identity, format=2), replace(identity, storage="tape")):
         put(world.root / "R" / "repository.json", encode_identity(newer))
         with pytest.raises(Refused, match="newer jfstore"):
             jfstore.open("R")

@@ -160,7 +160,7 @@ TABLE = [
     (2, "list --repo ''", "--repo"),
     (2, f"get {A} -T {STAMP} --repo ''", "--repo"),
     (2, "history --repo tset", "test"),
-    (2, "history --repo https://example.org/R", "URL"),
+    (2, "history --repo https://example.org/R", "s3://"),
     (1, "history --repo ./nowhere", "nowhere"),
     (1, "history --repo ./file.txt", "file.txt"),
     (5, "history --repo ./plain", "init"),

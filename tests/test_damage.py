@@ -6,7 +6,7 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -219,10 +219,15 @@ def right(seed: int, calib_type: str, shape: tuple[int, int, int]) -> bytes:
 
 
 def complaints(
-    repository: Repository, shape: tuple[int, int, int], hit: set[str], damage: Damage, files: dict[Any, str]
+    repository: Repository,
+    shape: tuple[int, int, int],
+    hit: set[str],
+    damage: Damage,
+    files: dict[Any, str],
+    questions: Sequence[Question] = QUESTIONS,
 ) -> Iterator[str]:
-    """Ask every question; say which answers are wrong, or refused though nothing of theirs was damaged."""
-    for question in QUESTIONS:
+    """Ask `questions`; say which answers are wrong, or refused though nothing of theirs was damaged."""
+    for question in questions:
         try:
             array = repository.get(question.panel, question.type, question.when, as_of=question.as_of)
         except jfstore.NotFound:

@@ -76,6 +76,18 @@ def test_help_version_and_id_load_neither_numpy_nor_hdf5() -> None:
     subprocess.run([sys.executable, "-c", program, run], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
 
 
+def test_hdf5_repository_loads_neither_obstore_nor_zarr(tmp_path: Path) -> None:
+    program = (
+        "import sys; from tests.makers.repositories import A, LATER, story; from jfstore.cli.main import main;"
+        "story(sys.argv[1]); codes = [main([*words, '--repo', sys.argv[1]]) for words in"
+        " (['get', A, '-T', LATER], ['verify'], ['list'])];"
+        "heavy = {'obstore', 'zarr', 'jfstore.storage.zarr', 'jfstore.storage.remote'} & set(sys.modules);"
+        "assert not heavy, heavy; sys.exit(any(codes))"
+    )
+    run = [sys.executable, "-c", program, str(tmp_path / "R")]
+    subprocess.run(run, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+
+
 def test_docstring_examples_hold() -> None:
     attempted = 0
     for module in pkgutil.walk_packages(jfstore.__path__, "jfstore."):

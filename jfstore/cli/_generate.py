@@ -232,6 +232,8 @@ def upload_commands(constants: Constants, program: str) -> list[tuple[str, list[
         add = ["jfstore", "add", detector, "-T", stamp, *given, "-m", message, "--repo", role, *sure]
         groups.append((f"to the {role} repository", [add]))
         directory = locate(role)[1]
+        if not isinstance(directory, Path):
+            continue  # there are no DCS files in a bucket
         store = directory / f"jungfrau-{file_id(detector, _NAME_LIMIT - len('jungfrau-.h5'))}.h5"
         adds = [
             ["dcs", "add", str(store), "-t", name, "-f", file, "-T", str(begin // SECOND), "-m", message,

@@ -70,9 +70,9 @@ def add_repo(parser: argparse.ArgumentParser, default: str = "default: real") ->
     """Add ``--repo``, which may stand before or after the command; `default` says what it is if not given."""
     parser.add_argument(
         "--repo",
-        metavar="NAME|PATH",
+        metavar="NAME|PATH|URL",
         default=argparse.SUPPRESS,
-        help=f"the repository: test, real, another configured name, or a path ({default})",
+        help=f"the repository: test, real, another configured name, a path, or a URL ({default})",
     )
 
 

@@ -12,7 +12,7 @@ from jfstore.cli._parser import add_json
 _EPILOG = """\
 examples:
   jfstore init ./R --role test --shape 3x16x32
-  jfstore init ./Z --role test --storage zarr
+  jfstore init s3://bucket/jungfrau --role test --storage zarr
   JFSTORE_TEST=/data/jf-test jfstore init test
 """
 
@@ -27,9 +27,10 @@ def _shape(text: str) -> tuple[int, int, int]:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "init", help="make a repository", description="Make a repository in a directory.", epilog=_EPILOG
+        "init", help="make a repository", description="Make a repository in a directory or a bucket.", epilog=_EPILOG
     )
-    parser.add_argument("place", metavar="DIR|NAME", help="where: a directory, which is made, or the name test or real")
+    parser.add_argument("place", metavar="DIR|URL|NAME",
+                        help="where: a new directory, a place in a bucket, or the name test or real")  # fmt: skip
     parser.add_argument(
         "--role", choices=("test", "real"), help="what it is for; the names test and real say it already"
     )

@@ -13,9 +13,11 @@ from jfstore.durable import NotSynced
 from jfstore.errors import Busy, Damaged, InDoubt, JfstoreError, JfstoreWarning
 from jfstore.model import Commit, Identity, Version, decode_commit, encode_commit, sealed_hash
 from jfstore.storage.base import Storage
+from jfstore.storage.objects import NoAnswer
 from jfstore.table import Table
 from jfstore.times import SECOND, now
 
+IDENTITY_NAME = "repository.json"
 GIVE_UP_AFTER = 60.0
 _CLOCK_TOLERANCE = 60 * SECOND
 
@@ -64,6 +66,7 @@ class Log:
         self._broken: tuple[int, JfstoreError] | None = None
         # Up to this commit the log is known to survive a power failure; an index is saved only after that.
         self._settled = -1
+        self._sure = False
 
     def table(self, as_of: int | None = None) -> Table:
         """Return the table of all commits, looking for new ones first.
@@ -162,6 +165,12 @@ class Log:
             prev = commit.hash
         return table.extend(commits)
 
+    def make_sure(self) -> None:
+        """Raise Refused unless the storage tells writers apart, before the first thing is written to it."""
+        if not self._sure:
+            self._storage.make_sure(IDENTITY_NAME)
+            self._sure = True
+
     def append(
         self, op: str, message: str, request: str, versions_for: Callable[[Table, int], Sequence[Version]]
     ) -> tuple[int, tuple[Version, ...]]:
@@ -212,6 +221,9 @@ class Log:
                     self._storage.publish(commit_name(commit.seq), raw)
                 except NotSynced as error:
                     raise self._doubt(commit.seq, request) from error
+                except NoAnswer as error:
+                    text = f"{self._storage.location}: {error.strerror}: commit {commit.seq} may be in the log, or not"
+                    raise InDoubt(text, request) from error
                 except FileExistsError:
                     if time.monotonic() > give_up:
                         raise Busy(f"{self._storage.location}: other writers were faster for 60 s; try again") from None

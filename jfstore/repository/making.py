@@ -6,11 +6,11 @@ import uuid
 
 from jfstore.errors import BadValue, Damaged, Refused
 from jfstore.model import ROLES, Identity, decode_identity, encode_identity
+from jfstore.repository.log import IDENTITY_NAME
 from jfstore.repository.repository import Repository
 from jfstore.storage.base import Storage
 from jfstore.times import DEFAULT_ZONE, now, zone_named
 
-IDENTITY_NAME = "repository.json"
 PANEL_SHAPE = (3, 512, 1024)
 
 
@@ -27,7 +27,8 @@ def create(
     Raises
     ------
     Refused
-        If there is one already, or the file system has no hard links.
+        If there is one already, or the place cannot publish: a file system without hard links, or an object
+        store that creates a name twice.
     BadValue
         If role, shape or zone are not acceptable.
     """
@@ -47,6 +48,11 @@ def create(
     except FileExistsError:
         storage.settle(IDENTITY_NAME)
         raise Refused(f"{storage.location} is a repository already; it is left as it is") from None
+    try:
+        storage.make_sure(IDENTITY_NAME)
+    except Refused:
+        storage.objects.remove(IDENTITY_NAME)
+        raise
     repository = open_storage(storage)
     repository.log.save_index()
     return repository

@@ -305,6 +305,8 @@ class Repository:
         table = self.log.table()
         if done := table.find_request(request):
             return self._repeated(done, entries, table, request)
+        if not dry_run:
+            self.log.make_sure()
         pending = list(stored(self.storage, self.identity, entries, table, dry_run))
         unchanged: list[tuple[str, str]] = []
 

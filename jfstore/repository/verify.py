@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from jfstore.errors import Damaged, JfstoreError
 from jfstore.model import Commit, Version
-from jfstore.repository.log import commit_name, read_commit
-from jfstore.repository.making import IDENTITY_NAME, read_identity
+from jfstore.repository.log import IDENTITY_NAME, commit_name, read_commit
+from jfstore.repository.making import read_identity
 from jfstore.repository.repository import Repository
 from jfstore.table import Table
 

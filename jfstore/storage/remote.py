@@ -1,0 +1,294 @@
+"""Objects in a bucket of an object store, by its URL, through obstore.
+
+A name is given by a conditional create (``If-None-Match: *``), which a store refuses if the name is
+taken. An answer may be lost: what is there then, with our very bytes, is ours, for no two writers
+ever have the same ones to give a name to, unless they mean the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from jfstore.errors import BadValue, Damaged, Failed
+from jfstore.storage.objects import NoAnswer, Objects
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+T = TypeVar("T")
+
+SCHEMES = ("s3", "gs", "az", "memory")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_URL = re.compile(r"[a-z0-9]+://[A-Za-z0-9_.-]*(/[A-Za-z0-9_.+=-]+)*/?", re.ASCII)
+_CLIENT: Any = {"timeout": "60s", "connect_timeout": "2500ms"}
+_RETRY: Any = {
+    "max_retries": 10,
+    "retry_timeout": timedelta(seconds=5),
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2},
+}
+_TRIES = 4
+_GIVEN = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+          "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_SKIP_SIGNATURE")  # fmt: skip
+_FILES = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
+
+_memories: dict[str, ObjectStore] = {}
+_used_by: set[int] = set()
+
+
+class _Unsure(OSError):
+    """A request failed, and the server may have done it; ``repeated``: obstore has repeated it already."""
+
+    repeated = False
+
+
+class Remote(Objects):
+    """Objects below a URL, such as ``s3://bucket/prefix``; credentials are those of the standard chain.
+
+    Raises
+    ------
+    BadValue
+        If the URL is none that is known, or carries more than a place.
+    """
+
+    at_once = 64
+
+    def __init__(self, url: str) -> None:
+        scheme = url.partition("://")[0]
+        if scheme not in SCHEMES:
+            raise BadValue(f"{scheme}:// is no place of a repository: {', '.join(f'{s}://' for s in SCHEMES)}, file://")
+        if not _URL.fullmatch(url) or ".." in url:
+            # What is wrong may be a password: it is not repeated.
+            raise BadValue(
+                f"a {scheme}:// URL is a bucket and a path, such as {scheme}://bucket/jungfrau, nothing else"
+            )
+        self.location = url.rstrip("/")
+        self._store: ObjectStore | None = None
+
+    def __reduce__(self) -> tuple[type[Remote], tuple[str]]:
+        return Remote, (self.location,)
+
+    def __repr__(self) -> str:
+        return f"Remote({self.location!r})"
+
+    # -- requests --------------------------------------------------------------------------------
+
+    def _opened(self) -> ObjectStore:
+        if _used_by - {os.getpid()}:
+            raise Failed(f"{self.location} cannot be used in a forked process: start it with spawn or forkserver")
+        if self._store is None:
+            self._store = _open(self.location)
+        _used_by.add(os.getpid())
+        return self._store
+
+    def _ask(self, name: str, work: Callable[[ObjectStore], T]) -> T:
+        """Return what `work` returns; what goes wrong is an OSError of one line that names the object."""
+        from obstore import exceptions
+
+        where = f"{self.location}/{name}"
+        try:
+            return work(self._opened())
+        except exceptions.AlreadyExistsError:
+            raise FileExistsError(errno.EEXIST, "exists", where) from None
+        except (exceptions.BaseError, FileNotFoundError, PermissionError, NotImplementedError) as error:
+            text = str(error)
+            if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in text:
+                raise FileNotFoundError(errno.ENOENT, "is missing", where) from None
+            reason, sure = _reason(text)
+            if sure:
+                raise OSError(errno.EIO, reason, where) from None
+            unsure = _Unsure(errno.EIO, reason, where)
+            unsure.repeated = bool(re.search(r"after [1-9][0-9]* retries", text))
+            raise unsure from None
+
+    def _get(self, name: str) -> tuple[int, Any]:
+        """Return size and bytes of an object; asked for again if they do not come whole."""
+
+        def get(store: ObjectStore) -> tuple[int, Any]:
+            result = store.get(name)
+            return result.meta["size"], memoryview(result.bytes())
+
+        return self._again(name, get)
+
+    def _again(self, name: str, work: Callable[[ObjectStore], T]) -> T:
+        """Do what may be done twice, again if an answer breaks off."""
+        for tried in range(_TRIES):
+            try:
+                return self._ask(name, work)
+            except _Unsure as error:
+                if error.repeated or tried == _TRIES - 1:
+                    raise
+                time.sleep(0.05 * 2**tried)
+        raise AssertionError("unreachable")
+
+    # -- the contract ----------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        return
+
+    def exists(self, name: str) -> bool:
+        try:
+            self._again(name, lambda store: store.head(name))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def read(self, name: str, limit: int) -> bytes:
+        size, data = self._get(name)
+        if size > limit:
+            raise Damaged(f"{self.location}/{name} has {size} bytes, more than the {limit} that it may have")
+        return bytes(data)
+
+    def read_into(self, name: str, buffer: memoryview) -> None:
+        try:
+            size, data = self._get(name)
+        except FileNotFoundError:
+            raise Damaged(f"{self.location}/{name} is missing") from None
+        if size != len(buffer):
+            raise Damaged(f"{self.location}/{name} has {size} bytes in place of {len(buffer)}")
+        buffer[:] = data
+
+    def descriptor(self, name: str, size: int) -> None:
+        return None
+
+    def create(self, name: str, pieces: Sequence[Any]) -> None:
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        for tried in range(_TRIES):
+            try:
+                self._put(name, data)
+                return
+            except FileExistsError:
+                there = self._content(name, len(data))
+                if there == data:
+                    return
+                # A server that could not decide between two says the same, and there may be neither.
+                if there is not None or tried == _TRIES - 1:
+                    raise
+                time.sleep(0.05 * 2**tried)
+            except _Unsure as error:
+                self._look(name, data, error)
+                return
+
+    def _look(self, name: str, data: Any, error: OSError) -> None:
+        """Return if `name` was created after all; NoAnswer if it is not known to have been."""
+        try:
+            if self._content(name, len(data)) == data:
+                return
+        except OSError:
+            pass
+        raise NoAnswer(error.errno, error.strerror, error.filename) from None
+
+    def _put(self, name: str, data: Any) -> None:
+        self._ask(name, lambda store: store.put(name, data, mode="create", use_multipart=False))
+
+    def _content(self, name: str, size: int) -> bytes | None:
+        """Return the bytes of an object, None if there is none; of one that is longer, only that it is."""
+        try:
+            return self.read(name, size)
+        except FileNotFoundError:
+            return None
+        except Damaged:
+            return b""
+
+    def replace(self, name: str, pieces: Sequence[Any], settle: bool = True) -> None:
+        self._again(name, lambda store: store.put(name, b"".join(pieces), use_multipart=False))
+
+    def refuses_a_second(self, name: str) -> bool:
+        data = self._get(name)[1]
+        try:
+            # The bytes that are there already: a store that creates twice does no harm with them.
+            self._again(name, lambda store: store.put(name, bytes(data), mode="create", use_multipart=False))
+        except FileExistsError:
+            return True
+        return False
+
+    def names(self, folder: str, after: str = "") -> list[str]:
+        offset = f"{folder}/{after}" if after else None
+        return sorted(name for name, _ in self._listed(folder, offset))
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        return dict(self._listed(folder, None))
+
+    def _listed(self, folder: str, offset: str | None) -> list[tuple[str, int]]:
+        def listed(store: ObjectStore) -> list[tuple[str, int]]:
+            found = [meta for part in store.list(folder, offset=offset, chunk_size=1000) for meta in part]
+            return [(meta["path"][len(folder) + 1 :], meta["size"]) for meta in found]
+
+        return self._again(folder, listed)
+
+    def remove(self, name: str) -> None:
+        self._again(name, lambda store: store.delete(name))
+
+
+def _open(url: str) -> ObjectStore:
+    from obstore.exceptions import BaseError
+    from obstore.store import MemoryStore, S3Store, from_url
+
+    scheme, bucket, path = url.partition("://")[0], urlsplit(url).netloc, urlsplit(url).path.strip("/")
+    if scheme == "memory":
+        return _memories.setdefault(url, MemoryStore())
+    try:
+        if scheme != "s3":
+            return from_url(url, client_options=_CLIENT, retry_config=_RETRY)
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+        plain = bool(endpoint and endpoint.lower().startswith("http:"))
+        if plain and urlsplit(endpoint).hostname not in _LOOPBACK:
+            raise Failed("AWS_ENDPOINT_URL must be https: only this very machine is spoken to without encryption")
+        given: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
+        if provider := _from_files():
+            given["credential_provider"] = provider
+        options: Any = {**_CLIENT, "allow_http": plain}
+        return S3Store(bucket, prefix=path or None, client_options=options, retry_config=_RETRY, **given)
+    except (BaseError, ValueError) as error:
+        raise Failed(f"{url}: {_reason(str(error))[0]}") from None
+
+
+def _from_files() -> Any:
+    """Return what reads the credential files of the AWS tools, None where the environment says all."""
+    if any(os.environ.get(name) for name in _GIVEN):
+        return None
+    paths = [Path(os.environ.get(name, usual)).expanduser() for name, usual in _FILES.items()]
+    if not any(path.is_file() for path in paths):
+        return None
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+
+        return Boto3CredentialProvider()
+    except ImportError:
+        raise Failed(f"credentials in {paths[0]} need boto3, which is not installed") from None
+    except ValueError:
+        return None
+
+
+_REASONS = (
+    (r"NoSuchBucket|bucket does not exist", "there is no such bucket"),
+    (
+        r"latest/(api|meta-data)|SecretAccessKey|AccessKeyId\b(?!<)|[Cc]redential",
+        "no credentials: see AWS_ACCESS_KEY_ID, AWS_PROFILE",
+    ),
+    (r"<Code>(InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken)", "the credentials are not accepted"),
+    (r"\b40[13]\b|AccessDenied|Forbidden|Unauthenticated|[Pp]ermission", "access denied"),
+)
+
+
+def _reason(text: str) -> tuple[str, bool]:
+    """Return in a few words why a request failed, and whether it is sure that nothing was done."""
+    text = text.partition("\n\nDebug source")[0]
+    for pattern, words in _REASONS:
+        if re.search(pattern, text):
+            return words, True
+    if status := re.search(r"status code: (\d{3} [A-Za-z ]+)", text):
+        return f"the server answered {status[1].strip()}", status[1].startswith("4") and status[1][:3] not in (
+            "408",
+            "429",
+        )
+    if re.search(r"error sending request|[Tt]imed? ?out|[Cc]onnect|HTTP error|decoding response|body", text):
+        return "no answer from the server", False
+    return "the object store failed", False
