@@ -18,8 +18,9 @@ from pathlib import Path
 
 import platformdirs
 
-from jfstore.errors import BadValue, Failed, Refused, nearest
+from jfstore.errors import BadValue, Damaged, Failed, Refused, nearest
 from jfstore.model import ROLES
+from jfstore.repository.log import IDENTITY_NAME
 from jfstore.repository.making import create, read_identity
 from jfstore.repository.repository import Repository
 from jfstore.storage.base import Storage
@@ -195,9 +196,7 @@ def make_repository(
     Refused
         If there is one already, or the file system cannot hold one.
     """
-    if place and os.sep not in place and place not in configured():
-        place = f".{os.sep}{place}"
-    name, path = locate(place)
+    name, path = _new_place(place)
     if name in ROLES:
         if role not in (None, name):
             raise BadValue(f"repository {name!r} cannot have the role {role!r}")
@@ -206,14 +205,73 @@ def make_repository(
         raise BadValue("the role of the repository is missing: --role test or --role real")
     if not _DETECTOR.fullmatch(detector):
         raise BadValue(f"{detector!r} is not a detector type, such as jungfrau")
-    if storage not in STORAGES:
-        raise BadValue(f"{storage!r} is not a storage: {' or '.join(STORAGES)}")
+    made = _new_storage(path, storage, detector)
+    return create(made, role, panel_shape=panel_shape, zone=zone, detector=detector)
+
+
+def _new_place(place: str) -> tuple[str | None, Path | str]:
+    """Return name and place as `locate` does, of something that need not be there: a word is a directory."""
+    if place and os.sep not in place and place not in configured():
+        place = f".{os.sep}{place}"
+    return locate(place)
+
+
+def _new_storage(path: Path | str, kind: str, detector: str) -> Storage:
+    """Return a storage at a place that may hold nothing yet."""
+    if kind not in STORAGES:
+        raise BadValue(f"{kind!r} is not a storage: {' or '.join(STORAGES)}")
     if not isinstance(path, Path):
-        if storage != "zarr":
+        if kind != "zarr":
             raise BadValue(f"{path}: HDF5 files need a directory; at a URL the storage is zarr: --storage zarr")
     elif not path.parent.is_dir():
         raise Failed(f"{path.parent} is not there; make it first")
     elif path.exists() and not path.is_dir():
         raise Refused(f"{path} exists and is not a directory")
-    made = _storage_of(path, storage, detector)
-    return create(made, role, panel_shape=panel_shape, zone=zone, detector=detector)
+    return _storage_of(path, kind, detector)
+
+
+def mirror_storage(place: str, source: Repository, kind: str | None) -> Storage:
+    """Return the storage of a mirror of `source` at a name, path or URL, whether it is there already or not.
+
+    Parameters
+    ----------
+    place : str
+        As for `make_repository`.
+    source : Repository
+        What is to be copied.
+    kind : str or None
+        ``hdf5`` or ``zarr``; that of the mirror which is there, if None, or what fits the place.
+
+    Raises
+    ------
+    Refused
+        If the mirror that is there is of another kind, or the place is named for another role.
+    """
+    name, path = _new_place(place)
+    if name in ROLES and name != source.identity.role:
+        raise Refused(f"{name!r} cannot be a mirror of a {source.identity.role} repository")
+    usual = kind or ("hdf5" if isinstance(path, Path) else "zarr")
+    storage = _new_storage(path, usual, source.identity.detector)
+    try:
+        there = read_identity(storage).storage
+    except (Refused, NotADirectoryError):
+        return storage
+    if kind not in (None, there):
+        raise Refused(f"{storage.location} is a {there} repository already, not {kind}")
+    return _storage_of(path, there, source.identity.detector)
+
+
+def broken_storage(place: str, source: Repository) -> Storage | None:
+    """Return the storage of a copy of `source` whose ``repository.json`` cannot be read, None if it can."""
+    path = locate(place)[1]
+    index = f"{source.identity.detector}.index"
+    kind = "hdf5" if isinstance(path, Path) and not (path / index).exists() else "zarr"
+    storage = _storage_of(path, kind, source.identity.detector)
+    try:
+        read_identity(storage)
+    except Damaged:
+        return storage
+    except Refused:
+        # A newer jfstore may have made it.
+        return None if storage.objects.exists(IDENTITY_NAME) or not storage.commits() else storage
+    return None

@@ -1,30 +1,17 @@
-"""The records of a repository, and their exact bytes in ``repository.json`` and ``log/*.json``.
-
-Both files are JSON in a fixed frame of six lines (format 1, DESIGN "A repository on disk")::
-
-    {"commit":
-    {...the storage-neutral fields, one line...},
-    "hash":"<BLAKE3 of exactly the bytes of that line, without its comma>",
-    "files":
-    [...where this storage keeps the arrays, one line...],
-    "files_hash":"<BLAKE3 of that line>"}
-
-so that a hash is over the bytes as written, never over a re-serialisation, and a mirror on
-another storage keeps ``hash`` while its ``files`` differ.
-"""
+"""The records of a repository, and what ``repository.json`` and ``log/*.json`` say of them; see `jfstore.frame`."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from jfstore.errors import Damaged, NotFound, Refused
-from jfstore.hashing import digest
+from jfstore.frame import parts, reframed, seal, unseal
 from jfstore.ids import parse_panel, version_name
 from jfstore.times import BEGINNING, iso, parse_iso, zone_named
 
@@ -119,7 +106,11 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What ``repository.json`` says: who the repository is and how it reads stamps."""
+    """What ``repository.json`` says: who the repository is and how it reads stamps.
+
+    ``mirror_of`` is where the repository is that this one is a copy of; ``detached_from`` the id of the one
+    that it was a copy of, and the last commit that both have.
+    """
 
     id: str
     role: str
@@ -128,32 +119,10 @@ class Identity:
     zone: str
     created: int
     storage: str = "hdf5"
+    mirror_of: str | None = None
+    detached_from: Mapping[str, Any] | None = None
     format: int = FORMAT
     hash: str = field(default="", compare=False)
-
-
-def _line(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-
-
-def _seal(kind: str, body: Any, extra: str, extra_body: Any) -> tuple[bytes, str]:
-    first, second = _line(body), _line(extra_body)
-    seal = digest(first)
-    return _frame(kind, first, seal, extra, second), seal
-
-
-def _frame(kind: str, first: bytes, seal: str, extra: str, second: bytes) -> bytes:
-    return b'{"%b":\n%b,\n"hash":"%b",\n"%b":\n%b,\n"%b_hash":"%b"}\n' % (
-        kind.encode(), first, seal.encode(), extra.encode(), second, extra.encode(), digest(second).encode(),
-    )  # fmt: skip
-
-
-def _unseal(raw: bytes, kind: str, extra: str) -> tuple[Any, str, Any]:
-    first, seal, second = _parts(raw, kind, extra)
-    try:
-        return json.loads(first), seal, json.loads(second)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
 
 
 def sealed_hash(raw: bytes, where: str) -> str:
@@ -165,21 +134,9 @@ def sealed_hash(raw: bytes, where: str) -> str:
         If the bytes are not what was written.
     """
     try:
-        return _parts(raw, "commit", "files")[1]
+        return parts(raw, "commit", "files")[1]
     except ValueError as error:
         raise Damaged(f"{where} is damaged: {error}") from None
-
-
-def _parts(raw: bytes, kind: str, extra: str) -> tuple[bytes, str, bytes]:
-    """Return both lines of a sealed file and the hash of the first; ValueError if anything is not as sealed."""
-    lines = raw.split(b"\n")
-    if len(lines) != 7 or lines[6]:
-        raise ValueError("it is not in the frame of its format")
-    first, second = lines[1].removesuffix(b","), lines[4].removesuffix(b",")
-    seal = digest(first)
-    if _frame(kind, first, seal, extra, second) != raw:
-        raise ValueError("its bytes do not match its hash")
-    return first, seal, second
 
 
 def encode_identity(identity: Identity) -> bytes:
@@ -193,7 +150,12 @@ def encode_identity(identity: Identity) -> bytes:
         "zone": identity.zone,
         "created": iso(identity.created),
     }
-    return _seal("repository", body, "storage", {"kind": identity.storage})[0]
+    return seal("repository", body, "storage", {"kind": identity.storage})[0]
+
+
+def with_storage(raw: bytes, kind: str, **more: Any) -> bytes:
+    """Return the bytes of a ``repository.json`` for a copy in a storage of another kind, or in another state."""
+    return reframed(raw, "repository", "storage", {"kind": kind, **more})
 
 
 def decode_identity(raw: bytes, where: str) -> Identity:
@@ -207,7 +169,7 @@ def decode_identity(raw: bytes, where: str) -> Identity:
         If the bytes are not what was written.
     """
     try:
-        body, seal, storage = _unseal(raw, "repository", "storage")
+        body, sealed, storage = unseal(raw, "repository", "storage")
     except ValueError as error:
         if _format_of(raw) > FORMAT:
             raise Refused(f"{where} was made by a newer jfstore (format {_format_of(raw)})") from None
@@ -219,14 +181,16 @@ def decode_identity(raw: bytes, where: str) -> Identity:
             raise ValueError(f"its role is {body['role']!r}")
         zone_named(_field(body, "zone", str))
         return Identity(
-            id=_field(body, "id", str),
+            id=_field({**body, **storage}, "id", str),
             role=body["role"],
             detector=_field(body, "detector", str),
             panel_shape=_shape(body["panel_shape"]),
             zone=body["zone"],
             created=parse_iso(body["created"]),
             storage=_field(storage, "kind", str),
-            hash=seal,
+            mirror_of=_field(storage, "mirror_of", str) if "mirror_of" in storage else None,
+            detached_from=_field(storage, "detached_from", dict) if "detached_from" in storage else None,
+            hash=sealed,
         )
 
 
@@ -311,16 +275,18 @@ def encode_commit(commit: Commit) -> tuple[bytes, str]:
         "op": commit.op,
         "versions": [_version_body(version) for version in commit.versions],
     }
-    files = [
-        {
-            "path": version.file.path,
-            "size": version.file.size,
-            "blake3": version.file.blake3,
-            "offsets": dict(version.file.offsets),
-        }
-        for version in commit.versions
+    return seal("commit", body, "files", _files([version.file for version in commit.versions]))
+
+
+def with_files(raw: bytes, files: Sequence[StoredFile]) -> bytes:
+    """Return the bytes of a commit for a storage that keeps the arrays of its versions in `files`."""
+    return reframed(raw, "commit", "files", _files(files))
+
+
+def _files(files: Sequence[StoredFile]) -> list[dict[str, Any]]:
+    return [
+        {"path": file.path, "size": file.size, "blake3": file.blake3, "offsets": dict(file.offsets)} for file in files
     ]
-    return _seal("commit", body, "files", files)
 
 
 def decode_commit(raw: bytes, where: str) -> Commit:
@@ -334,7 +300,7 @@ def decode_commit(raw: bytes, where: str) -> Commit:
         If the bytes are not what was written.
     """
     try:
-        body, seal, files = _unseal(raw, "commit", "files")
+        body, sealed, files = unseal(raw, "commit", "files")
     except ValueError as error:
         raise Damaged(f"{where} is damaged: {error}") from None
     with _damage_if_odd(where):
@@ -354,7 +320,7 @@ def decode_commit(raw: bytes, where: str) -> Commit:
             request=_hash(body, "request", 32),
             op=body["op"],
             versions=tuple(_version(seq, entry, file) for entry, file in pairs),
-            hash=seal,
+            hash=sealed,
         )
 
 

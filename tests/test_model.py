@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jfstore.errors import Damaged, Refused
+from jfstore.hashing import digest
 from jfstore.model import (
     Array,
     Identity,
     StoredFile,
     decode_commit,
     decode_identity,
-    digest,
     encode_commit,
     encode_identity,
 )

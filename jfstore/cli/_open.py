@@ -35,11 +35,12 @@ def open_to_write(args: argparse.Namespace) -> Repository:
         raise BadValue("which repository? writing has no default: --repo test, --repo real, or a path")
     repository = open_repository(args.repo)
     if repository.identity.role == "real" and not (args.yes or args.dry_run):
-        _confirm(repository.storage.location)
+        confirm_real(repository.storage.location)
     return repository
 
 
-def _confirm(location: str) -> None:
+def confirm_real(location: str) -> None:
+    """Ask before a real repository is changed; Refused if nobody can be asked or the answer is not yes."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise Refused(f"{location} is a real repository: confirm with --yes")
     print(f"{location} is a real repository. Write to it? [y/N] ", end="", file=sys.stderr, flush=True)

@@ -27,6 +27,7 @@ COMMANDS = {
     "deploy": "deploy",
     "audit": "audit",
     "verify": "verify",
+    "mirror": "mirror",
 }
 """Every command with its module."""
 

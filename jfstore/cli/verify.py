@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from jfstore.cli._open import open_to_read, open_to_write
+from jfstore.cli._open import confirm_real, open_to_read, open_to_write
 from jfstore.cli._output import count, emit, note, progress
 from jfstore.cli._parser import add_json, add_repo
 from jfstore.errors import Damaged
@@ -20,6 +20,7 @@ left behind does no harm; it is listed as a note.
 examples:
   jfstore verify --repo real
   jfstore verify --repo real --rebuild-index
+  jfstore verify --repo real --repair-from s3://bucket/jungfrau
 """
 
 
@@ -31,7 +32,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--quick", action="store_true", help="do not read the arrays: sizes, log and index only")
     parser.add_argument("--clean", action="store_true", help="first remove temporary files older than a day")
     parser.add_argument("--rebuild-index", action="store_true", help="first make the index anew from the log")
-    parser.add_argument("--yes", action="store_true", help="do not ask before either of these on a real repository")
+    parser.add_argument("--repair-from", metavar="MIRROR",
+                        help="first restore what is damaged or missing, bit for bit, from a copy of the repository: "
+                        "a name, a path, or a URL")  # fmt: skip
+    parser.add_argument("--yes", action="store_true", help="do not ask before any of these on a real repository")
     add_repo(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -42,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from jfstore.repository.verify import verify
 
     args.dry_run = False
+    restored = _repair(args) if args.repair_from else []
     repository = open_to_write(args) if args.clean or args.rebuild_index else open_to_read(args)
     removed = repository.storage.clean(_DAY) if args.clean else []
     for name in removed:
@@ -61,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         "files": report.files,
         "quick": args.quick,
         "removed": removed,
+        "restored": restored,
         "problems": [{field: row[field] for field in ("file", "what", "versions")} for row in rows],
         "notes": [{"file": name, "what": text} for name, text in report.notes],
     }
@@ -74,3 +80,25 @@ def run(args: argparse.Namespace) -> int:
         return Damaged.exit_code
     note(f"{repository.storage.location} is sound ({counted}{', arrays not read' if args.quick else ''})")
     return 0
+
+
+def _repair(args: argparse.Namespace) -> list[str]:
+    """Restore from a mirror; return the names of what was restored."""
+    from jfstore.catalogue import broken_storage, open_repository
+    from jfstore.repository.log import IDENTITY_NAME
+    from jfstore.repository.repair import repair, repair_identity
+
+    source = open_repository(args.repair_from)
+    restored = []
+    storage = broken_storage(args.repo, source) if hasattr(args, "repo") else None
+    if storage:
+        if source.identity.role == "real" and not args.yes:
+            confirm_real(storage.location)
+        repair_identity(storage, source)
+        restored.append(IDENTITY_NAME)
+    repository = open_to_write(args)
+    with progress("repair") as show:
+        restored += repair(repository, source, show)
+    for name in restored:
+        note(f"restored {name}")
+    return restored

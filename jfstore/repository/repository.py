@@ -296,12 +296,17 @@ class Repository:
         Damaged
             If the log cannot be read to its end.
         Refused
-            If the file system has no hard links.
+            If this is a mirror, or the place cannot publish.
         Busy, InDoubt
             As `Log.append`.
         """
         checked_message(message)
         request = checked_request(request)
+        if self.identity.mirror_of is not None:
+            raise Refused(
+                f"{self.storage.location} is a mirror of {self.identity.mirror_of}: add to that one, "
+                "or make this one a repository of its own with jfstore mirror --detach"
+            )
         table = self.log.table()
         if done := table.find_request(request):
             return self._repeated(done, entries, table, request)

@@ -164,10 +164,11 @@ class Storage(ABC):
     # -- arrays ----------------------------------------------------------------------------------
 
     @abstractmethod
-    def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32]) -> StoredFile:
+    def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32], mend: bool = False) -> StoredFile:
         """Publish the arrays of one version, by calibration type, each of shape (gain, row, column).
 
-        The bytes depend on the arrays and their types only; a repetition finds its own file.
+        The bytes depend on the arrays and their types only; a repetition finds its own file. With `mend`,
+        what bears the name and has other bytes is replaced.
 
         Raises
         ------

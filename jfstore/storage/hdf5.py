@@ -38,7 +38,7 @@ class Hdf5Storage(Storage):
     def _path(self, name: str) -> Path:
         return self.root / checked_name(name)
 
-    def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32]) -> StoredFile:
+    def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32], mend: bool = False) -> StoredFile:
         parts, offsets = payload.pieces(arrays)
         whole = digest(*parts)
         name = f"panels/{panel}/{stamp}-{whole[:12]}.h5"
@@ -48,7 +48,10 @@ class Hdf5Storage(Storage):
         try:
             self.objects.create(name, parts)
         except FileExistsError:
-            if wrong := self.check(file, (), quick=False):
+            wrong = self.check(file, (), quick=False)
+            if wrong and mend:
+                self.objects.replace(name, parts)
+            elif wrong:
                 raise Damaged(f"{path} is in the way of the same content: {wrong}") from None
             # Whoever published it may not have synced its directories yet.
             self.settle(name)

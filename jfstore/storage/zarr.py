@@ -45,7 +45,7 @@ class ZarrStorage(Storage):
 
     # -- arrays ----------------------------------------------------------------------------------
 
-    def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32]) -> StoredFile:
+    def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32], mend: bool = False) -> StoredFile:
         parts, offsets = layout.parts(arrays)
         whole = digest(*parts.values())
         path = checked_name(f"panels/{panel}/{stamp}-{whole[:12]}")
@@ -62,7 +62,10 @@ class ZarrStorage(Storage):
 
         if not all(self.objects.each(create, parts)):
             for name, data in parts.items():
-                if wrong := self._wrong(f"{path}/{name}", len(data), digest(data)):
+                wrong = self._wrong(f"{path}/{name}", len(data), digest(data))
+                if wrong and mend:
+                    self.objects.replace(f"{path}/{name}", [data])
+                elif wrong:
                     raise Damaged(f"{self.location}/{path} is in the way of the same content: {wrong}") from None
                 # Whoever published it may not have synced its directories yet.
                 self.objects.settle(f"{path}/{name}")

@@ -1,0 +1,162 @@
+"""Copies of a repository in other storages: the same log, commit by commit, with the arrays where they are now."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jfstore.errors import Damaged, Refused
+from jfstore.model import Commit, Identity, StoredFile, Version, decode_identity, with_files, with_storage
+from jfstore.repository.log import IDENTITY_NAME, commit_name, read_commit
+from jfstore.repository.making import open_storage, read_identity
+from jfstore.repository.repository import Repository
+from jfstore.storage.base import Float32, Storage
+from jfstore.table import Table
+
+_SAVE_EVERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """What `mirror` did: the copy, the commits that were new to it, and its last commit."""
+
+    copy: Repository
+    new: int
+    seq: int
+
+
+def mirror(
+    source: Repository, target: Storage, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Mirrored:
+    """Copy every commit of `source` that `target` does not have yet, with its arrays; begin the copy if there is none.
+
+    It may be stopped at any time and begun again.
+
+    Raises
+    ------
+    Refused
+        If `target` holds another repository, one that is no mirror, or commits that are not in the chain of
+        `source`.
+    Damaged
+        If what is to be copied, or what is there already, is not what was written.
+    """
+    copy = _begun(source, target)
+    table, have = source.log.table(), copy.log.table()
+    if not table.continues(have):
+        raise Refused(
+            f"{target.location}: its last commit, {have.seq} ({have.head[:12]}), is not in the log of "
+            f"{source.storage.location}"
+        )
+    there = dict(zip((v.file.path for v in table.version_list()), (v.file for v in have.version_list()), strict=False))
+    for seq in range(have.seq + 1, table.seq + 1):
+        progress(seq - 1, table.seq)
+        commit, raw = sound_commit(source, table, seq)
+        for version in commit.versions:
+            if version.file.path not in there:
+                there[version.file.path] = copied(source, version, target)
+        _publish(target, seq, with_files(raw, [there[version.file.path] for version in commit.versions]))
+        if seq % _SAVE_EVERY == 0:
+            copy.log.save_index()
+    progress(table.seq, table.seq)
+    if table.seq > have.seq:
+        copy.log.save_index()
+    return Mirrored(copy, table.seq - have.seq, table.seq)
+
+
+def _begun(source: Repository, target: Storage) -> Repository:
+    """Return the copy in `target`, begun if there is nothing."""
+    try:
+        identity = read_identity(target)
+    except Refused:
+        if wrong := target.in_the_way():
+            raise Refused(wrong) from None
+        raw = identity_for(source, target, address(source.storage))
+        target.prepare()
+        target.publish(IDENTITY_NAME, raw)
+        identity = decode_identity(raw, f"{target.location}/{IDENTITY_NAME}")
+    if not are_copies(identity, source.identity):
+        raise Refused(f"{target.location} is no copy of {source.storage.location}: it is repository {identity.id}")
+    if identity.mirror_of is None:
+        raise Refused(f"{target.location} is no mirror but a repository of its own; it is left as it is")
+    copy = Repository(target, identity)
+    copy.log.make_sure()
+    return copy
+
+
+def address(storage: Storage) -> str:
+    """Return where a storage is, from wherever one asks."""
+    return storage.location if "://" in storage.location else os.path.abspath(storage.location)
+
+
+def are_copies(one: Identity, other: Identity) -> bool:
+    """Whether two repositories are copies of one."""
+    return (one.id, one.hash) == (other.id, other.hash)
+
+
+def identity_for(source: Repository, target: Storage, mirror_of: str | None) -> bytes:
+    """Return the bytes of ``repository.json`` of a copy of `source` in `target`, a mirror if `mirror_of` is given."""
+    more: dict[str, Any] = {} if mirror_of is None else {"mirror_of": mirror_of}
+    if source.identity.detached_from is not None:
+        more |= {"id": source.identity.id, "detached_from": source.identity.detached_from}
+    return with_storage(source.storage.read(IDENTITY_NAME), target.kind, **more)
+
+
+def sound_commit(repository: Repository, table: Table, seq: int) -> tuple[Commit, bytes]:
+    """Return commit `seq` and its bytes, if it is the one that `table` knows; else Damaged."""
+    name = commit_name(seq)
+    where = f"{repository.storage.location}/{name}"
+    try:
+        commit, raw = read_commit(repository.storage, seq), repository.storage.read(name)
+    except FileNotFoundError:
+        raise Damaged(f"{where} is missing") from None
+    if commit.hash != table.summary(seq).hash:
+        raise Damaged(f"{where} is not the commit that the index says")
+    return commit, raw
+
+
+def arrays_of(source: Repository, version: Version) -> dict[str, Float32]:
+    """Return the arrays of a version by calibration type, verified."""
+    return {array.type: source.panel_array(version, array.type) for array in version.arrays}
+
+
+def copied(source: Repository, version: Version, target: Storage, mend: bool = False) -> StoredFile:
+    """Store the arrays of a version in `target`, where its file would lie had it been added there."""
+    _, panel, name = version.file.path.split("/")[:3]
+    arrays = {name: array.copy() for name, array in arrays_of(source, version).items()}
+    return target.store(panel, name[:14], arrays, mend)
+
+
+def _publish(target: Storage, seq: int, raw: bytes) -> None:
+    try:
+        target.publish(commit_name(seq), raw)
+    except FileExistsError:
+        if target.read(commit_name(seq)) != raw:
+            raise Refused(f"{target.location}: something else has written commit {seq} meanwhile") from None
+        target.settle(commit_name(seq))
+
+
+def detach(copy: Repository) -> Repository:
+    """Make a mirror a repository of its own, with a new id; where it comes from is in its ``repository.json``.
+
+    Raises
+    ------
+    Refused
+        If it is no mirror.
+    Damaged
+        If its log cannot be read to its end.
+    """
+    storage, identity = copy.storage, copy.identity
+    if identity.mirror_of is None:
+        raise Refused(f"{storage.location} is no mirror")
+    table = copy.log.table()
+    origin = {"repository": identity.id, "seq": table.seq, "commit": table.head}
+    raw = with_storage(storage.read(IDENTITY_NAME), storage.kind, id=str(uuid.uuid4()), detached_from=origin)
+    # The index says whose it is: without a sound one the log is read, whichever id there is.
+    storage.objects.replace(storage.index_name, [b""])
+    storage.objects.replace(IDENTITY_NAME, [raw])
+    own = open_storage(storage)
+    own.rebuild_index()
+    return own

@@ -1,0 +1,101 @@
+"""What is damaged or missing in a repository, restored bit for bit from a mirror."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jfstore.errors import Damaged, JfstoreError, Refused
+from jfstore.model import Commit, StoredFile, Version, with_files
+from jfstore.repository.log import IDENTITY_NAME, Log, commit_name, read_commit
+from jfstore.repository.mirror import address, are_copies, copied, identity_for, sound_commit
+from jfstore.repository.repository import Repository
+from jfstore.storage.base import Storage
+
+
+def repair_identity(storage: Storage, source: Repository) -> None:
+    """Put ``repository.json`` back: of two copies one is the mirror of the other."""
+    mirror_of = address(source.storage) if source.identity.mirror_of is None else None
+    storage.objects.replace(IDENTITY_NAME, [identity_for(source, storage, mirror_of)])
+
+
+def repair(
+    repository: Repository, source: Repository, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[str]:
+    """Restore every commit and file that is not what it was, and the index; return the names of what was restored.
+
+    Parameters
+    ----------
+    repository : Repository
+        The damaged one.
+    source : Repository
+        A mirror of it, or what it is a mirror of. Commits that it does not have are left as they are.
+
+    Raises
+    ------
+    Refused
+        If they are not copies of one repository, or their logs part.
+    Damaged
+        If `source` is damaged as well where it is needed.
+    """
+    storage = repository.storage
+    if not are_copies(repository.identity, source.identity):
+        raise Refused(f"{source.storage.location} is no copy of {storage.location}: it is {source.identity.id}")
+    table = source.log.table()
+    indexed = _indexed(repository)
+    restored: list[str] = []
+    files: dict[str, StoredFile] = {}
+    for seq in range(1, table.seq + 1):
+        progress(seq - 1, table.seq)
+        commit, raw = sound_commit(source, table, seq)
+        own = _own_files(repository, commit)
+        known = own or indexed.get(seq)
+        for number, version in enumerate(commit.versions):
+            path = version.file.path
+            if path not in files:
+                file = known[number] if known else None
+                files[path] = _restored(repository, source, version, file, restored)
+        if own is None:
+            data = with_files(raw, known or [files[version.file.path] for version in commit.versions])
+            storage.objects.replace(commit_name(seq), [data])
+            restored.append(commit_name(seq))
+    progress(table.seq, table.seq)
+    if restored or storage.check_index(repository.identity, Log(storage, repository.identity).table()):
+        repository.rebuild_index()
+    return restored
+
+
+def _indexed(repository: Repository) -> dict[int, list[StoredFile]]:
+    """Return the files of each commit as a sound index of this repository says them."""
+    saved = repository.storage.load_index()
+    found: dict[int, list[StoredFile]] = {}
+    if saved and saved.repository == repository.identity.id:
+        for version in saved.table.version_list():
+            found.setdefault(version.seq, []).append(version.file)
+    return found
+
+
+def _own_files(repository: Repository, right: Commit) -> list[StoredFile] | None:
+    """Return the files of a commit as it stands in the log, None if it is not what it was."""
+    try:
+        commit = read_commit(repository.storage, right.seq)
+    except (JfstoreError, OSError):
+        return None
+    if commit.hash == right.hash:
+        return [version.file for version in commit.versions]
+    if commit.prev == right.prev:
+        raise Refused(f"{repository.storage.location}: commit {right.seq} is another one than that of the mirror")
+    return None
+
+
+def _restored(
+    repository: Repository, source: Repository, version: Version, file: StoredFile | None, restored: list[str]
+) -> StoredFile:
+    """Return where the arrays of a version are, once they are what they were."""
+    storage = repository.storage
+    if file and storage.check(file, version.arrays, quick=False) is None:
+        return file
+    made = copied(source, version, storage, mend=True)
+    if file and made != file:
+        raise Damaged(f"{storage.location}/{file.path} cannot be made again: it would be {made.path}")
+    restored.append(made.path)
+    return made
