@@ -51,9 +51,19 @@ def assemble(
         If a file is missing or not what was stored.
     """
     parts = [(version.array(calib_type), version.file) for version in versions]
-    gains, rows, columns = parts[0][0].shape
-    if any(array.shape != (gains, rows, columns) for array, _ in parts):
+    if any(array.shape != parts[0][0].shape for array, _ in parts):
         raise Damaged(f"{storage.location}: the panels' arrays of {calib_type} differ in shape")
+    try:
+        return _assembled(storage, parts, verify, writable)
+    except Damaged:
+        if not storage.forget([array for array, _ in parts]):
+            raise
+        return _assembled(storage, parts, verify, writable)
+
+
+def _assembled(storage: Storage, parts: Sequence[Part], verify: bool, writable: bool) -> Float32:
+    gains, rows, columns = parts[0][0].shape
+    storage.fetch(parts)
     with ExitStack() as stack:
         places = _open_mapped(storage, parts, stack)
         if places is None:

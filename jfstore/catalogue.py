@@ -25,7 +25,6 @@ from jfstore.repository.making import create, read_identity
 from jfstore.repository.repository import Repository
 from jfstore.storage.base import Storage
 from jfstore.storage.hdf5 import Hdf5Storage
-from jfstore.storage.objects import Objects
 from jfstore.times import DEFAULT_ZONE
 
 LCLS = {"test": "/reg/g/psdm/detector/calib/jungfrau", "real": "/reg/d/psdm/detector/calib/jungfrau"}
@@ -149,16 +148,19 @@ def _storage_of(path: Path | str, kind: str, detector: str = "jungfrau") -> Stor
     if kind == "hdf5" and isinstance(path, Path):
         return Hdf5Storage(path, f"{detector}.h5")
     if kind == "zarr":
-        from jfstore.storage.zarr import ZarrStorage
-
-        return ZarrStorage(path if isinstance(path, Path) else _remote(path), f"{detector}.index")
+        return _zarr(path, f"{detector}.index")
     raise Refused(f"{path} was made by a newer jfstore: it does not know the storage {kind!r} there")
 
 
-def _remote(url: str) -> Objects:
+def _zarr(path: Path | str, index_name: str) -> Storage:
+    from jfstore.storage.zarr import ZarrStorage
+
+    if isinstance(path, Path):
+        return ZarrStorage(path, index_name)
+    from jfstore.storage.cache import usual_cache
     from jfstore.storage.remote import Remote
 
-    return Remote(url)
+    return ZarrStorage(Remote(path), index_name, usual_cache())
 
 
 def make_repository(

@@ -96,7 +96,12 @@ system = System()
 
 
 def stage(
-    target: Path, pieces: Sequence[Any], mode: int | None, group: int | None = None, read_back: bool = False
+    target: Path,
+    pieces: Sequence[Any],
+    mode: int | None,
+    group: int | None = None,
+    read_back: bool = False,
+    sync: bool = True,
 ) -> Path:
     """Write and sync `pieces` under a temporary name beside `target`, and return that; parameters as of `overwrite`."""
     path = target.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
@@ -113,7 +118,8 @@ def stage(
             _give_to_group(fd, group, target)
             if mode is not None:
                 system.chmod(fd, mode)
-            system.sync(fd)
+            if sync:
+                system.sync(fd)
         finally:
             system.close(fd)
         if read_back:
@@ -158,7 +164,7 @@ def sync_directory(path: Path) -> None:
             raise
 
 
-def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> None:
+def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444, sync: bool = True) -> None:
     """Give `pieces` the name `path`, which nothing may bear yet; whole or not at all.
 
     Parameters
@@ -169,6 +175,8 @@ def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> None
         The contents, in order; C-contiguous.
     mode : int or None
         Permissions; None leaves them to the user's umask.
+    sync : bool
+        False: it need not survive a power failure, after which it may be there with other bytes.
 
     Raises
     ------
@@ -179,7 +187,7 @@ def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> None
     Refused
         If the file system has no hard links.
     """
-    temporary = stage(path, pieces, mode)
+    temporary = stage(path, pieces, mode, sync=sync)
     try:
         try:
             system.link(temporary, path)
@@ -192,7 +200,8 @@ def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> None
                 raise Refused(f"the file system of {path.parent} has no hard links, which publishing needs") from None
             raise
         try:
-            sync_directory(path.parent)
+            if sync:
+                sync_directory(path.parent)
         except OSError as error:
             raise NotSynced(error.errno, error.strerror, str(path)) from error
     finally:

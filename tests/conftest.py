@@ -33,7 +33,15 @@ def command_environment() -> dict[str, str]:
 def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test depends on what the machine configures."""
     names = [name for name in os.environ if name.startswith("AWS_")]
-    for name in ("JFSTORE_TEST", "JFSTORE_REAL", "SIT_PSDM_DATA", "SIT_DATA", *names):
+    for name in (
+        "JFSTORE_TEST",
+        "JFSTORE_REAL",
+        "JFSTORE_CACHE",
+        "JFSTORE_CACHE_SIZE",
+        "SIT_PSDM_DATA",
+        "SIT_DATA",
+        *names,
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
@@ -48,8 +56,9 @@ def port() -> Iterator[int]:
 
 
 @pytest.fixture
-def s3(port: int, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of an empty place in a bucket."""
+def s3(port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The URL of an empty place in a bucket; what is got from there is kept in a cache of its own."""
+    monkeypatch.setenv("JFSTORE_CACHE", str(tmp_path / "kept"))
     for name, value in buckets.environment_of(port).items():
         monkeypatch.setenv(name, value)
     return f"s3://{buckets.BUCKET}/{uuid.uuid4()}"

@@ -61,6 +61,12 @@ def repository(place: Place) -> Repository:
     return story(place.url, place.storage)
 
 
+@pytest.fixture
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was got before a damage would still be served."""
+    monkeypatch.setenv("JFSTORE_CACHE_SIZE", "0")
+
+
 def group_of(name: str) -> str:
     """Return what a commit calls the file that an object belongs to."""
     return "/".join(name.split("/")[:3])
@@ -302,7 +308,7 @@ def damaged(place: Place, chosen: list[tuple[str, str]], questions: list[Any]) -
 KINDS = ("flip", "swap", "delete", "cut", "empty", "lengthen")
 
 
-def test_some_damages(place: Place) -> None:
+def test_some_damages(place: Place, nothing_kept: None) -> None:
     names = [name for name in sorted(make_names(place)) if name != commit_name(LAST)]
     # The place is of one story only: a name of each kind of file, and each kind of damage.
     of_each = {re.sub(r"[0-9a-f-]{8,}|c[.][12]", "*", name): name for name in names}.values()
@@ -312,7 +318,7 @@ def test_some_damages(place: Place) -> None:
 
 
 @pytest.mark.full
-def test_all_damages(place: Place) -> None:
+def test_all_damages(place: Place, nothing_kept: None) -> None:
     chosen = [(name, kind) for name in make_names(place) for kind in KINDS]
     print(f"\n{place.url}: {len(chosen)} damages")
     damaged(place, chosen, QUESTIONS[-16:])

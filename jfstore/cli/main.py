@@ -28,6 +28,7 @@ COMMANDS = {
     "audit": "audit",
     "verify": "verify",
     "mirror": "mirror",
+    "cache": "cache",
 }
 """Every command with its module."""
 

@@ -176,6 +176,14 @@ class Storage(ABC):
             If the name is borne by other bytes.
         """
 
+    def fetch(self, parts: Sequence[tuple[Array, StoredFile]]) -> None:
+        """Bring arrays near that are far away and will be loaded or mapped next, all of them at once."""
+        return
+
+    def forget(self, arrays: Sequence[Array]) -> bool:
+        """Let go of copies that are near and not what they were; return whether there were any."""
+        return False
+
     @abstractmethod
     def load(self, file: StoredFile, array: Array, out: Float32) -> None:
         """Read one array into `out`, of shape (gain, row, column); rows and columns contiguous.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -27,15 +27,16 @@ class Objects(ABC):
     at_once = 1
     """How many of them are best read or written at the same time."""
 
-    def each(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """Return ``work(item)`` for each of `items`, with `at_once` of them at a time."""
+    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Yield ``work(item)`` for each of `items`, in order, with `at_once` of them at a time."""
         items = list(items)
         if self.at_once == 1 or len(items) < 2:
-            return [work(item) for item in items]
+            yield from map(work, items)
+            return
         from concurrent.futures import ThreadPoolExecutor  # slow to load, and seldom needed
 
         with ThreadPoolExecutor(min(len(items), self.at_once)) as pool:
-            return list(pool.map(work, items))
+            yield from pool.map(work, items)
 
     @abstractmethod
     def prepare(self) -> None:
@@ -52,6 +53,12 @@ class Objects(ABC):
     @abstractmethod
     def read_into(self, name: str, buffer: memoryview) -> None:
         """Fill `buffer` with an object; Damaged if it is missing or has another size."""
+
+    def content(self, name: str, size: int) -> Any:
+        """Return the bytes of an object as a buffer; Damaged if it is missing or has another size."""
+        data = bytearray(size)
+        self.read_into(name, memoryview(data))
+        return data
 
     @abstractmethod
     def descriptor(self, name: str, size: int) -> int | None:

@@ -147,13 +147,16 @@ class Remote(Objects):
         return bytes(data)
 
     def read_into(self, name: str, buffer: memoryview) -> None:
+        buffer[:] = self.content(name, len(buffer))
+
+    def content(self, name: str, size: int) -> Any:
         try:
-            size, data = self._get(name)
+            found, data = self._get(name)
         except FileNotFoundError:
             raise Damaged(f"{self.location}/{name} is missing") from None
-        if size != len(buffer):
-            raise Damaged(f"{self.location}/{name} has {size} bytes in place of {len(buffer)}")
-        buffer[:] = data
+        if found != size:
+            raise Damaged(f"{self.location}/{name} has {found} bytes in place of {size}")
+        return data
 
     def descriptor(self, name: str, size: int) -> None:
         return None

@@ -7,15 +7,18 @@ its size, its BLAKE3 and where in it each array begins are what ``files`` says (
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jfstore.errors import Damaged
+from jfstore import files
+from jfstore.errors import Damaged, JfstoreWarning
 from jfstore.hashing import digest
 from jfstore.mapping import Slab
 from jfstore.model import Array, Identity, StoredFile
 from jfstore.storage import index, layout
 from jfstore.storage.base import Float32, SavedIndex, Storage, checked_name
+from jfstore.storage.cache import Cache
 from jfstore.storage.directory import Directory
 from jfstore.storage.objects import Objects
 from jfstore.table import Table
@@ -33,12 +36,15 @@ class ZarrStorage(Storage):
         Where they lie; a directory.
     index_name : str
         Name of the index, such as ``jungfrau.index``.
+    cache : Cache, optional
+        Where arrays are kept on this machine, if they are not there anyway.
     """
 
     kind = "zarr"
 
-    def __init__(self, objects: Objects | Path, index_name: str = "jungfrau.index") -> None:
+    def __init__(self, objects: Objects | Path, index_name: str = "jungfrau.index", cache: Cache | None = None) -> None:
         super().__init__(Directory(objects) if isinstance(objects, Path) else objects, index_name)
+        self.cache = cache
 
     def _file_of(self, name: str) -> str:
         return "/".join(name.split("/")[:_DEPTH])
@@ -60,7 +66,7 @@ class ZarrStorage(Storage):
                 return False
             return True
 
-        if not all(self.objects.each(create, parts)):
+        if not all(list(self.objects.each(create, parts))):
             for name, data in parts.items():
                 wrong = self._wrong(f"{path}/{name}", len(data), digest(data))
                 if wrong and mend:
@@ -80,16 +86,57 @@ class ZarrStorage(Storage):
             return error.message
         return None if digest(data) == seal else f"{self.location}/{name} has other bytes"
 
+    def fetch(self, parts: Sequence[tuple[Array, StoredFile]]) -> None:
+        if self.cache is None:
+            return
+        wanted = {array.blake3: (array.nbytes, (array, file)) for array, file in parts}
+        with self.cache.waiting_for(wanted) as missing:
+            self._fetch(list(missing.values()), self.cache)
+        if self.cache.trouble:
+            text = f"arrays cannot be kept in {self.cache.root} ({self.cache.trouble}): every get reads them from afar"
+            warnings.warn(text, JfstoreWarning, stacklevel=6)
+            self.cache = None
+
+    def _fetch(self, parts: Sequence[tuple[Array, StoredFile]], cache: Cache) -> None:
+        """Read arrays, all their chunks at once, and keep those that are what their hash says."""
+        if not parts:
+            return
+        wanted = [(name, array.nbytes // array.shape[0]) for array, file in parts for name in self._chunks(file, array)]
+        contents = self.objects.each(lambda pair: self.objects.content(*pair), wanted)
+        for array, _ in parts:
+            pieces = [next(contents) for _ in range(array.shape[0])]
+            if digest(*pieces) == array.blake3:
+                cache.keep(array.blake3, pieces)
+        cache.shrink([array.blake3 for array, _ in parts])
+
+    def forget(self, arrays: Sequence[Array]) -> bool:
+        forgotten = [self.cache.forget_damaged(array.blake3) for array in arrays] if self.cache else []
+        return any(forgotten)
+
     def load(self, file: StoredFile, array: Array, out: Float32) -> None:
         names = self._chunks(file, array)
         slabs = [out[gain].reshape(-1).view("u1").data for gain in range(array.shape[0])]
-        self.objects.each(lambda pair: self.objects.read_into(*pair), zip(names, slabs, strict=True))
+        near = self._near(array)
+        if near is None:
+            list(self.objects.each(lambda pair: self.objects.read_into(*pair), zip(names, slabs, strict=True)))
+            return
+        try:
+            for gain, slab in enumerate(slabs):
+                files.read_into(near, slab, gain * len(slab), f"the copy of {file.path}")
+        finally:
+            os.close(near)
+
+    def _near(self, array: Array) -> int | None:
+        """Open the copy of an array on this machine, None if there is none."""
+        return self.cache.descriptor(array.blake3, array.nbytes) if self.cache else None
 
     def _chunks(self, file: StoredFile, array: Array) -> list[str]:
         return [checked_name(f"{file.path}/{name}") for name in layout.chunks(array.type, array.shape)]
 
     def open_mapped(self, file: StoredFile, array: Array) -> list[Slab] | None:
         size = array.nbytes // array.shape[0]
+        if (near := self._near(array)) is not None:
+            return [Slab(near, gain * size, size) for gain in range(array.shape[0])]
         slabs: list[Slab] = []
         try:
             for name in self._chunks(file, array):
@@ -115,9 +162,10 @@ class ZarrStorage(Storage):
                     return f"{where}/{name} has {there[name]} bytes in place of {size}"
             if quick:
                 return None
-            data = dict(
-                zip(members, self.objects.each(lambda name: self._read(file, name, members), members), strict=True)
+            contents = self.objects.each(
+                lambda name: self.objects.content(f"{file.path}/{name}", members[name]), members
             )
+            data = dict(zip(members, contents, strict=True))
         except Damaged as error:
             return error.message
         except OSError as error:
@@ -130,11 +178,6 @@ class ZarrStorage(Storage):
             odd = [name for name, text in usual.items() if data[name] != text]
             return f"{where}/{' or '.join(odd)} is damaged: it does not match its hash"
         return None
-
-    def _read(self, file: StoredFile, name: str, members: Mapping[str, int]) -> bytearray:
-        data = bytearray(members[name])
-        self.objects.read_into(f"{file.path}/{name}", memoryview(data))
-        return data
 
     # -- the index -------------------------------------------------------------------------------
 

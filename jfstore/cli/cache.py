@@ -1,0 +1,51 @@
+"""``jfstore cache``: what is kept on this machine of repositories in buckets."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from jfstore.cli._output import count, emit, note
+from jfstore.cli._parser import add_json
+
+_EPILOG = """\
+Arrays that were got from a bucket are kept in files, which all processes of the machine share. What was not used
+for longest goes first when there is more than JFSTORE_CACHE_SIZE (20G unless set; 0 keeps nothing). The directory
+is JFSTORE_CACHE, or one in the user's cache directory, and may be removed at any time.
+
+examples:
+  jfstore cache
+  jfstore cache --clear
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "cache", help="what is kept on this machine of repositories in buckets",
+        description="Show or clear what is kept on this machine of repositories in buckets.", epilog=_EPILOG,
+    )  # fmt: skip
+    parser.add_argument("--clear", action="store_true", help="remove all of it")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from jfstore.errors import Refused
+    from jfstore.storage.cache import usual_cache
+
+    cache = usual_cache()
+    if cache is None:
+        raise Refused("JFSTORE_CACHE_SIZE is 0: nothing is kept")
+    if args.clear:
+        note(f"removed {count(cache.clear(), 'byte')} from {cache.root}")
+    kept = cache.kept()
+    value = {
+        "path": str(cache.root),
+        "arrays": len(kept),
+        "bytes": sum(each.size for each in kept),
+        "limit": cache.limit,
+    }
+    emit(args, value, [value], list(value))
+    return 0
