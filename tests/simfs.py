@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,7 @@ import numpy as np
 import jfstore
 from jfstore import durable
 from jfstore.cli.main import main
-from jfstore.repository import Repository, open_storage
-from jfstore.storage.hdf5 import Hdf5Storage
+from jfstore.repository import Repository
 from tests.makers.gains import make_gain_tree
 from tests.makers.repositories import LATER, SHAPE, STAMP, TYPES, A, B, C, D, constants, entry, new_repository
 
@@ -48,6 +48,7 @@ class Kind:
 
     def argv(self, stock: Path, root: Path, request: str | None = None) -> list[str]:
         words = [word.format(stock=stock, root=root) for word in self.words]
+        words += ["--storage", _storage_of(stock)] if words[0] == "init" else []
         return words + (["--request", request] if request and words[0] != "init" else [])
 
 
@@ -69,9 +70,15 @@ KINDS = {
 """Every kind of change that the proofs go through."""
 
 
-def make_stock(stock: Path) -> Path:
+@cache
+def _storage_of(stock: Path) -> str:
+    return (stock / "storage").read_text()
+
+
+def make_stock(stock: Path, storage: str = "hdf5") -> Path:
     """Make below `stock` everything that `KINDS` need: arrays, a gain tree, repositories to start from."""
     stock.mkdir()
+    (stock / "storage").write_text(storage)
     for seed in range(1, 8):
         for name in TYPES:
             np.save(stock / f"{name}-{seed}-1.npy", constants(seed, name))
@@ -80,9 +87,9 @@ def make_stock(stock: Path) -> Path:
     make_gain_tree(stock / "tree", links, SHAPE)
     (stock / "nothing").mkdir()
     (stock / "empty").mkdir()
-    new_repository(stock / "empty" / "R")
+    new_repository(stock / "empty" / "R", storage=storage)
     (stock / "some").mkdir()
-    some = new_repository(stock / "some" / "R")
+    some = new_repository(stock / "some" / "R", storage=storage)
     some.add([entry(A, seed=1)], "first")
     some.add([entry(B, seed=2), entry(C, seed=3)], "a detector")
     origin = new_repository(stock / "origin")
@@ -130,7 +137,7 @@ class Seen:
 
 def opened(root: Path) -> Repository:
     """Open a repository as a new process would."""
-    return open_storage(Hdf5Storage(root))
+    return jfstore.open(str(root))
 
 
 def contents(root: Path) -> Counter[Any]:

@@ -57,8 +57,11 @@ def test_a_directory_that_is_something_else_is_left_alone(tmp_path: Path, capsys
 
 
 @pytest.mark.full
-def test_the_story_runs_twice_and_its_commands_by_hand(tmp_path: Path, command_environment: dict[str, str]) -> None:
-    words = [sys.executable, str(ROOT / "bin" / "jfstore"), "demo", "dir with space"]
+@pytest.mark.parametrize("storage", ["hdf5", "zarr"])
+def test_the_story_runs_twice_and_its_commands_by_hand(
+    tmp_path: Path, command_environment: dict[str, str], storage: str
+) -> None:
+    words = [sys.executable, str(ROOT / "bin" / "jfstore"), "demo", "dir with space", "--storage", storage]
     for _ in range(2):
         done = subprocess.run(
             words, cwd=tmp_path, env=command_environment, capture_output=True, text=True, check=False, timeout=300

@@ -23,8 +23,8 @@ _MARK = ".jfstore-demo"
 _BYTES = 300_000_000
 
 
-def tell(directory: Path, out: TextIO) -> dict[str, str]:
-    """Make the demo's world in `directory` and walk through it, telling it on `out`.
+def tell(directory: Path, storage: str, out: TextIO) -> dict[str, str]:
+    """Make the demo's world in `directory`, its repositories in `storage`, and walk through it, telling it on `out`.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def tell(directory: Path, out: TextIO) -> dict[str, str]:
         story.say(f"$ export {name}={shlex.quote(value)}")
     for role in ("test", "real"):
         if not (root / role / "repository.json").exists():
-            story.run("init", role)
+            story.run("init", role, *([] if storage == "hdf5" else ["--storage", storage]))
     _day(story, root)
     story.say("\nTo go on by hand:\n")
     for name, value in variables.items():

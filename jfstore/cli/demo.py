@@ -15,8 +15,9 @@ It makes a directory of about 220 MB with a legacy gain tree, XTC files of runs 
 repository, runs the commands of a day with them, and prints each before it runs. Run again, it walks through
 what is there: nothing is added twice. The directory may be removed at any time.
 
-example:
+examples:
   jfstore demo ~/jfstore-demo
+  jfstore demo ~/jfstore-zarr --storage zarr
 """
 
 
@@ -28,6 +29,8 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument("directory", metavar="DIR", nargs="?", default="jfstore-demo",
                         help="where (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--storage", choices=("hdf5", "zarr"), default="hdf5",
+                        help="how arrays lie in its repositories (default: %(default)s)")  # fmt: skip
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -38,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
     from jfstore.cli._demo_story import tell
 
-    variables = tell(Path(args.directory), sys.stderr if args.json else sys.stdout)
+    variables = tell(Path(args.directory), args.storage, sys.stderr if args.json else sys.stdout)
     if args.json:
         emit_json({"directory": os.path.abspath(args.directory), "environment": variables})
     return 0
