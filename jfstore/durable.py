@@ -15,7 +15,7 @@ import secrets
 import stat
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -95,20 +95,21 @@ class System:
 system = System()
 
 
-def _write_temporary(
-    target: Path, pieces: Sequence[Any], mode: int | None, group: int | None = None, read_back: bool = False
+def stage(
+    target: Path, pieces: Iterable[Any], mode: int | None, group: int | None = None, read_back: bool = False
 ) -> Path:
+    """Write and sync `pieces` under a temporary name beside `target`, and return that; parameters as of `overwrite`."""
     path = target.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
     fd = system.create(path, 0o666 if mode is None else 0o600)
     try:
         try:
-            buffers = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
-            while buffers:
-                count = system.write(fd, buffers[:_BUFFERS_A_CALL])
-                while buffers and count >= len(buffers[0]):
-                    count -= len(buffers.pop(0))
-                if count:
-                    buffers[0] = buffers[0][count:]
+            for buffers in _calls(pieces):
+                while buffers:
+                    count = system.write(fd, buffers)
+                    while buffers and count >= len(buffers[0]):
+                        count -= len(buffers.pop(0))
+                    if count:
+                        buffers[0] = buffers[0][count:]
             _give_to_group(fd, group, target)
             if mode is not None:
                 system.chmod(fd, mode)
@@ -116,6 +117,7 @@ def _write_temporary(
         finally:
             system.close(fd)
         if read_back:
+            assert isinstance(pieces, Sequence)
             _compare(path, pieces, target)
     except BaseException as error:
         with suppress(OSError):
@@ -124,6 +126,17 @@ def _write_temporary(
             error.filename = str(target)
         raise
     return path
+
+
+def _calls(pieces: Iterable[Any]) -> Iterator[list[memoryview]]:
+    """Yield the buffers of each call: many at once, but one by one if they are only made when their turn comes."""
+    if not isinstance(pieces, Sequence):
+        for piece in pieces:
+            yield [memoryview(piece).cast("B")] if len(piece) else []
+        return
+    buffers = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    for first in range(0, len(buffers), _BUFFERS_A_CALL):
+        yield buffers[first : first + _BUFFERS_A_CALL]
 
 
 def _give_to_group(place: Path | int, group: int | None, target: Path) -> None:
@@ -178,7 +191,11 @@ def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> None
     Refused
         If the file system has no hard links.
     """
-    temporary = _write_temporary(path, pieces, mode)
+    link(stage(path, pieces, mode), path)
+
+
+def link(temporary: Path, path: Path) -> None:
+    """Give a staged file the name `path`, which nothing may bear yet; see `publish`."""
     try:
         try:
             system.link(temporary, path)
@@ -213,7 +230,7 @@ def overwrite(
     Unless `settle`, a power failure may bring the old file back. `group` is the number of the group that the
     file is given to. With `read_back` the file is read again before it gets its name: Damaged if it differs.
     """
-    temporary = _write_temporary(path, pieces, mode, group, read_back)
+    temporary = stage(path, pieces, mode, group, read_back)
     rename(temporary, path, settle)
 
 
@@ -303,20 +320,20 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, timeout: float = 10.0) -> Iterator[bool]:
-    """Hold a lock on the permanent file `path`, to save others a retry; correctness never rests on it.
+def locked(path: Path, timeout: float = 10.0) -> Iterator[bool | None]:
+    """Hold a lock on the permanent file `path`, to save others a retry; correctness of a repository never rests on it.
 
     Yields
     ------
-    bool
-        False if the lock could not be had within `timeout` seconds or the file system has none.
+    bool or None
+        False if others held it for `timeout` seconds, None if there is none to be had.
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         fd = -1
     try:
-        yield fd >= 0 and _acquire(fd, timeout)
+        yield _acquire(fd, timeout) if fd >= 0 else None
     finally:
         if fd >= 0:
             os.close(fd)
@@ -382,7 +399,7 @@ def appending(path: Path, mode: int, group: int | None = None, timeout: float = 
         os.close(fd)
 
 
-def _acquire(fd: int, timeout: float) -> bool:
+def _acquire(fd: int, timeout: float) -> bool | None:
     until = time.monotonic() + timeout
     pause = 0.001
     while True:
@@ -395,4 +412,4 @@ def _acquire(fd: int, timeout: float) -> bool:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.05)
         except OSError:  # no locks here, or not now
-            return False
+            return None

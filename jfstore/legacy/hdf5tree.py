@@ -1,0 +1,134 @@
+"""Foreign HDF5 files: what groups and datasets they hold and where the bytes lie, as a child process found out.
+
+libhdf5 never sees such a file in this process, see `hdf5walk`. Only plain files are read: hard links, and datasets
+of numbers or text that lie in one piece as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jfstore.errors import Damaged, Failed
+from jfstore.files import read_into
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_WAIT = 15
+_BYTES = 1 << 30
+_DTYPE = re.compile(r"\|S[1-9][0-9]{0,8}|[<>|][biuf][1248]", re.ASCII)
+_KEPT = ("LD_LIBRARY_PATH", "PATH", "SYSTEMROOT")
+
+Tree: TypeAlias = Mapping[str, "Tree | Dataset"]
+"""What a group holds, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset: dtype and shape, and where its bytes begin; None if none were ever written."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int | None
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+def read_tree(fd: int, where: str) -> Tree:
+    """Return what the HDF5 file `fd` holds.
+
+    Raises
+    ------
+    Damaged
+        If it is none, or is not plain.
+    Failed
+        If that could not be found out.
+    """
+    if os.pread(fd, len(_SIGNATURE), 0) != _SIGNATURE:
+        raise Damaged(f"{where} is not an HDF5 file")
+    size = os.fstat(fd).st_size
+    answer = _ask_child(fd, where)
+    try:
+        if "refused" in answer:
+            raise Damaged(f"{where} is not read: {str(answer['refused'])[:300]}")
+        sizes: list[int] = []
+        tree = _tree(answer["tree"], size, sizes)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"{where} is damaged: {error}") from None
+    if sum(sizes) > size:
+        raise Damaged(f"{where} is damaged: its datasets have more bytes than the file")
+    return tree
+
+
+def read_array(fd: int, dataset: Dataset, where: str) -> NDArray[Any]:
+    """Return the array of a dataset of the file `fd`, without libhdf5; Damaged if the file ends before that."""
+    array = np.empty(dataset.shape, dataset.dtype)
+    if array.size:
+        if dataset.offset is None:
+            raise Damaged(f"{where} was never written")
+        read_into(fd, array.reshape(-1).view("u1").data, dataset.offset, where)
+    return array
+
+
+def _ask_child(fd: int, where: str) -> dict[str, Any]:
+    package = Path(__file__).resolve().parents[2]
+    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    environment |= {
+        "PYTHONPATH": os.pathsep.join([str(package), *filter(None, sys.path)]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "HDF5_PLUGIN_PRELOAD": "::",  # no plugins
+    }
+    program = [sys.executable, "-P", "-s", "-m", "jfstore.legacy.hdf5walk"]
+    # In a session of its own: Ctrl-C is for us, and ends it through us.
+    child = subprocess.Popen(  # noqa: S603 - our own words
+        program, stdin=fd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
+    )
+    try:
+        out, _ = child.communicate(timeout=_WAIT)
+    except subprocess.TimeoutExpired:
+        raise Damaged(f"{where} is not read: that takes more than {_WAIT} s") from None
+    finally:
+        child.kill()
+        child.wait()
+    if child.returncode < 0:
+        raise Damaged(f"{where} is not read: libhdf5 failed at it (signal {-child.returncode})")
+    if child.returncode or not out:
+        raise Failed(f"{where}: the process that reads it could not be run")
+    answer = json.loads(out)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def _tree(found: Mapping[str, Any], size: int, sizes: list[int]) -> Tree:
+    """Return what the child found as records; ValueError if a dataset does not fit into `size` bytes."""
+    return {
+        name: _tree(value, size, sizes) if isinstance(value, dict) else _dataset(name, value, size, sizes)
+        for name, value in found.items()
+    }
+
+
+def _dataset(name: str, value: Any, size: int, sizes: list[int]) -> Dataset:
+    dtype, shape, offset = value
+    if not _DTYPE.fullmatch(dtype):
+        raise ValueError(f"{name} has the dtype {dtype!r}")
+    dataset = Dataset(dtype, tuple(int(length) for length in shape), None if offset is None else int(offset))
+    if dataset.nbytes > _BYTES:
+        raise ValueError(f"{name} has {dataset.nbytes} bytes, more than the {_BYTES} that constants may have")
+    if dataset.offset is not None and not 0 <= dataset.offset <= size - dataset.nbytes:
+        raise ValueError(f"{name} does not lie in the file")
+    sizes.append(dataset.nbytes if dataset.offset is not None else 0)
+    return dataset
