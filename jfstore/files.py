@@ -11,6 +11,8 @@ from pathlib import Path
 
 from jfstore.errors import Damaged
 
+_PIECE = 16 << 20
+
 
 def open_regular(path: Path | str, follow: bool = False) -> int:
     """Open a regular file for reading; a FIFO, device, directory or (unless `follow`) link is refused.
@@ -62,6 +64,13 @@ def read_regular(path: Path, limit: int, follow: bool = False) -> bytes:
             if size < 0:
                 raise Damaged(f"{path} grows while it is read")
         return b"".join(pieces)
+
+
+def pieces_of(path: Path, follow: bool = False) -> Iterator[bytes]:
+    """Yield the bytes of a regular file piece by piece; see `opened`."""
+    with opened(path, follow) as fd:
+        while piece := os.read(fd, _PIECE):
+            yield piece
 
 
 def read_into(fd: int, buffer: memoryview, offset: int, where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from blake3 import blake3
@@ -22,6 +23,14 @@ def hasher(size: int) -> blake3:
 def digest(*pieces: Any) -> str:
     """Return the BLAKE3 of buffers one after the other, as 64 hexadecimal digits."""
     total = hasher(sum(map(len, pieces)))
+    for piece in pieces:
+        total.update(piece)
+    return total.hexdigest()
+
+
+def digest_of_pieces(pieces: Iterable[Any]) -> str:
+    """Return the BLAKE3 of many buffers, which need not be in memory at once, as 64 hexadecimal digits."""
+    total = hasher(_THREADS_FROM)
     for piece in pieces:
         total.update(piece)
     return total.hexdigest()

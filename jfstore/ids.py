@@ -156,6 +156,23 @@ def detector_id(panels: Iterable[PanelId]) -> str:
     return "_".join(map(str, panels))
 
 
+def file_id(detector: str, room: int) -> str:
+    """Return a detector Id for use in a file name: as it is, or where it has more than `room` characters, its first
+    panel, ``-plus`` and how many more, and eight digits of its BLAKE3.
+
+    Examples
+    --------
+    >>> file_id("1-2-3_1-2-4_1-2-5", 200), file_id("1-2-3_1-2-4_1-2-5", 16)
+    ('1-2-3_1-2-4_1-2-5', '1-2-3-plus2-793a9030')
+    """
+    if len(detector) <= room:
+        return detector
+    from blake3 import blake3  # slow to load, and seldom needed
+
+    first, *others = detector.split("_")
+    return f"{first}-plus{len(others)}-{blake3(detector.encode()).hexdigest()[:8]}"
+
+
 def version_name(panel: str, stamp: str, number: int) -> str:
     """Return the name of a version as people write it: ``<panel Id>/<stamp>/v<number>``."""
     return f"{panel}/{stamp}/v{number}"

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import errno
+import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jfstore import durable
 from jfstore.errors import Failed, Refused
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def npy_pieces(array: NDArray[Any]) -> list[Any]:
+    """Return the contents of an ``.npy`` file of `array`, which must be in C order."""
+    import numpy as np
+
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+    return [header.getvalue(), array.reshape(-1).view("u1")]
 
 
 def publish_file(file: str, pieces: Sequence[Any], *, replace: bool = False, hint: str = "") -> None:

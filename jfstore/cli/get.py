@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -155,9 +154,7 @@ def _report(repository: Repository, answer: Answer, value: dict[str, Any]) -> No
 
 
 def _write(args: argparse.Namespace, repository: Repository, answer: Answer, value: dict[str, Any]) -> None:
-    import numpy as np
-
-    from jfstore.cli._files import publish_file
+    from jfstore.cli._files import npy_pieces, publish_file
 
     arrays = {name: repository.read(answer, name) for name in answer.selections}
     array = next(iter(arrays.values()))
@@ -166,9 +163,7 @@ def _write(args: argparse.Namespace, repository: Repository, answer: Answer, val
 
         pieces: Sequence[Any] = [nexus_file(arrays, [str(panel) for panel in answer.panels], value)]
     else:
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
-        pieces = [header.getvalue(), array.reshape(-1).view("u1")]
+        pieces = npy_pieces(array)
     if args.file == "-":
         for piece in pieces:
             sys.stdout.buffer.write(piece)

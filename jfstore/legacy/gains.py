@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -18,14 +18,18 @@ import numpy as np
 
 from jfstore.arrays import Checked, check_array
 from jfstore.calibtypes import CALIB_TYPES, CalibType
-from jfstore.errors import BadValue, Damaged, Failed
+from jfstore.errors import BadValue, Damaged, Failed, NotFound
 from jfstore.files import read_regular
 from jfstore.ids import is_short_with_stamp, parse_panel
-from jfstore.legacy.npyfile import read_npy
-from jfstore.times import BEGINNING_STAMP, parse_time
+from jfstore.legacy.npyfile import npy_shape, read_npy
+from jfstore.times import BEGINNING_STAMP, parse_time, stamp_at
 
 _NAME = re.compile(r"([0-9a-fA-F]*-[0-9a-fA-F]*-[0-9a-fA-F]*)(?:-([0-9]{14}))?", re.ASCII)
+_MEANT = re.compile(r"([0-9a-fA-F]*-[0-9a-fA-F]*-[0-9a-fA-F]*)(?:-[0-9]*)?", re.ASCII)
 _NAME_LIMIT = 255
+_SIDE_LIMIT = 1 << 16
+GAINS = 3
+"""Gain ranges of a panel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,51 @@ def _stack(directory: Path, calib_type: CalibType, shape: tuple[int, int, int]) 
     paths = [directory / f"g{gain}_{calib_type.legacy}.npy" for gain in range(shape[0])]
     arrays = [read_npy(path, [shape[1:]], follow=False) for path in paths]
     return check_array(np.stack(arrays), calib_type.name, shape, [str(path) for path in paths])
+
+
+def gain_shape(directory: Path) -> tuple[int, int, int]:
+    """Return (gain, row, column) of the panel whose arrays are in `directory`, as its first file says; BadValue
+    if that is no array of rows and columns."""
+    path = directory / f"g0_{next(iter(CALIB_TYPES.values())).legacy}.npy"
+    shape = npy_shape(path, follow=False)
+    if len(shape) != 2 or not all(0 < size <= _SIDE_LIMIT for size in shape):
+        raise BadValue(f"{path}: shape {shape} is not that of the rows and columns of a panel")
+    return GAINS, shape[0], shape[1]
+
+
+def valid_names(tree: GainTree, panels: Sequence[str], t: int, zone: ZoneInfo) -> list[GainName]:
+    """Return the name of each of `panels` whose constants are valid at `t`: the greatest stamp at or before it.
+
+    Raises
+    ------
+    NotFound
+        If a panel has none; all such panels are named.
+    BadValue
+        If a name of a panel is not understood, for it might be the one that is valid.
+    """
+    found, missing = [], []
+    for panel in panels:
+        for name, reason in tree.problems.items():
+            if _names_panel(name, panel):
+                raise BadValue(f"{name}: {reason}; it might be what is valid for panel {panel}")
+        names = sorted((name for name in tree.names if name.panel == panel), key=lambda name: name.begin)
+        valid = [name for name in names if name.begin <= t]
+        if valid:
+            found.append(valid[-1])
+        else:
+            missing.append(f"{panel} ({f'the first starts at {names[0].stamp}' if names else 'it has none'})")
+    if missing:
+        raise NotFound(f"no constants valid at {stamp_at(t, zone)} of panel {', '.join(missing)}")
+    return found
+
+
+def _names_panel(name: str, panel: str) -> bool:
+    """Whether `name` is that of a panel with nothing or with digits after it, so that it is meant as its constants."""
+    match = _MEANT.fullmatch(name)
+    try:
+        return match is not None and str(parse_panel(match[1])) == panel
+    except BadValue:
+        return False
 
 
 def scan_gain_tree(root: Path, zone: ZoneInfo) -> GainTree:

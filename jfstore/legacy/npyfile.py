@@ -6,7 +6,8 @@ import io
 import math
 import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,21 @@ def read_npy(path: Path, shapes: Collection[tuple[int, ...]], follow: bool = Tru
     Failed
         If the file cannot be read.
     """
+    with _opened(path, follow) as fd:
+        return _read(fd, path, shapes)
+
+
+def npy_shape(path: Path, follow: bool = True) -> tuple[int, ...]:
+    """Return the shape that the header of an ``.npy`` file says; errors as of `read_npy`."""
+    with _opened(path, follow) as fd:
+        return _header(io.BytesIO(os.pread(fd, _HEADER_LIMIT, 0)), path)[0]
+
+
+@contextmanager
+def _opened(path: Path, follow: bool) -> Iterator[int]:
     try:
         with opened(path, follow) as fd:
-            return _read(fd, path, shapes)
+            yield fd
     except Damaged as error:
         raise BadValue(error.message) from None
     except FileNotFoundError:

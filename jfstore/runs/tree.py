@@ -167,6 +167,14 @@ class Tree:
         """Return the runs of an experiment in ascending order."""
         return self._runs_in(experiment.name, experiment.directories, False)
 
+    def calib_directory(self, name: str) -> Path:
+        """Return the calibration directory of an experiment, which need not be there; NotFound if that is not."""
+        name, instrument = self._named(name, None)
+        for place in self._places(instrument):
+            if _is_directory(place / name):
+                return place / name / "calib"
+        raise NotFound(f"no directory of experiment {name} under {self.root} ({ROOT_VARIABLE}), so none to deploy into")
+
     def unfinished(self, experiment: Experiment) -> int:
         """Return how many files of an experiment are still being written."""
         return sum(

@@ -1,0 +1,242 @@
+"""From a run to files: merged arrays beside the user, text where psana reads it, and the commands that add them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jfstore import durable, login
+from jfstore._version import __version__
+from jfstore.cli._constants import Constants, constants_of
+from jfstore.cli._files import npy_pieces
+from jfstore.cli._output import progress
+from jfstore.cli._program import warn_of
+from jfstore.errors import BadValue, Failed, JfstoreError
+from jfstore.ids import file_id
+from jfstore.rights import Rights
+
+if TYPE_CHECKING:
+    from jfstore.legacy.calibdir import CalibFile, Deployment
+    from jfstore.legacy.deploying import Deployed
+    from jfstore.storage.base import Float32
+
+_NAME_LIMIT = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for.
+
+    Attributes
+    ----------
+    command : sequence of str
+        Program and arguments, for the notes.
+    dataset, source, when, place
+        As for `constants_of`.
+    local, deploy : bool
+        Whether to write files here, and files that psana reads.
+    calibdir : str or None
+        The calibration directory, that of the experiment if None.
+    fmt : str or None
+        Format of values in text; None keeps every bit.
+    replacing : bool
+        Whether deployed files that jfstore did not write may be replaced.
+    """
+
+    command: Sequence[str]
+    dataset: str
+    source: str
+    when: str | None
+    place: str
+    local: bool
+    deploy: bool
+    calibdir: str | None
+    fmt: str | None = None
+    replacing: bool = False
+    rights: Rights = field(default_factory=Rights)
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What was found, the local files that were written, what became of deployed ones, and the calibration
+    directory they are in (None if it is not known and nothing was deployed)."""
+
+    constants: Constants
+    written: tuple[str, ...]
+    deployed: tuple[Deployed, ...]
+    calibdir: Path | None
+
+
+def generate(request: Request) -> Generated:
+    """Find the constants, write files and deploy as asked for; nothing at all if any panel has none.
+
+    Raises
+    ------
+    JfstoreError
+        As of `constants_of`, `deploying.check` and `deploying.deploy`.
+    """
+    from jfstore.legacy.calibdir import CalibFile
+    from jfstore.legacy.deploying import check, deploy, seal
+    from jfstore.legacy.textarray import FORMAT
+
+    if request.fmt is not None and not FORMAT.fullmatch(request.fmt):
+        raise BadValue(f"{request.fmt!r} is not a format of values, such as %.4f")
+    constants = constants_of(request.dataset, request.source, request.when, request.place)
+    calibdir = _calibdir(request, constants)
+    places: dict[str, tuple[CalibFile, Deployment]] = {}
+    if request.deploy and calibdir is not None:
+        if constants.origin.get("role") == "test":
+            warn_of([f"{constants.origin['path']} is a test repository: what psana reads would come from there"])
+        for name, array in constants.arrays.items():
+            file = CalibFile(calibdir, constants.jungfrau.source, name, constants.run.run)
+            places[name] = file, _deployment(request, constants, name)
+            check(*places[name], array, request.replacing)
+    written: list[str] = []
+    deployed = []
+    with progress("writing") as show:
+        for done, (name, array) in enumerate(constants.arrays.items()):
+            show(done, len(constants.arrays))
+            local = local_name(constants, name)
+            pieces = _text(request, constants, name, array, f"{local}.txt")
+            if request.local:
+                _write(Path(f"{local}.npy"), npy_pieces(array), request.rights)
+                _write(Path(f"{local}.txt"), pieces, request.rights)
+                written += [f"{local}.txt", f"{local}.npy"]
+            if name in places:
+                file, deployment = places[name]
+                deployed.append(
+                    deploy(file, seal(deployment, pieces), array, pieces, replacing=request.replacing,
+                           copy_of=f"{local}.txt" if request.local else "-", rights=request.rights)
+                )  # fmt: skip
+        show(len(constants.arrays), len(constants.arrays))
+    return Generated(constants, tuple(written), tuple(deployed), calibdir)
+
+
+def _calibdir(request: Request, constants: Constants) -> Path | None:
+    if request.calibdir is not None:
+        if not request.calibdir:
+            raise BadValue("the calibration directory (-c) is empty")
+        return Path(request.calibdir)
+    from jfstore.runs.tree import Tree
+
+    try:
+        return Tree.from_environment().calib_directory(constants.run.experiment)
+    except JfstoreError:
+        if request.deploy:
+            raise
+        return None
+
+
+def _deployment(request: Request, constants: Constants, name: str) -> Deployment:
+    from jfstore.legacy.calibdir import Deployment
+    from jfstore.times import now
+
+    about = {
+        "user": login.user(),
+        "host": login.host(),
+        "program": f"jfstore {__version__}",
+        "dataset": constants.run.label,
+        "command": shlex.join(request.command),
+    }
+    return Deployment(
+        "", 0, constants.jungfrau.source, name, constants.run.run, constants.t, constants.panels[name], request.fmt,
+        constants.origin, None, now(), about,
+    )  # fmt: skip
+
+
+def local_name(constants: Constants, calib_type: str) -> str:
+    """Return the name of a local file without its ending, such as
+    ``xcsls3716-r0631_XcsEndstation.0:Jungfrau.0_<detector Id>_pixel_gain``."""
+    run = constants.run
+    head = f"{run.experiment}-r{run.run:04d}_{constants.jungfrau.source}_"
+    longest = max(map(len, constants.arrays)) + len("_.npy")
+    return f"{head}{file_id(constants.jungfrau.detector_id, _NAME_LIMIT - len(head) - longest)}_{calib_type}"
+
+
+def _text(request: Request, constants: Constants, name: str, array: Float32, file_name: str) -> list[bytes]:
+    from jfstore.legacy.textarray import parse_text, text_pieces
+
+    pieces = text_pieces(array, _facts(constants, name, array.shape, file_name), request.fmt)
+    if request.fmt is None and parse_text(b"".join(pieces), file_name).array.tobytes() != array.tobytes():
+        raise Failed(f"{name}: the text of the constants does not bring back their bits; nothing was written of it")
+    return pieces
+
+
+def _facts(constants: Constants, name: str, shape: tuple[int, ...], file_name: str) -> Iterator[tuple[str, str]]:
+    """Yield what a text's header says beside the shape: where the constants are from, and the keys of psana's files."""
+    from jfstore.times import iso
+
+    run = constants.run
+    yield from [
+        (
+            "TITLE",
+            f"{name} of {constants.jungfrau.source}, valid for run {run.run} of {run.experiment} and those after it",
+        ),
+        ("EXPERIMENT", run.experiment),
+        ("DETECTOR", constants.jungfrau.source),
+        ("CALIB_TYPE", name),
+        ("VALID_AT", iso(constants.t)),
+        ("ORIGIN", constants.origin_text),
+    ]
+    yield from (("VERSION", panel.version) for panel in constants.panels[name])
+    yield from [
+        ("PROGRAM", f"jfstore {__version__}"),
+        ("", ""),
+        ("HOST", login.host()),
+        ("WORK_DIR", os.getcwd()),
+        ("FILE_NAME", file_name),
+        ("DATE_TIME", time.strftime("%Y-%m-%dT%H:%M:%S")),
+        ("UID", login.user()),
+        ("SHAPE", f"({','.join(map(str, shape))})"),
+        ("DATATYPE", "float32"),
+    ]
+
+
+def _write(path: Path, pieces: Sequence[Any], rights: Rights) -> None:
+    try:
+        durable.overwrite(path, pieces, rights.file, group=rights.group)
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from None
+
+
+def upload_commands(constants: Constants, program: str) -> list[tuple[str, list[list[str]]]]:
+    """Return the commands that add the local files to the real and to the test repository: what each group of
+    them is for, and their words."""
+    from jfstore.catalogue import locate
+    from jfstore.times import SECOND, exact_stamp
+
+    run, detector = constants.run, constants.jungfrau.detector_id
+    begin = constants.t - constants.t % SECOND
+    try:
+        stamp = exact_stamp(begin, constants.zone)
+    except BadValue:
+        stamp = f"@{begin // SECOND}"
+    message = f"See command: {program} -d {run.label} -U"
+    files = {name: f"{local_name(constants, name)}.npy" for name in constants.arrays}
+    groups = []
+    for role in ("real", "test"):
+        given = [word for name, file in files.items() for word in ("-t", name, "-f", file)]
+        sure = ["--yes"] if role == "real" else []
+        add = ["jfstore", "add", detector, "-T", stamp, *given, "-m", message, "--repo", role, *sure]
+        groups.append((f"to the {role} repository", [add]))
+        directory = locate(role)[1]
+        store = directory / f"jungfrau-{file_id(detector, _NAME_LIMIT - len('jungfrau-.h5'))}.h5"
+        adds = [
+            ["dcs", "add", str(store), "-t", name, "-f", file, "-T", str(begin // SECOND), "-m", message,
+             "-e", run.experiment, "-r", str(run.run), "-d", constants.jungfrau.source]
+            for name, file in files.items()
+        ]  # fmt: skip
+        groups.append((f"to the DCS file of the detector in the directory of the {role} repository", adds))
+    return groups
+
+
+def upload_lines(groups: Sequence[tuple[str, list[list[str]]]]) -> Iterator[str]:
+    """Yield the lines of a shell's script of those commands."""
+    for text, commands in groups:
+        yield f"# {text}:"
+        yield from map(shlex.join, commands)
