@@ -49,6 +49,15 @@ class Blob:
         """Whether it is text."""
         return self.dtype.startswith("|S")
 
+    @property
+    def dtype_name(self) -> str:
+        """The dtype as numpy prints it, such as ``float32``."""
+        return str(np.dtype(self.dtype))
+
+    def text(self) -> str:
+        """Return the text that it is."""
+        return self.load().tobytes().rstrip(b"\0").decode("utf-8", "surrogateescape")
+
 
 @dataclass(frozen=True, slots=True)
 class Notes:

@@ -76,7 +76,8 @@ def change_dcs(
     InDoubt
         If it is changed, but may not survive a power failure.
     """
-    path = Path(os.path.realpath(path))  # a link stays a link
+    if path.is_symlink():  # a link stays a link
+        path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise (Failed if create else NotFound)(f"{path.parent} is not there")
     if not create and not path.exists():

@@ -18,7 +18,7 @@ from jfstore.legacy.dcs_model import Blob, DcsContents, DcsRange, DcsType, DcsVe
 _PAGE = 4096
 
 
-class _Sparse:
+class SparseMemory:
     """A file in memory that keeps only the pages that were written; the others are zeros."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ def file_pieces(contents: DcsContents, seals: list[str] | None = None) -> Iterat
     """
     import h5py
 
-    memory = _Sparse()
+    memory = SparseMemory()
     with h5py.File(memory, "w", libver=("earliest", "v108")) as file:
         places = _fill(file, contents)
         file.flush()
