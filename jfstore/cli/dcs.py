@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from jfstore.legacy.dcs_model import DcsContents
 
 COMMANDS = ("print", "get", "add", "delversion", "delrange", "delctype")
-_LATEST = 9_214_646_400  # the end of the year 2261
 _EPILOG = """\
 A command may be cut short: p, g, a, delv, delr, delc. Without FILE it is the file
 <CDIR>/jungfrau/jungfrau-<detector Id>.h5 of a run, whose begin is the time unless -T is given.
@@ -65,13 +64,15 @@ def _number(text: str) -> int:
 
 
 def _seconds(text: str) -> float:
+    from jfstore.legacy.dcs_model import LATEST
+
     try:
         seconds = float(text) if text.isascii() and "_" not in text else None
     except ValueError:
         seconds = None
     if seconds is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time in Unix seconds, such as 1520294400")
-    if math.isfinite(seconds) and abs(seconds) >= _LATEST:
+    if math.isfinite(seconds) and abs(seconds) >= LATEST:
         hint = "; is it a stamp? date -d '2018-03-06 00:00:00' +%s says the seconds" if len(text) == 14 else ""
         raise argparse.ArgumentTypeError(f"{text!r} is not a time in Unix seconds before the year 2262{hint}")
     return seconds

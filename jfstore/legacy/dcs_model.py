@@ -28,6 +28,9 @@ PANEL_TYPES = frozenset({"pedestals", "pixel_status", "pixel_rms", "pixel_gain",
                          "pixel_offset"})  # fmt: skip
 """Those whose arrays have a value for each pixel of each panel."""
 
+LATEST = 9_214_646_400
+"""The end of the year 2261 in Unix seconds, after which no constants begin."""
+
 T = TypeVar("T")
 
 

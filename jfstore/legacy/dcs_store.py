@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +101,38 @@ def change_dcs(
                 raise Busy(f"{path}: others have been changing it for {_WAIT:.0f} s")
 
 
+def write_dcs(file: str, contents: DcsContents, *, replace: bool, show: Show = lambda done, total: None) -> None:
+    """Write `contents` to a new file, or in place of one.
+
+    Raises
+    ------
+    Refused
+        If there is one and it may not be replaced.
+    Failed
+        If the directory is not there.
+    Damaged
+        If what was read back is not what was written.
+    InDoubt
+        If it is written, but may not survive a power failure.
+    """
+    path = Path(file)
+    if not path.parent.is_dir():
+        raise Failed(f"{path.parent} is not there")
+    stage = partial(_staged, path, contents, None, None, show)
+    if replace:
+        _replace(stage(), path)
+    elif not _named(stage, path):
+        raise Refused(f"{path} exists; --force replaces it")
+
+
 def _changed(path: Path, edit: Callable[[DcsContents], DcsContents], create: bool, rights: Rights, show: Show) -> bool:
     """Change the file; return False if somebody else did meanwhile, and nothing was done."""
     before = _state(path)
     if before is None:
         if not create:
             raise NotFound(f"{path}: no such file")
-        temporary = _staged(path, edit(named_contents(path)), rights.file, rights.group, show)
-        return _linked(temporary, path)
+        new = edit(named_contents(path))
+        return _named(partial(_staged, path, new, rights.file, rights.group, show), path)
     if not os.access(path, os.W_OK):
         raise Failed(f"{path} may not be written to")
     with opened_dcs(path) as contents:
@@ -121,8 +146,7 @@ def _changed(path: Path, edit: Callable[[DcsContents], DcsContents], create: boo
     if _state(path) != before:
         durable.remove(temporary)
         return False
-    durable.rename(temporary, path, settle=False)
-    _settle(path)
+    _replace(temporary, path)
     return True
 
 
@@ -134,7 +158,7 @@ def _state(path: Path) -> tuple[int, ...] | None:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _staged(path: Path, contents: DcsContents, mode: int, group: int | None, show: Show) -> Path:
+def _staged(path: Path, contents: DcsContents, mode: int | None, group: int | None, show: Show) -> Path:
     """Write `contents` under a temporary name beside `path`, synced and read back; return that name."""
     seals: list[str] = []
     temporary = durable.stage(path, _shown(contents, seals, show), mode, group)
@@ -160,17 +184,24 @@ def _shown(contents: DcsContents, seals: list[str], show: Show) -> Iterator[Any]
     show(total, total)
 
 
-def _linked(temporary: Path, path: Path) -> bool:
+def _named(stage: Callable[[], Path], path: Path) -> bool:
+    """Give what is staged the name `path`; return False if something bears it already."""
     try:
-        durable.link(temporary, path)
+        durable.link(stage(), path)
     except FileExistsError:
         return False
     except durable.NotSynced as error:
         raise _doubt(path) from error
+    except Refused:
+        # No hard links here (some shares): what nobody has yet may be renamed into place.
+        if path.exists():
+            return False
+        _replace(stage(), path)
     return True
 
 
-def _settle(path: Path) -> None:
+def _replace(temporary: Path, path: Path) -> None:
+    durable.rename(temporary, path, settle=False)
     try:
         durable.sync_directory(path.parent)
     except OSError as error:
