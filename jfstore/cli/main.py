@@ -24,6 +24,9 @@ COMMANDS = {
     "promote": "promote",
     "import": "import_",
     "export": "export",
+    "generate": "generate",
+    "deploy": "deploy",
+    "audit": "audit",
     "verify": "verify",
 }
 """Every command with its module."""
@@ -80,6 +83,7 @@ def _run(argv: list[str]) -> int:
             several = "detector" in args
             hint = "; panels are joined by _" if several else f"; did you mean --repo {unknown[0]}?"
         raise BadValue(f"unrecognized: {' '.join(unknown)}{hint}; see jfstore {args.command} --help")
+    args.argv = argv
     return int(args.run(args))
 
 

@@ -171,11 +171,14 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
                 if there.blake3 is not None:
                     durable.keep(file.path, file.directory / kept)
                 durable.rename(previous, file.path)
+        comment = f"jfstore undo {last.blake3[:12]}"
+        if comment.encode() not in history.text():
+            history.append(_line(file, last.replaced or "-", comment))
+        # Last of all: as long as the note has the deployment, undoing it again completes this.
         if before:
             _note(file, before, rights)
         else:
             durable.remove(file.note)
-        history.append(_line(file, last.replaced or "-", f"jfstore undo {last.blake3[:12]}"))
         return Deployed(file, "restored" if previous else "removed", kept)
 
 

@@ -222,7 +222,7 @@ def match_jungfrau(run: Run, pattern: str) -> Jungfrau:
     Damaged
         If it fits none, and a stream of the run is damaged, which might have it.
     """
-    for fits in (lambda j: j.source == pattern, lambda j: j.alias == pattern, lambda j: _is_part(pattern, j.source)):
+    for fits in (lambda j: j.source == pattern, lambda j: j.alias == pattern, lambda j: is_part(pattern, j.source)):
         fitting = [jungfrau for jungfrau in run.jungfraus if fits(jungfrau)]
         if len(fitting) == 1:
             return fitting[0]
@@ -231,13 +231,13 @@ def match_jungfrau(run: Run, pattern: str) -> Jungfrau:
     if run.problems:
         raise Damaged(f"{run.label}: no Jungfrau {pattern!r} in what is sound of it; {run.problems[0]}")
     for source, alias in run.others:
-        if _is_part(pattern, source) or pattern == alias:
+        if is_part(pattern, source) or pattern == alias:
             raise NotFound(f"{run.label}: {pattern!r} is {source}, not a Jungfrau{_there(run)}")
     names = [name for jungfrau in run.jungfraus for name in (jungfrau.source, jungfrau.alias) if name]
     raise NotFound(f"{run.label} has no Jungfrau {pattern!r}{_there(run)}", nearest(pattern, names))
 
 
-def _is_part(pattern: str, source: str) -> bool:
+def is_part(pattern: str, source: str) -> bool:
     """Whether `pattern` is a part of `source`; a number at its end is a whole one, so Jungfrau.1 is not Jungfrau.10."""
     end = "(?![0-9])" if pattern[-1:].isdigit() else ""
     return re.search(re.escape(pattern) + end, source) is not None

@@ -1,0 +1,147 @@
+"""``jfstore generate``: a run's constants merged, written here and deployed where psana reads them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from jfstore.cli._generate import Generated, Request, generate, upload_commands, upload_lines
+from jfstore.cli._output import emit, emit_json, note, report_rows
+from jfstore.cli._parser import Once, add_json, add_repo, add_time
+from jfstore.cli._rights import add_rights, rights_of
+from jfstore.cli._runs import ANY_JUNGFRAU, add_experiment, dataset_of
+from jfstore.errors import BadValue
+
+_EPILOG = """\
+The constants are those that are valid when the run begins, of every panel of its Jungfrau; if any panel has
+none, nothing is written. Four files are written here, pixel_gain and pixel_offset as .npy and as text with every
+digit that brings back each bit. With -D the text is deployed, too: see jfstore deploy --help.
+
+examples:
+  jfstore generate exp=xcsls3716:run=631
+  jfstore generate -d exp=xcsls3716:run=631 -s Jungfrau.0 -D -U
+  jfstore generate -e xcsls3716 -r 631 --repo test -c ./calib -D
+"""
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add what names a run and its Jungfrau, and the calibration directory."""
+    parser.add_argument("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
+    parser.add_argument("source", metavar="SOURCE", nargs="?",
+                        help="which Jungfrau of it: source, alias or a part of the source")  # fmt: skip
+    parser.add_argument("-d", "--detector", metavar="DATASET|SOURCE", action=Once,
+                        help="the same as DATASET; with -e and -r the same as SOURCE")  # fmt: skip
+    parser.add_argument("-s", "--source", dest="source_option", metavar="SOURCE", action=Once,
+                        help="the same as SOURCE")  # fmt: skip
+    add_experiment(parser)
+    parser.add_argument("-c", "--calibdir", metavar="CALIBDIR", action=Once,
+                        help="the calibration directory (default: that of the experiment)")  # fmt: skip
+
+
+def add_constants_options(parser: argparse.ArgumentParser) -> None:
+    """Add from where the constants are, for which time, and how files are written."""
+    add_time(parser, "another time than the begin of the run", required=False)
+    add_repo(parser, "or the directory of a legacy gain tree; default: real")
+    parser.add_argument("-R", dest="repo", metavar="NAME|PATH", default=argparse.SUPPRESS, help="the same as --repo")
+    parser.add_argument("--format", metavar="FORMAT", help="format of the values in text, such as %%.4f as the old "
+                        "command has for gains (default: all the digits that bring back every bit)")  # fmt: skip
+    parser.add_argument("--replace", action="store_true", help="also replace deployed files that jfstore did not write")
+    add_rights(parser)
+    add_json(parser)
+
+
+def run_of(args: argparse.Namespace) -> tuple[str, str | None]:
+    """Return the dataset and the source that were given, one way or another; BadValue if not exactly once."""
+    dataset, sources = dataset_of(args), [args.source, args.source_option]
+    datasets = [dataset, args.dataset]
+    (sources if dataset or args.dataset else datasets).append(args.detector)
+    there = [text for text in datasets if text is not None]
+    if len(there) != 1:
+        raise BadValue(f"the dataset is given twice: {' and '.join(there)}" if there
+                       else "the dataset is missing: exp=EXP:run=RUN, or -e EXP -r RUN")  # fmt: skip
+    named = [text for text in sources if text is not None]
+    if len(named) > 1:
+        raise BadValue(f"the source is given twice: {' and '.join(named)}")
+    return there[0], named[0] if named else None
+
+
+def request_of(args: argparse.Namespace, local: bool, deploy: bool) -> Request:
+    """Return what was asked for."""
+    dataset, source = run_of(args)
+    return Request(
+        ("jfstore", *args.argv), dataset, ANY_JUNGFRAU if source is None else source, args.time,
+        getattr(args, "repo", "real"), local=local, deploy=deploy, calibdir=args.calibdir, fmt=args.format,
+        replacing=args.replace, rights=rights_of(args),
+    )  # fmt: skip
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "generate", help="a run's constants as files, here and where psana reads them",
+        description="Write the constants that are valid for a run as files.", epilog=_EPILOG,
+    )  # fmt: skip
+    add_run_options(parser)
+    parser.add_argument("-D", "--deploy", action="store_true", help="deploy the text files where psana reads them, too")
+    parser.add_argument("-U", "--upload", action="store_true",
+                        help="print the commands that add the merged files to a repository")  # fmt: skip
+    add_constants_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    done = generate(request_of(args, local=True, deploy=args.deploy))
+    groups = upload_commands(done.constants, "jfstore generate") if args.upload else []
+    value = value_of(done)
+    if args.json:
+        commands = [{"for": text, "command": words} for text, several in groups for words in several]
+        emit_json({**value, **({"commands": commands} if args.upload else {})})
+        return 0
+    report(done)
+    if args.upload:
+        # What goes to a shell is all that goes to standard output.
+        report_rows(value["files"], COLUMNS)
+        for line in upload_lines(groups):
+            print(line)
+    else:
+        emit(args, value, value["files"], COLUMNS)
+    return 0
+
+
+COLUMNS = ("state", "type", "file", "kept")
+
+
+def value_of(done: Generated) -> dict[str, Any]:
+    """Return what was done, as it is printed with ``--json``."""
+    from jfstore.cli._runs import run_value
+    from jfstore.times import iso, stamp_at
+
+    constants = done.constants
+    written = [
+        {"state": "written", "type": name, "file": file, "kept": None}
+        for name in constants.arrays for file in done.written if file[:-4].endswith(name)
+    ]  # fmt: skip
+    deployed = [
+        {"state": each.state, "type": each.file.type, "file": str(each.file.path), "kept": each.kept}
+        for each in done.deployed
+    ]
+    return {
+        "run": run_value(constants.run, constants.jungfrau),
+        "time": {"stamp": stamp_at(constants.t, constants.zone), "utc": iso(constants.t)},
+        "origin": dict(constants.origin),
+        "constants": [
+            {"type": name, "panel": panel.panel, "version": panel.version, "blake3": panel.blake3}
+            for name, panels in constants.panels.items() for panel in panels
+        ],
+        "files": written + deployed,
+    }  # fmt: skip
+
+
+def report(done: Generated) -> None:
+    """Say on standard error which constants they are."""
+    value = value_of(done)
+    report_rows([{**row, "blake3": row["blake3"][:12]} for row in value["constants"]], ("type", "version", "blake3"))
+    run = value["run"]
+    note(f"{run['dataset']} began at {run['begin']}; the panels are those of {run['source']} in {run['file']}")
+    note(f"valid at {value['time']['stamp']} ({value['time']['utc']}), {done.constants.origin_text}")
