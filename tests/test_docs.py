@@ -15,7 +15,7 @@ import jfstore
 from jfstore.cli.main import COMMANDS, get_parser, main
 from tests.conftest import ROOT
 
-PROGRAMS = ("jungfrau_id", "event_keys", "find_detector_runs")
+PROGRAMS = ("jungfrau_id", "event_keys", "find_detector_runs", "dcs")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
