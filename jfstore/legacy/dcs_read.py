@@ -18,7 +18,7 @@ from jfstore.files import opened
 from jfstore.legacy.dcs_model import TYPES, Blob, DcsContents, DcsRange, DcsType, DcsVersion, Notes, version_key
 from jfstore.legacy.hdf5tree import Dataset, Tree, read_array, read_tree
 
-_RANGE = re.compile(r"-?[0-9]{1,20}-(?:end|-?[0-9]{1,20})", re.ASCII)
+_RANGE = re.compile(r"-?[0-9]{1,309}-(?:end|-?[0-9]{1,309})", re.ASCII)
 _VERSION = re.compile(r"v(-?[0-9]{1,9})", re.ASCII)
 _HISTORY, _PARAMETERS = "_history", "_parameters"
 _TEXT = 1 << 16

@@ -17,7 +17,7 @@ _MEMORY = 448 << 20
 _SECONDS = 10
 _DEPTH = 6
 _OBJECTS = 200_000
-_NAME = 255
+_NAME = 1024
 _NUMBERS = frozenset("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split())
 _TEXT = 64 << 20
 
