@@ -22,6 +22,7 @@ _RANGE = re.compile(r"-?[0-9]{1,309}-(?:end|-?[0-9]{1,309})", re.ASCII)
 _VERSION = re.compile(r"v(-?[0-9]{1,9})", re.ASCII)
 _HISTORY, _PARAMETERS = "_history", "_parameters"
 _TEXT = 1 << 16
+_TEXTS = 16 << 20
 
 
 @contextmanager
@@ -53,6 +54,7 @@ class _Reader:
         self._fd = fd
         self._where = where
         self._foreign: list[str] = []
+        self._texts = 0
         self._state = self._now()
 
     def _now(self) -> tuple[int, int]:
@@ -174,6 +176,9 @@ class _Reader:
             return None
         if dataset.nbytes > _TEXT:
             raise Damaged(f"{self._where}: {path} has {dataset.nbytes} bytes, more than the {_TEXT} of a note")
+        self._texts += dataset.nbytes
+        if self._texts > _TEXTS:
+            raise Damaged(f"{self._where} has more than the {_TEXTS} bytes that all notes together may have")
         # Bytes that are no UTF-8 stay what they are if they are written again.
         return self._bytes(dataset).rstrip(b"\0").decode("utf-8", "surrogateescape")
 

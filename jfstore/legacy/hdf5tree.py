@@ -94,16 +94,15 @@ def _ask_child(fd: int, where: str) -> dict[str, Any]:
     }
     program = [sys.executable, "-P", "-s", "-m", "jfstore.legacy.hdf5walk"]
     # In a session of its own: Ctrl-C is for us, and ends it through us.
-    child = subprocess.Popen(  # noqa: S603 - our own words
+    with subprocess.Popen(  # noqa: S603 - our own words
         program, stdin=fd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
-    )
-    try:
-        out, _ = child.communicate(timeout=_WAIT)
-    except subprocess.TimeoutExpired:
-        raise Damaged(f"{where} is not read: that takes more than {_WAIT} s") from None
-    finally:
-        child.kill()
-        child.wait()
+    ) as child:
+        try:
+            out, _ = child.communicate(timeout=_WAIT)
+        except subprocess.TimeoutExpired:
+            raise Damaged(f"{where} is not read: that takes more than {_WAIT} s") from None
+        finally:
+            child.kill()
     if child.returncode < 0:
         raise Damaged(f"{where} is not read: libhdf5 failed at it (signal {-child.returncode})")
     if child.returncode or not out:
@@ -125,7 +124,9 @@ def _dataset(name: str, value: Any, size: int, sizes: list[int]) -> Dataset:
     dtype, shape, offset = value
     if not _DTYPE.fullmatch(dtype):
         raise ValueError(f"{name} has the dtype {dtype!r}")
-    dataset = Dataset(dtype, tuple(int(length) for length in shape), None if offset is None else int(offset))
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise ValueError(f"{name} has the shape {shape!r}")
+    dataset = Dataset(dtype, tuple(shape), None if offset is None else int(offset))
     if dataset.nbytes > _BYTES:
         raise ValueError(f"{name} has {dataset.nbytes} bytes, more than the {_BYTES} that constants may have")
     if dataset.offset is not None and not 0 <= dataset.offset <= size - dataset.nbytes:

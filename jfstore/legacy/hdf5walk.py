@@ -16,8 +16,8 @@ from typing import Any
 _MEMORY = 448 << 20
 _SECONDS = 10
 _DEPTH = 6
-_OBJECTS = 200_000
-_NAME = 1024
+_OBJECTS = 100_000
+_NAME = 320
 _NUMBERS = frozenset("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split())
 _TEXT = 64 << 20
 
@@ -55,13 +55,13 @@ def _walk(root: Any) -> dict[str, Any]:
         if path.count("/") >= _DEPTH:
             raise _Refusal(f"{path} is nested too deeply")
         for raw in list(group):
-            name = raw.decode()
+            name = raw.decode("utf-8", "backslashreplace")
             where = f"{path}/{name}"
-            if len(raw) > _NAME or not name.isprintable():
+            if len(raw) > _NAME or not name.isprintable() or name.encode() != raw:
                 raise _Refusal(f"{where[:80]!r} is not the name of anything")
             # One name at a time, and its kind before it is opened: no other link is ever followed.
             if group.links.get_info(raw).type != h5l.TYPE_HARD:
-                raise _Refusal(f"{where} is a link out of its place")
+                raise _Refusal(f"{where} is a soft or external link")
             thing = h5o.open(group, raw)
             info = h5o.get_info(thing)
             if info.addr in seen or info.rc != 1:
@@ -80,6 +80,7 @@ def _walk(root: Any) -> dict[str, Any]:
 
 
 def _dataset(dataset: Any, where: str) -> list[Any]:
+    import numpy as np
     from h5py import h5d, h5s, h5t
 
     creation = dataset.get_create_plist()
@@ -94,8 +95,9 @@ def _dataset(dataset: Any, where: str) -> list[Any]:
         dtype = f"|S{kind.get_size()}"
     elif isinstance(kind, (h5t.TypeIntegerID, h5t.TypeFloatID, h5t.TypeEnumID)):
         dtype = kind.dtype.str
-        # As numpy would have stored it: no odd bits, no names for numbers but those of bool.
-        if dtype[1:] not in _NUMBERS or not kind.equal(h5t.py_create(kind.dtype, logical=True)):
+        # As numpy would have stored it: no odd bits, and no names for numbers but those of bool.
+        plain = kind.equal(h5t.py_create(np.dtype(dtype), logical=True))
+        if dtype[1:] not in _NUMBERS or not plain:
             raise _Refusal(f"{where} is of a type that constants do not have")
     else:
         raise _Refusal(f"{where} is of a type that constants do not have")
