@@ -92,7 +92,7 @@ def _ask_child(fd: int, where: str) -> dict[str, Any]:
         "OPENBLAS_NUM_THREADS": "1",
         "HDF5_PLUGIN_PRELOAD": "::",  # no plugins
     }
-    program = [sys.executable, "-P", "-s", "-m", "jfstore.legacy.hdf5walk"]
+    program = [sys.executable, "-S", "-P", "-m", "jfstore.legacy.hdf5walk"]
     # In a session of its own: Ctrl-C is for us, and ends it through us.
     with subprocess.Popen(  # noqa: S603 - our own words
         program, stdin=fd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
