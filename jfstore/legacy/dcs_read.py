@@ -81,7 +81,7 @@ class _Reader:
             where=self._where,
             detector_type=texts["dettype"],
             detector_id=texts["detid"],
-            created=self._number(root, "tscfile", "tscfile"),
+            created=self._time(root, "tscfile", ""),
             predecessor=texts["predecessor"],
             successor=texts["successor"],
             types=tuple(types),
@@ -108,13 +108,13 @@ class _Reader:
                 self._foreign.append(f"{path}/{name}")
         end = math.inf
         if "end" in group and self._text(group, "end", f"{path}/end") != "end":
-            found_end = self._number(group, "end", f"{path}/end")
+            found_end = self._time(group, "end", path)
             if found_end is None:
                 raise Damaged(f"{self._where}: {path}/end is no time")
             end = found_end
         return DcsRange(
             key,
-            self._number(group, "begin", f"{path}/begin"),
+            self._time(group, "begin", path),
             end,
             int(self._number(group, "versdef", f"{path}/versdef") or 0),
             tuple(sorted(versions, key=lambda version: version.number)),
@@ -132,7 +132,7 @@ class _Reader:
         return DcsVersion(
             number,
             blob,
-            self._number(group, "tsprod", f"{path}/tsprod"),
+            self._time(group, "tsprod", path),
             None if noted is None else int(noted),
             self._notes(group, path),
         )
@@ -157,7 +157,7 @@ class _Reader:
                 elif text is not None:
                     parameters[name] = text
                 elif kind == _PARAMETERS and (value := self._number(notes, name, where)) is not None:
-                    parameters[name] = int(value) if notes[name].dtype[1] in "iu" else value  # type: ignore[union-attr]
+                    parameters[name] = value
                 elif where not in self._foreign:
                     self._foreign.append(where)
         return Notes(history, parameters)
@@ -182,12 +182,16 @@ class _Reader:
         # Bytes that are no UTF-8 stay what they are if they are written again.
         return self._bytes(dataset).rstrip(b"\0").decode("utf-8", "surrogateescape")
 
-    def _number(self, group: Tree, name: str, path: str) -> float | None:
+    def _number(self, group: Tree, name: str, path: str) -> int | float | None:
         """Return a finite number, None if there is none."""
         dataset = group.get(name)
         if not isinstance(dataset, Dataset) or dataset.offset is None or dataset.shape not in ((1,), ()):
             return None
         if dataset.dtype[1] not in "iuf":
             return None
-        value = float(read_array(self._fd, dataset, f"{self._where}: {path}").reshape(-1)[0])
+        value = read_array(self._fd, dataset, f"{self._where}: {path}").reshape(-1)[0].item()
         return value if math.isfinite(value) else None
+
+    def _time(self, group: Tree, name: str, path: str) -> float | None:
+        value = self._number(group, name, f"{path}/{name}")
+        return None if value is None else float(value)

@@ -40,7 +40,8 @@ class SparseMemory:
             self._pages.setdefault(page, bytearray(_PAGE))[start : start + count] = view[done : done + count]
             done += count
         self._place += done
-        self._end = max(self._end, self._place)
+        if done:
+            self._end = max(self._end, self._place)
         return done
 
     def readinto(self, buffer: Any) -> int:
