@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from jfstore.errors import BadValue, NotFound, Refused
+from jfstore.legacy.dcs_check import text_blob
 from jfstore.legacy.dcs_edit import Addition, add_version, delete_range, delete_type, delete_version
 from jfstore.legacy.dcs_model import (
     Blob,
