@@ -20,16 +20,7 @@ V1 = ",".join(f"{panel}/{STAMP}/v1" for panel in PANELS)
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SIT_PSDM_DATA", "")
-    world.make_world(tmp_path)
-    monkeypatch.setenv("JFSTORE_REAL", str(tmp_path / "real"))
-    return tmp_path
-
-
-@pytest.fixture
-def repository(place: Path) -> Repository:
+def repository(deploying_here: Path) -> Repository:
     return jfstore.open("real")
 
 
@@ -67,7 +58,7 @@ def gain(repository: Repository, when: str = world.BEGIN_STAMP, detector: str = 
 # -- the states, of what jfstore deployed
 
 
-def test_a_fresh_deployment_is_current(place: Path) -> None:
+def test_a_fresh_deployment_is_current(deploying_here: Path) -> None:
     deploy()
     code, rows, err = audit("calib")
     assert (code, [(row["state"], row["versions"]) for row in rows]) == (0, [("current", V1)] * 2)
@@ -75,7 +66,7 @@ def test_a_fresh_deployment_is_current(place: Path) -> None:
     assert f"valid at {world.BEGIN_STAMP} (2017-12-06T00:14:00Z)" in rows[0]["detail"]
 
 
-def test_superseded_by_a_later_add_it_is_stale(place: Path, repository: Repository) -> None:
+def test_superseded_by_a_later_add_it_is_stale(deploying_here: Path, repository: Repository) -> None:
     deploy()
     world.add_constants(repository, 7, types=["pixel_gain"])
     code, rows, _ = audit("calib")
@@ -85,7 +76,7 @@ def test_superseded_by_a_later_add_it_is_stale(place: Path, repository: Reposito
 
 
 def test_a_later_stamp_before_the_run_makes_it_stale_and_one_after_it_an_end(
-    place: Path, repository: Repository
+    deploying_here: Path, repository: Repository
 ) -> None:
     deploy()
     world.add_constants(repository, 7, "20180101000000")
@@ -100,7 +91,7 @@ def test_a_later_stamp_before_the_run_makes_it_stale_and_one_after_it_an_end(
     assert f"{PANELS[0]}/{STAMP}/v1 was replaced by {PANELS[0]}/20171201000000/v1 (commit 3, " in detail
 
 
-def test_added_again_under_a_new_number_it_is_still_current(place: Path, repository: Repository) -> None:
+def test_added_again_under_a_new_number_it_is_still_current(deploying_here: Path, repository: Repository) -> None:
     deploy()
     one = repository.version(f"{PANELS[0]}/{STAMP}/v1")
     world.add_constants(repository, 7)
@@ -111,7 +102,7 @@ def test_added_again_under_a_new_number_it_is_still_current(place: Path, reposit
 
 
 @pytest.mark.parametrize(("old", "new"), [(b"4", b"5"), (b".", b"0."), (b"1", b"2")])
-def test_with_a_digit_changed_it_is_edited(place: Path, old: bytes, new: bytes) -> None:
+def test_with_a_digit_changed_it_is_edited(deploying_here: Path, old: bytes, new: bytes) -> None:
     deploy()
     path = data_of("calib")
     head, _, body = path.read_bytes().rpartition(b"\n\n")
@@ -121,7 +112,7 @@ def test_with_a_digit_changed_it_is_edited(place: Path, old: bytes, new: bytes) 
     assert detail.startswith("1 of 3072 values differ from them; current: ")
 
 
-def test_the_last_digit_of_a_value_changed_is_an_edit_too(place: Path) -> None:
+def test_the_last_digit_of_a_value_changed_is_an_edit_too(deploying_here: Path) -> None:
     deploy()
     path = data_of("calib")
     lines = path.read_text().splitlines()
@@ -132,13 +123,13 @@ def test_the_last_digit_of_a_value_changed_is_an_edit_too(place: Path) -> None:
     assert state_of()[0] == "edited"
 
 
-def test_with_everything_changed_it_is_edited(place: Path) -> None:
+def test_with_everything_changed_it_is_edited(deploying_here: Path) -> None:
     deploy()
     data_of("calib").write_bytes(b"".join(text_pieces(world.constants(9))))
     assert state_of() == ("edited", "", "its values of panel 0, 1 are like nothing that is stored")
 
 
-def test_only_the_header_changed_is_no_harm(place: Path) -> None:
+def test_only_the_header_changed_is_no_harm(deploying_here: Path) -> None:
     deploy()
     path = data_of("calib")
     path.write_bytes(path.read_bytes().replace(b"# UID ", b"# Uid "))
@@ -148,7 +139,7 @@ def test_only_the_header_changed_is_no_harm(place: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 10, 1000, 30000, 10**9])
-def test_cut_off_it_is_unreadable(place: Path, cut: int) -> None:
+def test_cut_off_it_is_unreadable(deploying_here: Path, cut: int) -> None:
     deploy()
     path = data_of("calib")
     raw = path.read_bytes()
@@ -161,19 +152,21 @@ def test_cut_off_it_is_unreadable(place: Path, cut: int) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"hello\n", b"\0" * 5000, b"\x89HDF\r\n\x1a\n" + b"x" * 100, b"1 2\n3\n"])
-def test_what_is_no_text_of_constants_is_unreadable(place: Path, raw: bytes) -> None:
+def test_what_is_no_text_of_constants_is_unreadable(deploying_here: Path, raw: bytes) -> None:
     deploy()
     data_of("calib").write_bytes(raw)
     assert state_of()[0] == "unreadable"
 
 
-def test_a_directory_in_its_place_is_unreadable(place: Path) -> None:
+def test_a_directory_in_its_place_is_unreadable(deploying_here: Path) -> None:
     data_of("calib").mkdir(parents=True)
     code, rows, _ = audit("calib")
     assert (code, rows[0]["state"]) == (4, "unreadable")
 
 
-def test_written_with_the_formats_of_the_original_it_is_a_rounded_copy(place: Path, repository: Repository) -> None:
+def test_written_with_the_formats_of_the_original_it_is_a_rounded_copy(
+    deploying_here: Path, repository: Repository
+) -> None:
     deploy("--format", "%.4f")
     assert state_of()[:2] == ("rounded copy", V1)
     assert state_of()[2].startswith("deployed with --format %.4f; current: ")
@@ -185,7 +178,7 @@ def test_written_with_the_formats_of_the_original_it_is_a_rounded_copy(place: Pa
 
 
 @pytest.mark.parametrize(("name", "fmt"), [("pixel_gain", "%.4f"), ("pixel_offset", "%.1f")])
-def test_rounded_as_the_old_command_does(place: Path, repository: Repository, name: str, fmt: str) -> None:
+def test_rounded_as_the_old_command_does(deploying_here: Path, repository: Repository, name: str, fmt: str) -> None:
     put(repository.get(DETECTOR, name, world.BEGIN_STAMP), name, fmt)
     state, versions, detail = state_of(name)
     assert (state, versions) == ("rounded copy", V1)
@@ -194,7 +187,7 @@ def test_rounded_as_the_old_command_does(place: Path, repository: Repository, na
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_the_files_that_the_reference_merged(place: Path, name: str) -> None:
+def test_the_files_that_the_reference_merged(deploying_here: Path, name: str) -> None:
     """They were rounded from float64, which the repository keeps as float32."""
     path = data_of("calib", name)
     path.parent.mkdir(parents=True)
@@ -202,7 +195,7 @@ def test_the_files_that_the_reference_merged(place: Path, name: str) -> None:
     assert state_of(name)[:2] == ("rounded copy", V1)
 
 
-def test_one_value_beyond_the_rounding_is_an_edit(place: Path, repository: Repository) -> None:
+def test_one_value_beyond_the_rounding_is_an_edit(deploying_here: Path, repository: Repository) -> None:
     path = put(gain(repository), fmt="%.4f")
     text = path.read_text()
     head, _, body = text.rpartition("\n\n")
@@ -213,7 +206,7 @@ def test_one_value_beyond_the_rounding_is_an_edit(place: Path, repository: Repos
     assert detail.startswith("1 of 3072 values differ from them; ")
 
 
-def test_every_bit_of_it_is_known_by_its_hash(place: Path, repository: Repository) -> None:
+def test_every_bit_of_it_is_known_by_its_hash(deploying_here: Path, repository: Repository) -> None:
     put(gain(repository))
     assert state_of("pixel_gain", "-e", "xcsls3716") == (
         "current", V1, f"valid at {world.BEGIN_STAMP} (2017-12-06T00:14:00Z)"
@@ -227,16 +220,16 @@ def test_every_bit_of_it_is_known_by_its_hash(place: Path, repository: Repositor
     assert state_of()[0] == "stale"
 
 
-def test_the_directory_above_calib_names_the_experiment(place: Path, repository: Repository) -> None:
+def test_the_directory_above_calib_names_the_experiment(deploying_here: Path, repository: Repository) -> None:
     put(gain(repository))
-    (place / "xcsls3716").mkdir()
-    (place / "calib").rename(place / "xcsls3716/calib")
+    (deploying_here / "xcsls3716").mkdir()
+    (deploying_here / "calib").rename(deploying_here / "xcsls3716/calib")
     code, rows, _ = audit("xcsls3716/calib")
     assert (code, rows[0]["state"]) == (0, "current")
     assert rows[0]["detail"] == f"valid at {world.BEGIN_STAMP} (2017-12-06T00:14:00Z)"
 
 
-def test_constants_of_the_future_are_not_current(place: Path, repository: Repository) -> None:
+def test_constants_of_the_future_are_not_current(deploying_here: Path, repository: Repository) -> None:
     """What the old command took where nothing was valid."""
     panel = "171113-154920171025-3d00fb"
     later = gain(repository, "20190601000000", panel)
@@ -250,20 +243,20 @@ def test_constants_of_the_future_are_not_current(place: Path, repository: Reposi
     assert f"valid is {panel}/20180306000000/v1 (commit 1, " in detail
 
 
-def test_panels_in_another_order_are_not_current(place: Path, repository: Repository) -> None:
+def test_panels_in_another_order_are_not_current(deploying_here: Path, repository: Repository) -> None:
     put(gain(repository, detector="_".join(PANELS[::-1])))
     state, versions, _ = state_of("pixel_gain", "-e", "xcsls3716")
     assert (state, versions) == ("stale", ",".join(f"{panel}/{STAMP}/v1" for panel in PANELS[::-1]))
 
 
-def test_another_number_of_panels_is_said(place: Path, repository: Repository) -> None:
+def test_another_number_of_panels_is_said(deploying_here: Path, repository: Repository) -> None:
     put(gain(repository, detector=PANELS[0]))
     state, versions, detail = state_of("pixel_gain", "-e", "xcsls3716")
     assert (state, versions) == ("current", f"{PANELS[0]}/{STAMP}/v1")
     assert detail.endswith("it has 1 panels, its detector 2")
 
 
-def test_an_unrelated_file_is_unknown(place: Path) -> None:
+def test_an_unrelated_file_is_unknown(deploying_here: Path) -> None:
     put(world.constants(9))
     assert state_of() == ("unknown", "", "its values of panel 0, 1 are like nothing that is stored")
     put(np.ones((3, 4, 5)))
@@ -274,14 +267,16 @@ def test_an_unrelated_file_is_unknown(place: Path) -> None:
     assert state_of()[0] == "unknown"
 
 
-def test_rows_without_metadata_are_recognised(place: Path, repository: Repository) -> None:
+def test_rows_without_metadata_are_recognised(deploying_here: Path, repository: Repository) -> None:
     path = put(gain(repository), fmt="%.4f")
     path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith("#")))
     assert not read_text(path).has_shape
     assert state_of()[:2] == ("rounded copy", V1)
 
 
-def test_deployed_from_a_gain_tree_it_is_held_against_the_repository(place: Path, repository: Repository) -> None:
+def test_deployed_from_a_gain_tree_it_is_held_against_the_repository(
+    deploying_here: Path, repository: Repository
+) -> None:
     deploy("-R", TREE)
     state, versions, _ = state_of()
     assert (state, versions) == ("current", ",".join(f"{panel}-{STAMP}" for panel in PANELS))
@@ -291,7 +286,7 @@ def test_deployed_from_a_gain_tree_it_is_held_against_the_repository(place: Path
     assert f"{PANELS[0]}/{STAMP}/v2" in detail
 
 
-def test_what_the_repository_does_not_have_is_not_current(place: Path) -> None:
+def test_what_the_repository_does_not_have_is_not_current(deploying_here: Path) -> None:
     deploy()
     jfstore.init("R", "test", panel_shape=world.SHAPE)
     code, rows, _ = audit("calib", "--repo", "./R")
@@ -299,7 +294,7 @@ def test_what_the_repository_does_not_have_is_not_current(place: Path) -> None:
     assert f"nothing is valid for panel {PANELS[0]}" in rows[0]["detail"]
 
 
-def test_a_damaged_payload_does_not_stop_it(place: Path, repository: Repository) -> None:
+def test_a_damaged_payload_does_not_stop_it(deploying_here: Path, repository: Repository) -> None:
     put(gain(repository), fmt="%.4f")
     payload = next(Path(repository.storage.location, "panels", "171113-154920171025-3d00fb").glob("*.h5"))
     flip(payload, 8 * 5000)
@@ -307,7 +302,7 @@ def test_a_damaged_payload_does_not_stop_it(place: Path, repository: Repository)
     assert state_of()[:2] == ("rounded copy", V1)
 
 
-def test_a_spoiled_note_is_said(place: Path) -> None:
+def test_a_spoiled_note_is_said(deploying_here: Path) -> None:
     deploy()
     data_of("calib", name="631-end.jfstore.json").write_text("{")
     state, _, detail = state_of()
@@ -325,21 +320,23 @@ def test_a_spoiled_note_is_said(place: Path) -> None:
         (lambda: Path("calib").write_text("x"), 2, "calib is not a directory"),
     ],
 )
-def test_what_is_no_calibration_directory(place: Path, make: Callable[[], object], code: int, message: str) -> None:
+def test_what_is_no_calibration_directory(
+    deploying_here: Path, make: Callable[[], object], code: int, message: str
+) -> None:
     make()
     found, out, err = command(["audit", "calib"], "jfstore")
     assert (found, out) == (code, "")
     assert message in err
 
 
-def test_nothing_is_no_error(place: Path) -> None:
+def test_nothing_is_no_error(deploying_here: Path) -> None:
     Path("calib").mkdir()
     code, rows, err = audit("calib")
     assert (code, rows) == (0, [])
     assert err.startswith("0 files, held against")
 
 
-def test_several_directories_json_and_ignored_names(place: Path) -> None:
+def test_several_directories_json_and_ignored_names(deploying_here: Path) -> None:
     deploy()
     Path("other").mkdir()
     data_of("calib", name="x.data").write_text("1\n")

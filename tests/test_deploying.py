@@ -109,10 +109,7 @@ def test_rounded_values_are_other_values(calib: Path) -> None:
     assert put(calib, 1, fmt="%.4f").state == "deployed"
 
 
-def test_one_of_the_pair_that_cannot_be_replaced_stops_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SIT_PSDM_DATA", "")
-    world.make_world(tmp_path)
+def test_one_of_the_pair_that_cannot_be_replaced_stops_both(deploying_here: Path) -> None:
     offset = data_of("calib", "pixel_offset")
     offset.parent.mkdir(parents=True)
     offset.write_bytes(b"1 2 3\n")
@@ -120,7 +117,7 @@ def test_one_of_the_pair_that_cannot_be_replaced_stops_both(tmp_path: Path, monk
     assert (code, out) == (5, "")
     assert "was not written by jfstore" in err
     assert not data_of("calib").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["calib", "real"]
+    assert sorted(path.name for path in deploying_here.iterdir()) == ["calib", "real"]
     assert command(["-d", RUN, "-R", "./real", "-D", "-c", "calib", "--replace"])[0] == 0
 
 
@@ -233,15 +230,6 @@ def test_what_is_gone_cannot_be_brought_back(calib: Path) -> None:
     assert data_of(calib).read_bytes() == text(2)
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SIT_PSDM_DATA", "")
-    world.make_world(tmp_path)
-    monkeypatch.setenv("JFSTORE_REAL", str(tmp_path / "real"))
-    return tmp_path
-
-
 def on(*words: object) -> tuple[int, str, str]:
     return command(words, "jfstore")
 
@@ -250,7 +238,7 @@ def states(out: str) -> list[tuple[str, str]]:
     return [tuple(line.split("\t")[:2]) for line in out.splitlines()[1:]]  # type: ignore[misc]
 
 
-def test_deploy_and_undo_by_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deploy_and_undo_by_run(deploying_here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import jfstore
 
     assert states(on("deploy", RUN, "-c", "calib")[1]) == [("deployed", name) for name in world.TYPES]
@@ -276,7 +264,7 @@ def test_deploy_and_undo_by_run(place: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "nothing was deployed by jfstore for run 631" in err
 
 
-def test_a_dry_run_says_what_would_change_and_changes_nothing(place: Path) -> None:
+def test_a_dry_run_says_what_would_change_and_changes_nothing(deploying_here: Path) -> None:
     code, out, err = on("deploy", RUN, "-c", "calib", "--dry-run")
     assert (code, states(out)) == (0, [("would deploy", name) for name in world.TYPES])
     assert f"{world.PANELS[0]}/{world.STAMP}/v1" in err
@@ -304,7 +292,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(place: Path) -> No
         ([RUN, "x", "-s", "y", "-c", "calib"], 2, "the source is given twice"),
     ],
 )
-def test_what_cannot_be_undone(place: Path, words: list[str], code: int, message: str) -> None:
+def test_what_cannot_be_undone(deploying_here: Path, words: list[str], code: int, message: str) -> None:
     on("deploy", RUN, "-c", "calib")
     found, out, err = on("deploy", *words, "--undo")
     assert (found, out) == (code, "")
