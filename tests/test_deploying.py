@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jfstore import durable
-from jfstore.errors import BadValue, Damaged, NotFound, Refused
+from jfstore.errors import BadValue, Damaged, Failed, NotFound, Refused
 from jfstore.legacy.calibdir import CalibFile, encode_note, files, read_note
-from jfstore.legacy.deploying import Deployed, check, deploy, undo
+from jfstore.legacy.deploying import Deployed, Text, check, deploy, undo
 from tests.makers import deployed as world
 from tests.makers.deployed import PLACE, RUN, command, data_of, deployment
 from tests.makers.repositories import tree as snapshot
@@ -28,7 +30,7 @@ def calib(tmp_path: Path) -> Path:
 def put(calib: Path, seed: int, run: int = 631, replacing: bool = False, fmt: str | None = None) -> Deployed:
     file, note, array, pieces = deployment(calib, seed, run, fmt=fmt)
     check(file, note, array, replacing)
-    return deploy(file, note, array, pieces, copy_of=f"local-{seed}.txt", replacing=replacing)
+    return deploy([Text(file, note, array, pieces, f"local-{seed}.txt")], replacing=replacing)[0]
 
 
 def text(seed: int) -> bytes:
@@ -160,6 +162,28 @@ def test_what_does_not_read_back_replaces_nothing(calib: Path, monkeypatch: pyte
     with pytest.raises(Damaged, match="what was read back is not what was written"):
         put(calib, 2)
     assert {path.name: path.read_bytes() for path in data_of(calib).parent.iterdir()} == before
+
+
+def test_without_room_for_the_second_of_a_pair_the_first_stays_too(
+    calib: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pair(seed: int) -> list[Text]:
+        both = [deployment(calib, seed, calib_type=name) for name in world.TYPES]
+        return [Text(file, note, array, pieces, "x") for file, note, array, pieces in both]
+
+    class Full(durable.System):
+        def write(self, fd: int, buffers: Sequence[memoryview]) -> int:
+            if "pixel_offset/.tmp" in os.readlink(f"/proc/self/fd/{fd}"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(fd, buffers)
+
+    deploy(pair(1))
+    before = snapshot(calib)
+    monkeypatch.setattr(durable, "system", Full())
+    with pytest.raises(Failed, match="pixel_offset/631-end.data: No space left"):
+        deploy(pair(2))
+    after = snapshot(calib)
+    assert {name: what[2] for name, what in after.items()} == {name: what[2] for name, what in before.items()}
 
 
 def test_a_deployment_that_never_came_is_forgotten(calib: Path) -> None:

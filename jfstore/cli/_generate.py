@@ -84,7 +84,7 @@ def generate(request: Request) -> Generated:
         As of `constants_of`, `deploying.check` and `deploying.deploy`.
     """
     from jfstore.legacy.calibdir import CalibFile
-    from jfstore.legacy.deploying import Deployed, check, deploy, seal
+    from jfstore.legacy.deploying import Deployed, Text, check, deploy, seal
     from jfstore.legacy.textarray import FORMAT
 
     if request.fmt is not None and not FORMAT.fullmatch(request.fmt):
@@ -106,21 +106,22 @@ def generate(request: Request) -> Generated:
         return Generated(constants, (), tuple(deployed), calibdir)
     written: list[str] = []
     with progress("writing") as show:
-        for done, (name, array) in enumerate(constants.arrays.items()):
-            show(done, len(constants.arrays))
-            local = local_name(constants, name)
-            pieces = _text(request, constants, name, array, f"{local}.txt")
-            if request.local:
-                _write(Path(f"{local}.npy"), npy_pieces(array), request.rights)
-                _write(Path(f"{local}.txt"), pieces, request.rights)
-                written += [f"{local}.txt", f"{local}.npy"]
-            if name in places:
-                file, deployment = places[name]
-                deployed.append(
-                    deploy(file, seal(deployment, pieces), array, pieces, replacing=request.replacing,
-                           copy_of=f"{local}.txt" if request.local else "-", rights=request.rights)
-                )  # fmt: skip
-        show(len(constants.arrays), len(constants.arrays))
+
+        def texts() -> Iterator[Text]:
+            for done, (name, array) in enumerate(constants.arrays.items()):
+                show(done, len(constants.arrays))
+                local = local_name(constants, name)
+                pieces = _text(request, constants, name, array, f"{local}.txt")
+                if request.local:
+                    _write(Path(f"{local}.npy"), npy_pieces(array), request.rights)
+                    _write(Path(f"{local}.txt"), pieces, request.rights)
+                    written.extend([f"{local}.txt", f"{local}.npy"])
+                if name in places:
+                    file, deployment = places[name]
+                    yield Text(file, seal(deployment, pieces), array, pieces, f"{local}.txt" if request.local else "-")
+            show(len(constants.arrays), len(constants.arrays))
+
+        deployed = deploy(texts(), replacing=request.replacing, rights=request.rights)
     return Generated(constants, tuple(written), tuple(deployed), calibdir)
 
 

@@ -17,7 +17,7 @@ import jfstore
 from jfstore.arrays import check_array
 from jfstore.cli._demo_data import constants
 from jfstore.legacy.calibdir import CalibFile, Deployment, PanelConstants
-from jfstore.legacy.deploying import deploy, seal
+from jfstore.legacy.deploying import Text, deploy, seal
 from jfstore.legacy.textarray import parse_text, text_pieces
 from jfstore.repository import Entry, Repository
 from jfstore.times import parse_time
@@ -70,7 +70,7 @@ def test_deploying(arrays: dict[str, np.ndarray], compare: Callable[..., None], 
 
     def ours() -> None:
         file, note, text = _deployment(tmp_path / "calib", "pixel_gain", array, None, next(numbers))
-        deploy(file, note, array, text, copy_of="-")
+        deploy([Text(file, note, array, text, "-")])
 
     compare(f"deploying {array.shape}", {"write and fsync the text": bare, "text, deployed": ours}, {}, rounds=5)
 
@@ -116,7 +116,7 @@ def test_audit(
             note.blake3, note.size, SOURCE, name, 7, parse_time(STAMP, repository.zone), chosen, None,
             {"repository": repository.identity.id}, None, 0, {},
         )  # fmt: skip
-        deploy(file, known, array, text, copy_of="-")
+        deploy([Text(file, known, array, text, "-")])
         if not kind.startswith("deployed"):
             file.note.unlink()
     program = [sys.executable, str(ROOT / "bin/jfstore"), "audit", str(tmp_path / "calib"), "--repo", f"{tmp_path}/R"]
