@@ -180,7 +180,7 @@ def test_without_room_for_the_second_of_a_pair_the_first_stays_too(
     deploy(pair(1))
     before = snapshot(calib)
     monkeypatch.setattr(durable, "system", Full())
-    with pytest.raises(Failed, match="pixel_offset/631-end.data: No space left"):
+    with pytest.raises(Failed, match=r"pixel_offset/631-end\.data: No space left"):
         deploy(pair(2))
     after = snapshot(calib)
     assert {name: what[2] for name, what in after.items()} == {name: what[2] for name, what in before.items()}
