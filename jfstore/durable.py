@@ -191,10 +191,10 @@ def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> None
     Refused
         If the file system has no hard links.
     """
-    link(stage(path, pieces, mode), path)
+    give_free_name(stage(path, pieces, mode), path)
 
 
-def link(temporary: Path, path: Path) -> None:
+def give_free_name(temporary: Path, path: Path) -> None:
     """Give a staged file the name `path`, which nothing may bear yet; see `publish`."""
     try:
         try:
@@ -231,10 +231,10 @@ def overwrite(
     file is given to. With `read_back` the file is read again before it gets its name: Damaged if it differs.
     """
     temporary = stage(path, pieces, mode, group, read_back)
-    rename(temporary, path, settle)
+    give_name(temporary, path, settle)
 
 
-def rename(source: Path, path: Path, settle: bool = True) -> None:
+def give_name(source: Path, path: Path, settle: bool = True) -> None:
     """Give a file of ours the name `path` in place of whatever bears it, in the same directory; see `overwrite`."""
     try:
         system.rename(source, path)

@@ -12,6 +12,7 @@ import pytest
 from jfstore.cli import event_keys, jungfrau_id
 from jfstore.cli import main as jfstore
 from tests.makers.dcs import Store
+from tests.makers.deployed import make_world
 from tests.makers.repositories import SHAPE, constants, new_repository
 from tests.makers.telling import GAIN, XTC
 from tests.makers.xtc_reading import Program, soon
@@ -77,6 +78,16 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     (tmp_path / "dcs").mkdir()
     monkeypatch.chdir(tmp_path / "dcs")
     return Store(capsys)
+
+
+@pytest.fixture
+def deploying_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with the real repository and the runs of the reference, to deploy from."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIT_PSDM_DATA", str(XTC))
+    make_world(tmp_path)
+    monkeypatch.setenv("JFSTORE_REAL", str(tmp_path / "real"))
+    return tmp_path
 
 
 @pytest.fixture

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jfstore.errors import BadValue, Damaged, NotFound, Refused
+from jfstore import durable
+from jfstore.errors import BadValue, Damaged, Failed, NotFound, Refused
 from jfstore.legacy.calibdir import CalibFile, encode_note, files, read_note
-from jfstore.legacy.deploying import Deployed, check, deploy, undo
+from jfstore.legacy.deploying import Deployed, Text, check, deploy, undo
 from tests.makers import deployed as world
 from tests.makers.deployed import PLACE, RUN, command, data_of, deployment
+from tests.makers.repositories import tree as snapshot
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def calib(tmp_path: Path) -> Path:
 def put(calib: Path, seed: int, run: int = 631, replacing: bool = False, fmt: str | None = None) -> Deployed:
     file, note, array, pieces = deployment(calib, seed, run, fmt=fmt)
     check(file, note, array, replacing)
-    return deploy(file, note, array, pieces, copy_of=f"local-{seed}.txt", replacing=replacing)
+    return deploy([Text(file, note, array, pieces, f"local-{seed}.txt")], replacing=replacing)[0]
 
 
 def text(seed: int) -> bytes:
@@ -107,10 +111,7 @@ def test_rounded_values_are_other_values(calib: Path) -> None:
     assert put(calib, 1, fmt="%.4f").state == "deployed"
 
 
-def test_one_of_the_pair_that_cannot_be_replaced_stops_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SIT_PSDM_DATA", "")
-    world.make_world(tmp_path)
+def test_one_of_the_pair_that_cannot_be_replaced_stops_both(deploying_here: Path) -> None:
     offset = data_of("calib", "pixel_offset")
     offset.parent.mkdir(parents=True)
     offset.write_bytes(b"1 2 3\n")
@@ -118,7 +119,7 @@ def test_one_of_the_pair_that_cannot_be_replaced_stops_both(tmp_path: Path, monk
     assert (code, out) == (5, "")
     assert "was not written by jfstore" in err
     assert not data_of("calib").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["calib", "real"]
+    assert sorted(path.name for path in deploying_here.iterdir()) == ["calib", "real"]
     assert command(["-d", RUN, "-R", "./real", "-D", "-c", "calib", "--replace"])[0] == 0
 
 
@@ -147,6 +148,55 @@ def test_old_temporaries_are_swept_away(calib: Path) -> None:
         os.utime(path, (path.stat().st_mtime - age,) * 2)
     put(calib, 2)
     assert [name for name in names(calib) if name.startswith(".tmp")] == [".tmp-2-new"]
+
+
+def test_what_does_not_read_back_replaces_nothing(calib: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Losing(durable.System):
+        def sync(self, fd: int) -> None:
+            super().sync(fd)
+            os.pwrite(fd, b"?", 700)
+
+    put(calib, 1)
+    before = {path.name: path.read_bytes() for path in data_of(calib).parent.iterdir()}
+    monkeypatch.setattr(durable, "system", Losing())
+    with pytest.raises(Damaged, match="what was read back is not what was written"):
+        put(calib, 2)
+    assert {path.name: path.read_bytes() for path in data_of(calib).parent.iterdir()} == before
+
+
+def test_without_room_for_the_second_of_a_pair_the_first_stays_too(
+    calib: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pair(seed: int) -> list[Text]:
+        both = [deployment(calib, seed, calib_type=name) for name in world.TYPES]
+        return [Text(file, note, array, pieces, "x") for file, note, array, pieces in both]
+
+    class Full(durable.System):
+        def write(self, fd: int, buffers: Sequence[memoryview]) -> int:
+            if "pixel_offset/.tmp" in os.readlink(f"/proc/self/fd/{fd}"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(fd, buffers)
+
+    deploy(pair(1))
+    before = snapshot(calib)
+    monkeypatch.setattr(durable, "system", Full())
+    with pytest.raises(Failed, match=r"pixel_offset/631-end\.data: No space left"):
+        deploy(pair(2))
+    after = snapshot(calib)
+    assert {name: what[2] for name, what in after.items()} == {name: what[2] for name, what in before.items()}
+
+
+def test_a_deployment_that_never_came_is_forgotten(calib: Path) -> None:
+    put(calib, 1)
+    file, never, *_ = deployment(calib, 2)
+    file.note.write_bytes(encode_note(file, [never, *read_note(file)]))
+    put(calib, 3)
+    assert seeds_noted(calib) == [3, 1]
+    file.note.write_bytes(encode_note(file, [never, *read_note(file)]))
+    # Undoing it is done with it; what is there is what was there before.
+    undo(file)
+    assert data_of(calib).read_bytes() == text(3)
+    assert seeds_noted(calib) == [3, 1]
 
 
 # -- bringing back
@@ -204,15 +254,6 @@ def test_what_is_gone_cannot_be_brought_back(calib: Path) -> None:
     assert data_of(calib).read_bytes() == text(2)
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SIT_PSDM_DATA", "")
-    world.make_world(tmp_path)
-    monkeypatch.setenv("JFSTORE_REAL", str(tmp_path / "real"))
-    return tmp_path
-
-
 def on(*words: object) -> tuple[int, str, str]:
     return command(words, "jfstore")
 
@@ -221,7 +262,7 @@ def states(out: str) -> list[tuple[str, str]]:
     return [tuple(line.split("\t")[:2]) for line in out.splitlines()[1:]]  # type: ignore[misc]
 
 
-def test_deploy_and_undo_by_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deploy_and_undo_by_run(deploying_here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import jfstore
 
     assert states(on("deploy", RUN, "-c", "calib")[1]) == [("deployed", name) for name in world.TYPES]
@@ -247,6 +288,21 @@ def test_deploy_and_undo_by_run(place: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "nothing was deployed by jfstore for run 631" in err
 
 
+def test_a_dry_run_says_what_would_change_and_changes_nothing(deploying_here: Path) -> None:
+    code, out, err = on("deploy", RUN, "-c", "calib", "--dry-run")
+    assert (code, states(out)) == (0, [("would deploy", name) for name in world.TYPES])
+    assert f"{world.PANELS[0]}/{world.STAMP}/v1" in err
+    assert not Path("calib").exists()
+    on("deploy", RUN, "-c", "calib")
+    before = snapshot(Path("calib"))
+    assert states(on("deploy", RUN, "-c", "calib", "--dry-run")[1]) == [("unchanged", name) for name in world.TYPES]
+    code, out, _ = on("deploy", RUN, "-c", "calib", "--undo", "--dry-run")
+    assert (code, states(out)) == (0, [("would undo", name) for name in world.TYPES])
+    assert snapshot(Path("calib")) == before
+    data_of("calib").write_bytes(b"1\n")
+    assert on("deploy", RUN, "-c", "calib", "--dry-run")[0] == 5
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -260,7 +316,7 @@ def test_deploy_and_undo_by_run(place: Path, monkeypatch: pytest.MonkeyPatch) ->
         ([RUN, "x", "-s", "y", "-c", "calib"], 2, "the source is given twice"),
     ],
 )
-def test_what_cannot_be_undone(place: Path, words: list[str], code: int, message: str) -> None:
+def test_what_cannot_be_undone(deploying_here: Path, words: list[str], code: int, message: str) -> None:
     on("deploy", RUN, "-c", "calib")
     found, out, err = on("deploy", *words, "--undo")
     assert (found, out) == (code, "")

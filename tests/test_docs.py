@@ -15,7 +15,7 @@ import jfstore
 from jfstore.cli.main import COMMANDS, get_parser, main
 from tests.conftest import ROOT
 
-PROGRAMS = ("jungfrau_id", "event_keys", "find_detector_runs", "dcs")
+PROGRAMS = ("jungfrau_id", "event_keys", "find_detector_runs", "jungfrau_gain_constants", "dcs")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -67,8 +67,9 @@ def _man_page(program: str, form: str = "pretty") -> str:
 def test_help_version_and_id_load_neither_numpy_nor_hdf5() -> None:
     program = (
         "import sys; from jfstore.cli.main import main;"
-        "codes = [main(['--help']), main(['get', '--help']), main(['--version']), main(['id', sys.argv[1]])];"
-        "heavy = {'numpy', 'h5py', 'zarr', 'rich', 'blake3'} & set(sys.modules);"
+        "codes = [main([*words, '--help']) for words in ([], ['get'], ['deploy'], ['audit'])];"
+        "codes += [main(['--version']), main(['id', sys.argv[1]])];"
+        "heavy = {'numpy', 'h5py', 'zarr', 'rich', 'blake3', 'orjson', 'pyarrow'} & set(sys.modules);"
         "assert not heavy, heavy; sys.exit(any(codes))"
     )
     run = "tests/data/reference/xtc/XPP/xpptut15/xtc/xpptut15-r0430-s00-c00.xtc"

@@ -359,7 +359,7 @@ def is_bad_call(node: ast.Call, harmless: set[str]) -> bool:
         return "fapl" not in keywords
     if called.startswith(("np.", "numpy.")):
         return last in {"save", "savez", "savez_compressed", "memmap", "open_memmap"} and first not in harmless
-    return isinstance(node.func, ast.Attribute) and last in PATH_METHODS and not called.startswith("durable.")
+    return isinstance(node.func, ast.Attribute) and last in PATH_METHODS
 
 
 def broken_rules(source: str) -> list[str]:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.makers.deployed import RUN
 from tests.makers.hostile import Found, World, complaint, said
 from tests.makers.repositories import LATER, STAMP, A, B
+from tests.makers.telling import XTC
 
 GAIN = "pixel_gain"
 LONG = "9" * 5000
@@ -34,6 +36,7 @@ WHOLE = (
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setenv("SIT_PSDM_DATA", str(XTC))
     return World(tmp_path).enter(monkeypatch)
 
 
@@ -64,6 +67,11 @@ def commands() -> list[list[str]]:
         ["import", "gains", *why, "--repo", "test"],
         ["promote", f"{B}/{STAMP}/v1", "--from", "S", *why, "--yes", "--repo", "test"],
         ["verify", "--quick", "--repo", "test"],
+        ["deploy", RUN, "Jungfrau.0", "-T", LATER, "-c", "calib", "--repo", "test"],
+        ["deploy", "-e", "xcsls3716", "-r", "631", "-d", "Jung", "-T", LATER, "-c", "calib", "--filemode", "664",
+         "--dirmode", "2775", "--group", "root", "--format", "%.4f", "--replace", "--repo", "test", "--json"],
+        ["deploy", RUN, "-s", "Jungfrau.0", "-c", "calib", "--undo"],
+        ["audit", "calib", "-e", "xcsls3716", "--repo", "test"],
         ["init", "./N", "--role", "test", "--shape", "3x4x8", "--zone", "UTC", "--detector", "jungfrau"],
     ]  # fmt: skip
 
@@ -72,7 +80,12 @@ def written(argv: list[str]) -> list[str]:
     """Return the place that the command was told to write, beside the repository."""
     if argv[0] == "init":
         return argv[1:2]
-    return [value for flag, value in pairwise(argv) if argv[0] == "get" and flag == "-f"]
+    flags = {"get": "-f", "deploy": "-c"}
+    return [value for flag, value in pairwise(argv) if flag == flags.get(argv[0])]
+
+
+def is_outside(world: World, place: str) -> bool:
+    return "\0" in place or not os.path.realpath(place).startswith(f"{world.top}/")
 
 
 def some_arguments(world: World, count: int, seed: int) -> Found:
@@ -86,7 +99,8 @@ def some_arguments(world: World, count: int, seed: int) -> Found:
         places = [place for place in range(1, len(argv)) if not argv[place].startswith("-") or argv[place] == "-"]
         for place in choose.choices(places, k=choose.choice([1, 1, 1, 2])):
             argv[place] = hostile(choose, argv[place])
-        if argv[0] == "init" and os.path.isabs(argv[1]):
+        # What it is told to write must be in the world that is looked at.
+        if argv[0] in ("init", "deploy") and any(is_outside(world, place) for place in written(argv)):
             continue
         wrong = complaint(argv)
         after = world.outside()

@@ -111,7 +111,7 @@ def read_constants(name: str, type_name: str) -> Blob:
     BadValue
         If there is no such file, or it is not acceptable.
     """
-    from jfstore.files import read_regular
+    from jfstore.files import given, read_regular
     from jfstore.legacy.dcs_check import array_blob, text_blob
     from jfstore.legacy.dcs_model import GEOMETRY
     from jfstore.legacy.npyfile import read_any_npy
@@ -122,10 +122,8 @@ def read_constants(name: str, type_name: str) -> Blob:
         return array_blob(read_any_npy(path), type_name, name)
     if type_name != GEOMETRY:
         return array_blob(read_text(path).array, type_name, name)
-    try:
+    with given(path):
         return text_blob(read_regular(path, _TEXT_LIMIT, follow=True).decode("utf-8", "surrogateescape"), name)
-    except FileNotFoundError:
-        raise BadValue(f"{name}: no such file") from None
 
 
 def check_output(name: str, store: Path) -> None:

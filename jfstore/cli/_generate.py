@@ -46,6 +46,8 @@ class Request:
         Format of values in text; None keeps every bit.
     replacing : bool
         Whether deployed files that jfstore did not write may be replaced.
+    dry_run : bool
+        Whether only to say what would be deployed.
     """
 
     command: Sequence[str]
@@ -58,6 +60,7 @@ class Request:
     calibdir: str | None
     fmt: str | None = None
     replacing: bool = False
+    dry_run: bool = False
     rights: Rights = field(default_factory=Rights)
 
 
@@ -81,7 +84,7 @@ def generate(request: Request) -> Generated:
         As of `constants_of`, `deploying.check` and `deploying.deploy`.
     """
     from jfstore.legacy.calibdir import CalibFile
-    from jfstore.legacy.deploying import check, deploy, seal
+    from jfstore.legacy.deploying import Deployed, Text, check, deploy, seal
     from jfstore.legacy.textarray import FORMAT
 
     if request.fmt is not None and not FORMAT.fullmatch(request.fmt):
@@ -89,31 +92,36 @@ def generate(request: Request) -> Generated:
     constants = constants_of(request.dataset, request.source, request.when, request.place)
     calibdir = _calibdir(request, constants)
     places: dict[str, tuple[CalibFile, Deployment]] = {}
+    deployed: list[Deployed] = []
     if request.deploy and calibdir is not None:
         if constants.origin.get("role") == "test":
             warn_of([f"{constants.origin['path']} is a test repository: what psana reads would come from there"])
         for name, array in constants.arrays.items():
             file = CalibFile(calibdir, constants.jungfrau.source, name, constants.run.run)
             places[name] = file, _deployment(request, constants, name)
-            check(*places[name], array, request.replacing)
+            is_unchanged = check(*places[name], array, request.replacing)
+            if request.dry_run:
+                deployed.append(Deployed(file, "unchanged" if is_unchanged else "would deploy"))
+    if request.dry_run:
+        return Generated(constants, (), tuple(deployed), calibdir)
     written: list[str] = []
-    deployed = []
     with progress("writing") as show:
-        for done, (name, array) in enumerate(constants.arrays.items()):
-            show(done, len(constants.arrays))
-            local = local_name(constants, name)
-            pieces = _text(request, constants, name, array, f"{local}.txt")
-            if request.local:
-                _write(Path(f"{local}.npy"), npy_pieces(array), request.rights)
-                _write(Path(f"{local}.txt"), pieces, request.rights)
-                written += [f"{local}.txt", f"{local}.npy"]
-            if name in places:
-                file, deployment = places[name]
-                deployed.append(
-                    deploy(file, seal(deployment, pieces), array, pieces, replacing=request.replacing,
-                           copy_of=f"{local}.txt" if request.local else "-", rights=request.rights)
-                )  # fmt: skip
-        show(len(constants.arrays), len(constants.arrays))
+
+        def texts() -> Iterator[Text]:
+            for done, (name, array) in enumerate(constants.arrays.items()):
+                show(done, len(constants.arrays))
+                local = local_name(constants, name)
+                pieces = _text(request, constants, name, array, f"{local}.txt")
+                if request.local:
+                    _write(Path(f"{local}.npy"), npy_pieces(array), request.rights)
+                    _write(Path(f"{local}.txt"), pieces, request.rights)
+                    written.extend([f"{local}.txt", f"{local}.npy"])
+                if name in places:
+                    file, deployment = places[name]
+                    yield Text(file, seal(deployment, pieces), array, pieces, f"{local}.txt" if request.local else "-")
+            show(len(constants.arrays), len(constants.arrays))
+
+        deployed = deploy(texts(), replacing=request.replacing, rights=request.rights)
     return Generated(constants, tuple(written), tuple(deployed), calibdir)
 
 

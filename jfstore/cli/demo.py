@@ -11,7 +11,7 @@ from jfstore.cli._output import emit_json
 from jfstore.cli._parser import add_json
 
 _EPILOG = """\
-It makes a directory of about 150 MB with a legacy gain tree, XTC files of runs and a test and a real
+It makes a directory of about 220 MB with a legacy gain tree, XTC files of runs and a test and a real
 repository, runs the commands of a day with them, and prints each before it runs. Run again, it walks through
 what is there: nothing is added twice. The directory may be removed at any time.
 

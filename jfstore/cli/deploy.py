@@ -49,6 +49,9 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     add_run_options(parser)
     parser.add_argument("--undo", action="store_true", help="bring back what was there before the last deployment")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check everything, say what would change, change nothing"
+    )
     add_constants_options(parser)
     parser.set_defaults(run=run)
 
@@ -57,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     if args.undo:
         return _undo(args)
-    done = generate(request_of(args, local=False, deploy=True))
+    done = generate(request_of(args, local=False, deploy=True, dry_run=args.dry_run))
     value = value_of(done)
     if not args.json:
         report(done)
@@ -74,10 +77,13 @@ def _undo(args: argparse.Namespace) -> int:
     files = _last_deployed(*_place(args))
     rows = []
     for file in files:
+        if args.dry_run:
+            rows.append({"state": "would undo", "type": file.type, "file": str(file.path), "kept": None})
+            continue
         done = undo(file, replacing=args.replace, rights=rights_of(args))
         rows.append({"state": done.state, "type": file.type, "file": str(file.path), "kept": done.kept})
     emit(args, {"files": rows}, rows, COLUMNS)
-    for row in rows:
+    for row in [] if args.dry_run else rows:
         note(f"{row['file']} is {'what it was before' if row['state'] == 'restored' else 'gone, as it was before'}")
     return 0
 

@@ -65,13 +65,13 @@ def run_of(args: argparse.Namespace) -> tuple[str, str | None]:
     return there[0], named[0] if named else None
 
 
-def request_of(args: argparse.Namespace, local: bool, deploy: bool) -> Request:
+def request_of(args: argparse.Namespace, local: bool, deploy: bool, dry_run: bool = False) -> Request:
     """Return what was asked for."""
     dataset, source = run_of(args)
     return Request(
         ("jfstore", *args.argv), dataset, ANY_JUNGFRAU if source is None else source, args.time,
         getattr(args, "repo", "real"), local=local, deploy=deploy, calibdir=args.calibdir, fmt=args.format,
-        replacing=args.replace, rights=rights_of(args),
+        replacing=args.replace, dry_run=dry_run, rights=rights_of(args),
     )  # fmt: skip
 
 

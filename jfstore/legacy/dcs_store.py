@@ -187,7 +187,7 @@ def _shown(contents: DcsContents, seals: list[str], show: Show) -> Iterator[Any]
 def _named(stage: Callable[[], Path], path: Path) -> bool:
     """Give what is staged the name `path`; return False if something bears it already."""
     try:
-        durable.link(stage(), path)
+        durable.give_free_name(stage(), path)
     except FileExistsError:
         return False
     except durable.NotSynced as error:
@@ -201,7 +201,7 @@ def _named(stage: Callable[[], Path], path: Path) -> bool:
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    durable.rename(temporary, path, settle=False)
+    durable.give_name(temporary, path, settle=False)
     try:
         durable.sync_directory(path.parent)
     except OSError as error:

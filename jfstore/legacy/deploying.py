@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,10 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What became of a file: ``deployed``, ``unchanged``, ``restored`` or ``removed``; `kept` is the name under
-    which what was there before is kept."""
+    """What became of a file: ``deployed``, ``unchanged``, ``would deploy``, ``restored`` or ``removed``.
+
+    `kept` is the name under which what was there before is kept.
+    """
 
     file: CalibFile
     state: str
@@ -64,8 +66,13 @@ def seal(deployment: Deployment, pieces: Sequence[Any]) -> Deployment:
     return replace(deployment, blake3=digest(*pieces), size=sum(map(len, pieces)))
 
 
-def check(file: CalibFile, deployment: Deployment, array: NDArray[np.float32], replacing: bool) -> None:
+def check(file: CalibFile, deployment: Deployment, array: NDArray[np.float32], replacing: bool) -> bool:
     """Raise what `deploy` would raise of what is there already, so that nothing is deployed if not all can be.
+
+    Returns
+    -------
+    bool
+        Whether `deploy` would leave the file alone, since the same values are there.
 
     Raises
     ------
@@ -76,68 +83,112 @@ def check(file: CalibFile, deployment: Deployment, array: NDArray[np.float32], r
     """
     if not file.calibdir.is_dir() and not file.calibdir.absolute().parent.is_dir():
         raise Failed(f"{file.calibdir.parent} is not there; make it first, or name another directory (-c)")
-    _is_unchanged(file, _there(file), deployment, array, replacing)
+    return _is_unchanged(file, _there(file), deployment, array, replacing)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Something to deploy: the place, what the note will say (as `seal` returned it), the array, its text in pieces,
+    and what ``HISTORY`` says that it is a copy of."""
+
+    file: CalibFile
+    deployment: Deployment
+    array: NDArray[np.float32]
+    pieces: Sequence[Any]
+    copy_of: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """A text on its way: the temporary file (None if what is there is left alone), and what it meets."""
+
+    file: CalibFile
+    deployment: Deployment
+    copy_of: str
+    there: _There
+    history: durable.Appender
+    temporary: Path | None
+    kept: str | None
 
 
 def deploy(
-    file: CalibFile,
-    deployment: Deployment,
-    array: NDArray[np.float32],
-    pieces: Sequence[Any],
-    *,
-    copy_of: str,
-    replacing: bool = False,
-    rights: Rights = Rights(),  # noqa: B008 - frozen
-) -> Deployed:
-    """Give `pieces` the name of `file`, unless a file with the same values has it already.
+    texts: Iterable[Text], *, replacing: bool = False, rights: Rights = Rights()  # noqa: B008 - frozen
+) -> list[Deployed]:  # fmt: skip
+    """Give texts the names of their files, unless files with the same values have them already; all, or none.
 
     Parameters
     ----------
-    file : CalibFile
-        The place; directories that are missing are made.
-    deployment : Deployment
-        What the note will say, as `seal` returned it.
-    array : ndarray
-        The constants that `pieces` are the text of.
-    copy_of : str
-        What ``HISTORY`` says it is a copy of.
+    texts : iterable of Text
+        Taken one by one, so that no more than one need be in memory. Directories that are missing are made.
     replacing : bool
-        Whether a file that jfstore did not write may be replaced.
+        Whether files that jfstore did not write may be replaced.
 
     Raises
     ------
     Refused
-        If jfstore did not write the file that is there, and it may not be replaced.
+        If jfstore did not write a file that is there, and it may not be replaced.
     Damaged
         If what was written does not read back.
     Failed
         If the system cannot do it.
     """
-    with _at_work(file, rights) as history:
-        there = _there(file)
-        line = _line(file, copy_of, f"jfstore {deployment.blake3[:12]} {deployment.origin.get('path', '')}")
-        if _is_unchanged(file, there, deployment, array, replacing):
-            if (ours := there.ours) is not None:
-                if not ours.says_the_same(deployment):
-                    again = replace(deployment, blake3=ours.blake3, size=ours.size, replaced=ours.replaced)
-                    _note(file, [again, *there.history[1:]], rights)
-                # Whoever deployed it may have been stopped before this.
-                if f"cmt:jfstore {ours.blake3[:12]}".encode() not in history.text():
-                    history.append(_line(file, copy_of, f"jfstore {ours.blake3[:12]} {ours.origin.get('path', '')}"))
-            return Deployed(file, "unchanged")
-        staged = durable.stage(file.path, pieces, rights.file, rights.group, read_back=True)
-        kept = None if there.blake3 is None else _dated(file)
-        try:
-            if kept:
-                durable.keep(file.path, file.directory / kept)
-            _note(file, [replace(deployment, replaced=kept), *there.history], rights)
-            durable.rename(staged, file.path)
-        except BaseException:
-            with suppress(OSError):
-                durable.remove(staged)
-            raise
-        history.append(line)
-        return Deployed(file, "deployed", kept)
+    staged: list[_Staged] = []
+    with ExitStack() as stack:
+        for text in texts:
+            staged.append(_stage(text, stack, replacing, rights))
+        # What takes room comes first: gains without their offsets would be worse than neither.
+        for each in staged:
+            with _naming(each.file):
+                if each.kept:
+                    durable.keep(each.file.path, each.file.directory / each.kept)
+                _note_of(each, rights)
+        for each in staged:
+            if each.temporary:
+                with _naming(each.file):
+                    durable.give_name(each.temporary, each.file.path)
+        for each in staged:
+            with _naming(each.file):
+                _tell(each)
+    return [Deployed(each.file, "deployed" if each.temporary else "unchanged", each.kept) for each in staged]
+
+
+def _stage(text: Text, stack: ExitStack, replacing: bool, rights: Rights) -> _Staged:
+    """Write a text under a temporary name, which is removed when `stack` is closed before it has its own."""
+    history = stack.enter_context(_at_work(text.file, rights))
+    there = _there(text.file)
+    temporary = kept = None
+    if not _is_unchanged(text.file, there, text.deployment, text.array, replacing):
+        with _naming(text.file):
+            temporary = durable.stage(text.file.path, text.pieces, rights.file, rights.group, read_back=True)
+        stack.callback(_remove, temporary)
+        kept = None if there.blake3 is None else _dated(text.file)
+    return _Staged(text.file, text.deployment, text.copy_of, there, history, temporary, kept)
+
+
+def _note_of(staged: _Staged, rights: Rights) -> None:
+    """Note what is deployed, or that what is there is what another place says, too."""
+    new, ours = staged.deployment, staged.there.ours
+    if staged.temporary:
+        _note(staged.file, [replace(new, replaced=staged.kept), *staged.there.history], rights)
+    elif ours is not None and not ours.says_the_same(new):
+        again = replace(new, blake3=ours.blake3, size=ours.size, replaced=ours.replaced)
+        _note(staged.file, [again, *staged.there.history[1:]], rights)
+
+
+def _tell(staged: _Staged) -> None:
+    """Add the line to ``HISTORY``, unless whoever deployed the file did; who was stopped before may not have."""
+    deployment = staged.deployment if staged.temporary else staged.there.ours
+    if deployment is None:
+        return
+    comment = f"jfstore {deployment.blake3[:12]}"
+    if staged.temporary or f"cmt:{comment}".encode() not in staged.history.text():
+        line = _line(staged.file, staged.copy_of, f"{comment} {deployment.origin.get('path', '')}")
+        staged.history.append(line)
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):
+        durable.remove(temporary)
 
 
 def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights()) -> Deployed:  # noqa: B008 - frozen
@@ -159,18 +210,18 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
         last, *before = there.noted
         previous = file.directory / last.replaced if last.replaced else None
         kept = None
-        if not _is_undone(there.blake3, previous, file, last):
+        if not _is_undone(there, last, previous, file):
             if there.blake3 not in (None, last.blake3) and not replacing:
                 raise Refused(f"{file.path} was changed after it was deployed; --replace undoes it all the same")
             if previous and not previous.exists():
                 raise NotFound(f"{previous} is gone, so it cannot be brought back")
             kept = _dated(file)
             if previous is None:
-                durable.rename(file.path, file.directory / kept)
+                durable.give_name(file.path, file.directory / kept)
             else:
                 if there.blake3 is not None:
                     durable.keep(file.path, file.directory / kept)
-                durable.rename(previous, file.path)
+                durable.give_name(previous, file.path)
         comment = f"jfstore undo {last.blake3[:12]}"
         if comment.encode() not in history.text():
             history.append(_line(file, last.replaced or "-", comment))
@@ -182,11 +233,13 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
         return Deployed(file, "restored" if previous else "removed", kept)
 
 
-def _is_undone(blake3: str | None, previous: Path | None, file: CalibFile, last: Deployment) -> bool:
-    """Whether the file that was there before is there already: a deployment or an undoing was stopped half-way."""
-    if previous is None or blake3 is None:
-        return blake3 is None and previous is None
-    return blake3 != last.blake3 and (not previous.exists() or previous.samefile(file.path))
+def _is_undone(there: _There, last: Deployment, previous: Path | None, file: CalibFile) -> bool:
+    """Whether what was there before is there already: a deployment or an undoing was stopped half-way."""
+    if there.ours is not None:
+        return there.ours is not last
+    if there.blake3 is None or previous is None:
+        return there.blake3 is None and previous is None
+    return not previous.exists() or previous.samefile(file.path)
 
 
 @contextmanager
@@ -207,6 +260,16 @@ def _at_work(file: CalibFile, rights: Rights) -> Iterator[durable.Appender]:
             yield history
     except OSError as error:
         raise Failed(f"{error.filename or file.path}: {error.strerror}") from None
+
+
+@contextmanager
+def _naming(file: CalibFile) -> Iterator[None]:
+    """Name `file` in an OSError that does not say which file it is about."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(file.path)
+        raise
 
 
 def _make_directory(directory: Path, rights: Rights) -> None:

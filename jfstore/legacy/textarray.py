@@ -17,8 +17,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from jfstore.errors import BadValue, Damaged, Failed
-from jfstore.files import read_regular
+from jfstore.errors import BadValue
+from jfstore.files import given, read_regular
 
 FORMAT = re.compile(r"%\.[0-9]{1,2}[efg]", re.ASCII)
 """A format for `text_pieces`, as ``%.4f``."""
@@ -152,14 +152,8 @@ def read_text(path: Path) -> TextArray:
     Failed
         If it cannot be read.
     """
-    try:
+    with given(path):
         raw = read_regular(path, _SIZE_LIMIT, follow=True)
-    except Damaged as error:
-        raise BadValue(error.message) from None
-    except FileNotFoundError:
-        raise BadValue(f"{path}: no such file") from None
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from None
     return parse_text(raw, str(path))
 
 
@@ -224,7 +218,8 @@ def _read_quickly(body: memoryview, columns: int) -> NDArray[np.float64] | None:
     try:
         table = pyarrow.csv.read_csv(
             arrow.BufferReader(arrow.py_buffer(body)),
-            pyarrow.csv.ReadOptions(column_names=names, block_size=_BLOCK),
+            # Its threads gain little here, and are gone in a forked process.
+            pyarrow.csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
             pyarrow.csv.ParseOptions(delimiter=" ", quote_char=False, escape_char=False),
             pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.float64()), null_values=[]),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +45,6 @@ def make_world(root: Path) -> Repository:
     words = ["import", str(TREE), "-m", "legacy", "--repo", str(root / "real"), "--yes"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         assert main(words) == 0
-    os.environ["SIT_PSDM_DATA"] = str(XTC)
     return repository
 
 
