@@ -57,15 +57,17 @@ def place(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-def check(capsys: Capture, command: str, world: Path) -> None:
+def check(capsys: Capture, command: str, world: Path, kind: str) -> None:
     """Run a command on the file in the working directory, and check that nothing comes of it."""
+    # What to import may also be a directory: there it is the wrong thing rather than a damaged one.
+    expected = 2 if command == "import" and kind in ("nothing", "text", "user block") else 4
     program, *words = COMMANDS[command]
     file, outside = Path(NAME).read_bytes(), (world / OUTSIDE).read_bytes()
     before = tree(world / "R")
     start = time.monotonic()
     code, out, err = tell(capsys, *words, program={"dcs": dcs.main, "jfstore": jfstore_main.main}[program])
     assert time.monotonic() - start < SECONDS
-    assert (code, out, err.count("\n")) == (4, "", 1), err
+    assert (code, out, err.count("\n")) == (expected, "", 1), err
     assert NAME in err
     assert (Path(NAME).read_bytes(), (world / OUTSIDE).read_bytes()) == (file, outside)
     assert tree(world / "R") == before
@@ -75,7 +77,7 @@ def check(capsys: Capture, command: str, world: Path) -> None:
 @pytest.mark.parametrize("number", range(len(KINDS)), ids=lambda number: KINDS[number])
 def test_it_is_refused(number: int, place: Path, world: Path, capsys: Capture) -> None:
     make_hostile(place, KINDS[number], world / OUTSIDE)
-    check(capsys, list(COMMANDS)[number % len(COMMANDS)], world)
+    check(capsys, list(COMMANDS)[number % len(COMMANDS)], world, KINDS[number])
 
 
 @pytest.mark.full
@@ -83,7 +85,7 @@ def test_it_is_refused(number: int, place: Path, world: Path, capsys: Capture) -
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_refused_by_every_command(kind: str, command: str, place: Path, world: Path, capsys: Capture) -> None:
     make_hostile(place, kind, world / OUTSIDE)
-    check(capsys, command, world)
+    check(capsys, command, world, kind)
 
 
 def traced(place: Path, command: str) -> tuple[int, list[str], int, float]:
@@ -186,7 +188,7 @@ def mutated(random_: random.Random, sound: bytes) -> bytes:
     return bytes(raw)
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", [15, pytest.param(2000, marks=pytest.mark.full)])
 def test_mutants_are_answered_or_refused(count: int, place: Path, capsys: Capture) -> None:
     random_ = random.Random(count)
     # Without the arrays, in which a changed byte is nothing that could be seen.

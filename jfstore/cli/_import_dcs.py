@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jfstore.cli._added import emit_added
 from jfstore.cli._output import note, progress
 from jfstore.errors import BadValue
+from jfstore.files import given
 
 if TYPE_CHECKING:
     from jfstore.repository import Entry, Repository
@@ -22,9 +23,13 @@ def import_dcs(args: argparse.Namespace, repository: Repository) -> int:
     from jfstore.legacy.dcs_check import panel_parts
     from jfstore.legacy.dcs_panels import panels_of, taken_from
     from jfstore.legacy.dcs_read import opened_dcs
+    from jfstore.legacy.hdf5tree import is_hdf5
     from jfstore.repository import Entry
 
     path = Path(args.tree)
+    with given(path):
+        if not is_hdf5(path):
+            raise BadValue(f"{path} is neither a directory nor an HDF5 file")
     source = os.path.abspath(path)
     with opened_dcs(path) as contents, progress("import") as show:
         panels = panels_of(contents, path.name)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jfstore.errors import Damaged, Failed
-from jfstore.files import read_into
+from jfstore.files import opened, read_into
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _WAIT = 15
@@ -45,6 +45,12 @@ class Dataset:
     def nbytes(self) -> int:
         """Size in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a regular file begins as HDF5 files do."""
+    with opened(path, follow=True) as fd:
+        return os.pread(fd, len(_SIGNATURE), 0) == _SIGNATURE
 
 
 def read_tree(fd: int, where: str) -> Tree:
