@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import jfstore
 from jfstore.cli import dcs
 from jfstore.cli import main as jfstore_main
 from jfstore.errors import Damaged, Failed, JfstoreError
-from jfstore.legacy import hdf5tree
+from jfstore.legacy import hdf5child, hdf5tree
 from jfstore.legacy.dcs_read import opened_dcs
 from jfstore.legacy.hdf5tree import Dataset
 from tests.conftest import ROOT
@@ -121,53 +122,113 @@ def test_no_file_outside_is_opened(kind: str, place: Path, world: Path) -> None:
     assert not [line for line in opened if "outside" in line or "no-such-file" in line]
 
 
-def test_the_child_cannot_open_anything(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever libhdf5 could be made to do."""
-    shutil.copy(SMALL, NAME)
-    package = place / "copy" / "jfstore"
+WORK = '{"tree": _walk(file.id)}'
+LIMIT = "resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))"
+
+
+@pytest.fixture
+def change_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Let files be read by a copy of the package in whose walk a text is another one."""
+    package = tmp_path / "jfstore"
     shutil.copytree(ROOT / "jfstore", package, ignore=shutil.ignore_patterns("__pycache__"))
     walk = package / "legacy" / "hdf5walk.py"
-    text, work = walk.read_text(), '{"tree": _walk(file.id)}'
-    limit = "resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))"
-    assert text.count(work) == text.count(limit) == 1
-    text = text.replace(work, '{"refused": io.FileIO("/dev/null").name}')
-    monkeypatch.setattr(hdf5tree, "__file__", str(package / "legacy" / "hdf5tree.py"))
-    for source, words in ((text, "Too many open files"), (text.replace(limit, "pass"), "/dev/null")):
-        walk.write_text(source)
-        with pytest.raises(Damaged, match=words), opened_dcs(Path(NAME)):
-            pass
+    monkeypatch.setattr(hdf5child, "__file__", str(package / "legacy" / "hdf5child.py"))
+
+    def change(old: str, new: str) -> None:
+        text = walk.read_text()
+        assert text.count(old) == 1
+        walk.write_text(text.replace(old, new))
+        forget()
+
+    yield change
+    forget()
+
+
+def forget() -> None:
+    """Let the next file be read by a new process."""
+    if hdf5child._reader:
+        hdf5child._reader.close()
+    hdf5child._reader = None
+
+
+def test_the_child_cannot_open_anything(change_walk: Callable[[str, str], None]) -> None:
+    """Whatever libhdf5 could be made to do."""
+    change_walk(WORK, '{"refused": io.FileIO("/dev/null").name}')
+    with pytest.raises(Damaged, match="Too many open files"), opened_dcs(SMALL):
+        pass
+    change_walk(LIMIT, "pass")
+    with pytest.raises(Damaged, match="/dev/null"), opened_dcs(SMALL):
+        pass
 
 
 # -- the child itself
 
 
 @pytest.mark.parametrize(
-    ("script", "error", "words"),
+    ("work", "error", "words"),
     [
-        ("kill -SEGV $$", Damaged, "libhdf5 failed at it (signal 11)"),
-        ("sleep 60", Damaged, "takes more than 1 s"),
-        ("exit 1", Failed, "could not be run"),
-        ('echo \'{"tree": {"a": ["<f4", [3], 99999999]}}\'', Damaged, "does not lie in the file"),
-        ('echo \'{"tree": {"a": ["<f4", [3], -8]}}\'', Damaged, "does not lie in the file"),
-        ('echo \'{"tree": {"a": ["O", [3], 0]}}\'', Damaged, "dtype"),
-        ('echo \'{"tree": {"a": ["<f4", [-3], 0]}}\'', Damaged, "shape"),
-        ('echo \'{"tree": {"a": ["<f4"]}}\'', Damaged, "damaged"),
-        ('echo \'{"refused": "why"}\'', Damaged, "why"),
+        ("os.kill(os.getpid(), 11)", Damaged, "libhdf5 failed at it (signal 11)"),
+        ("signal.alarm(1) + signal.pause()", Damaged, "it takes too long"),
+        ("resource.setrlimit(resource.RLIMIT_CPU, (1, 2)) or [0 for _ in iter(int, 1)]", Damaged, "it takes too long"),
+        ("os._exit(3)", Failed, "the process that reads it failed"),
+        ("os.kill(os.getppid(), 9)", Failed, "the process that reads it failed"),
+        ("bytearray(1 << 30)", Damaged, "MemoryError"),
+        ('{"tree": {"a": ["<f4", [3], 99999999]}}', Damaged, "does not lie in the file"),
+        ('{"tree": {"a": ["<f4", [3], -8]}}', Damaged, "does not lie in the file"),
+        ('{"tree": {"a": ["O", [3], 0]}}', Damaged, "dtype"),
+        ('{"tree": {"a": ["<f4", [-3], 0]}}', Damaged, "shape"),
+        ('{"tree": {"a": ["<f4", [3.5], 0]}}', Damaged, "shape"),
+        ('{"tree": {"a": ["<f4"]}}', Damaged, "damaged"),
+        ('{"refused": "why"}', Damaged, "why"),
     ],
 )
 def test_whatever_the_child_does_is_one_error(
-    script: str, error: type[JfstoreError], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    work: str, error: type[JfstoreError], words: str, change_walk: Callable[[str, str], None]
 ) -> None:
-    program = tmp_path / "python"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(program))
-    monkeypatch.setattr(hdf5tree, "_WAIT", 1)
+    change_walk(WORK, work)
     start = time.monotonic()
-    with pytest.raises(error) as caught, opened_dcs(SMALL):
-        pass
-    assert words in caught.value.message
+    for _ in range(2):  # the next file is another child's
+        with pytest.raises(error) as caught, opened_dcs(SMALL):
+            pass
+        assert words in caught.value.message
     assert time.monotonic() - start < 10
+
+
+def test_a_process_that_is_gone_is_started_anew() -> None:
+    with opened_dcs(SMALL):
+        pass
+    assert hdf5child._reader
+    hdf5child._reader._process.kill()
+    hdf5child._reader._process.wait()
+    with opened_dcs(SMALL) as contents:
+        assert len(contents.types) == 3
+
+
+def test_a_forked_process_has_one_of_its_own() -> None:
+    with opened_dcs(SMALL):
+        pass
+    pid = os.fork()
+    if not pid:
+        with opened_dcs(SMALL) as contents:
+            os._exit(len(contents.types))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+    with opened_dcs(SMALL) as contents:
+        assert len(contents.types) == 3
+
+
+def test_the_process_ends_with_the_one_that_asks(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from jfstore.legacy import hdf5child\n"
+        "from jfstore.legacy.dcs_read import opened_dcs\n"
+        "with opened_dcs(Path(sys.argv[1])): pass\n"
+        "print(hdf5child._reader._process.pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, SMALL], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -9
+    until = time.monotonic() + 10
+    while Path(f"/proc/{int(done.stdout)}").exists():
+        assert time.monotonic() < until, "it is still there"
+        time.sleep(0.01)
 
 
 def test_datasets_that_lie_over_one_another_are_damage() -> None:

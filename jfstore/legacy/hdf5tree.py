@@ -6,12 +6,9 @@ of numbers or text that lie in one piece as they are.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +17,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from jfstore.errors import Damaged, Failed
+from jfstore.errors import Damaged
 from jfstore.files import opened, read_into
+from jfstore.legacy.hdf5child import ask
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_WAIT = 15
 _BYTES = 1 << 30
 _DTYPE = re.compile(r"\|S[1-9][0-9]{0,8}|[<>|][biuf][1248]", re.ASCII)
-_KEPT = ("LD_LIBRARY_PATH", "PATH", "SYSTEMROOT")
 
 Tree: TypeAlias = Mapping[str, "Tree | Dataset"]
 """What a group holds, by name."""
@@ -66,11 +62,11 @@ def read_tree(fd: int, where: str) -> Tree:
     if os.pread(fd, len(_SIGNATURE), 0) != _SIGNATURE:
         raise Damaged(f"{where} is not an HDF5 file")
     size = os.fstat(fd).st_size
-    answer = _ask_child(fd, where)
+    answer = ask(fd, where)
+    if "refused" in answer:
+        raise Damaged(f"{where} is not read: {str(answer['refused'])[:300]}")
+    sizes: list[int] = []
     try:
-        if "refused" in answer:
-            raise Damaged(f"{where} is not read: {str(answer['refused'])[:300]}")
-        sizes: list[int] = []
         tree = _tree(answer["tree"], size, sizes)
     except (KeyError, TypeError, ValueError) as error:
         raise Damaged(f"{where} is damaged: {error}") from None
@@ -87,35 +83,6 @@ def read_array(fd: int, dataset: Dataset, where: str) -> NDArray[Any]:
             raise Damaged(f"{where} was never written")
         read_into(fd, array.reshape(-1).view("u1").data, dataset.offset, where)
     return array
-
-
-def _ask_child(fd: int, where: str) -> dict[str, Any]:
-    package = Path(__file__).resolve().parents[2]
-    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    environment |= {
-        "PYTHONPATH": os.pathsep.join([str(package), *filter(None, sys.path)]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "HDF5_PLUGIN_PRELOAD": "::",  # no plugins
-    }
-    program = [sys.executable, "-S", "-P", "-m", "jfstore.legacy.hdf5walk"]
-    # In a session of its own: Ctrl-C is for us, and ends it through us.
-    with subprocess.Popen(  # noqa: S603 - our own words
-        program, stdin=fd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
-    ) as child:
-        try:
-            out, _ = child.communicate(timeout=_WAIT)
-        except subprocess.TimeoutExpired:
-            raise Damaged(f"{where} is not read: that takes more than {_WAIT} s") from None
-        finally:
-            child.kill()
-    if child.returncode < 0:
-        raise Damaged(f"{where} is not read: libhdf5 failed at it (signal {-child.returncode})")
-    if child.returncode or not out:
-        raise Failed(f"{where}: the process that reads it could not be run")
-    answer = json.loads(out)
-    assert isinstance(answer, dict)
-    return answer
 
 
 def _tree(found: Mapping[str, Any], size: int, sizes: list[int]) -> Tree:

@@ -1,4 +1,4 @@
-"""A process of its own that says what a foreign HDF5 file holds and where it lies; `hdf5tree` runs it.
+"""Processes that say what foreign HDF5 files hold and where it lies: one that `hdf5child` runs, a child for each file.
 
 libhdf5 can be made to hang, to crash and to read other files by what is in a file, so it sees foreign files
 here only: under limits, without the right to open anything, and with every link and storage checked before it is
@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import resource
-import sys
+import signal
+import socket
 from typing import Any
 
 _MEMORY = 448 << 20
 _SECONDS = 10
+_WAIT = 15
 _DEPTH = 6
 _OBJECTS = 100_000
 _NAME = 320
@@ -30,11 +33,14 @@ def _limit() -> None:
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_CPU: _SECONDS,
         resource.RLIMIT_AS: _MEMORY,
     }
     for which, limit in limits.items():
         resource.setrlimit(which, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS + 1))
+    signal.alarm(_WAIT)
+    # What is loaded now is all there will be: nothing can be opened from here on, whatever the file says.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
 
 
 def _walk(root: Any) -> dict[str, Any]:
@@ -107,13 +113,11 @@ def _dataset(dataset: Any, where: str) -> list[Any]:
     return [dtype, space.get_simple_extent_dims(), dataset.get_offset()]
 
 
-def _answer() -> dict[str, Any]:
+def _answer(fd: int) -> dict[str, Any]:
     import h5py
 
-    # What is loaded now is all there will be: nothing can be opened from here on, whatever the file says.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
     try:
-        with h5py.File(io.FileIO(0, closefd=False), "r") as file:
+        with h5py.File(io.FileIO(fd, closefd=False), "r") as file:
             return {"tree": _walk(file.id)}
     except _Refusal as refusal:
         return {"refused": str(refusal)}
@@ -122,7 +126,35 @@ def _answer() -> dict[str, Any]:
         return {"refused": (str(error) or type(error).__name__).splitlines()[0][:200]}
 
 
+def _be_a_child(file: int, answer: int) -> None:
+    try:
+        _limit()
+        with socket.socket(fileno=answer) as asker:
+            asker.sendall(json.dumps(_answer(file)).encode())
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def serve() -> None:
+    """Read files, whose descriptors come on standard input, a socket, each with one for the answer."""
+    import h5py  # once for all files
+    from h5py import h5a, h5d, h5g, h5l, h5o, h5s, h5t
+
+    assert all((h5py, h5a, h5d, h5g, h5l, h5o, h5s, h5t))
+    asker = socket.socket(fileno=0)
+    while True:
+        fds = socket.recv_fds(asker, 1, 2)[1]
+        if len(fds) != 2:
+            return  # nobody asks any more
+        pid = os.fork()
+        if not pid:
+            asker.close()
+            _be_a_child(*fds)
+        for fd in fds:
+            os.close(fd)
+        asker.sendall(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
 if __name__ == "__main__":
-    _limit()
-    sys.stdout.write(json.dumps(_answer()))
-    sys.stdout.flush()
+    serve()
