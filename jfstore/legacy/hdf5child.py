@@ -18,7 +18,7 @@ from typing import Any
 
 from jfstore.errors import Damaged, Failed
 
-_ANSWER = 128 << 20
+_ANSWER, _PIECE = 128 << 20, 1 << 18
 _KEPT = ("LD_LIBRARY_PATH", "PATH")
 
 
@@ -48,11 +48,13 @@ class Reader:
     def ask(self, fd: int) -> tuple[int, bytes]:
         """Return how the child for the file `fd` ended, as `subprocess` says it, and what it answered."""
         ours, theirs = socket.socketpair()
-        with ours, ours.makefile("rb") as answer:
+        out = bytearray()
+        with ours:
             with theirs:
                 socket.send_fds(self._socket, [b"?"], [fd, theirs.fileno()])
-            out = answer.read(_ANSWER)
-        return int(self._socket.recv(16) or 1), out
+            while len(out) < _ANSWER and (piece := ours.recv(_PIECE)):
+                out += piece
+        return int(self._socket.recv(16) or 1), bytes(out)
 
     @property
     def serves(self) -> bool:
