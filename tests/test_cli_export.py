@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import jfstore
 from jfstore.errors import NotFound
 from jfstore.legacy.dcs_read import opened_dcs
-from tests.makers.dcs import EXPECTED, PY3, SMALL, TWO, array, original_answer, seal, structure
+from tests.makers.dcs import EXPECTED, PY3, SMALL, TWO, array, make_dcs, original_answer, seal, structure
 from tests.makers.repositories import new_repository
 from tests.makers.telling import tell
 
@@ -160,3 +161,14 @@ def test_what_was_written_is_said_as_json(capsys: Capture) -> None:
     value = json.loads(out)
     assert (code, value["detector"], value["file"]) == (0, FB, "o.h5")
     assert value["versions"] == [{"type": "pixel_gain", "range": "1500000000-end", "number": 1}]
+
+
+def test_an_id_in_another_form_is_the_same_detector(capsys: Capture) -> None:
+    """Where a number of the Id is zero, the files of old say nothing."""
+    odd = "jungfrau--154920171025-003D00FB.h5"
+    make_dcs(Path(odd), {"pixel_gain": {(0.0, math.inf): {2: array(1), 3: array(2)}}})
+    for _ in range(2):
+        tell(capsys, "import", odd, "-m", "from dcs", "--repo", "./S")
+    assert len(jfstore.open("./S").versions()) == 2
+    with opened_dcs(exported(capsys, "0-154920171025-3d00fb", "./S")) as contents:
+        assert [version.number for version in contents.types[0].ranges[0].versions] == [2, 3]

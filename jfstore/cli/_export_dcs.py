@@ -117,14 +117,18 @@ class _Exporter:
 
     def _restored(self, name: str, there: Sequence[Version]) -> dict[int, list[Version]]:
         """Return by number the versions of the panels that came from one version of a file of this detector."""
-        found: dict[int, dict[str, Version]] = {}
+        from jfstore.legacy.dcs_panels import detector_name
+
+        detector = detector_name(self._panels)
+        found: dict[tuple[int, float | None], dict[str, Version]] = {}
         for version in there:
             origin = version.origin or {}
-            if origin.get("detector") == f"jungfrau-{'_'.join(self._panels)}" and origin.get("type") == name:
-                found.setdefault(origin["number"], {})[version.panel] = version
+            if (origin.get("detector"), origin.get("type")) == (detector, name):
+                found.setdefault((origin["number"], origin["produced"]), {})[version.panel] = version
+        # Of a number that was used again the later one.
         return {
             number: [by_panel[panel] for panel in self._panels]
-            for number, by_panel in found.items()
+            for (number, _), by_panel in found.items()
             if len(by_panel) == len(self._panels)
         }
 

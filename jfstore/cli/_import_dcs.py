@@ -33,7 +33,7 @@ def import_dcs(args: argparse.Namespace, repository: Repository) -> int:
     source = os.path.abspath(path)
     with opened_dcs(path) as contents, progress("import") as show:
         panels = panels_of(contents, path.name)
-        taken, left_out = taken_from(contents, repository.zone, args.recover)
+        taken, left_out = taken_from(contents, panels, repository.zone, args.recover)
 
         def entries() -> Iterator[Entry]:
             for done, item in enumerate(taken):

@@ -34,6 +34,11 @@ class Taken:
     origin: Mapping[str, Any]
 
 
+def detector_name(panels: Sequence[str]) -> str:
+    """Return what a file of the detector of `panels` is called, without its ``.h5``."""
+    return f"{JUNGFRAU}-{'_'.join(panels)}"
+
+
 def panels_of(contents: DcsContents, file_name: str) -> tuple[str, ...]:
     """Return the panels of the detector of a file.
 
@@ -55,7 +60,9 @@ def panels_of(contents: DcsContents, file_name: str) -> tuple[str, ...]:
     return panels
 
 
-def taken_from(contents: DcsContents, zone: ZoneInfo, recover: bool) -> tuple[list[Taken], list[tuple[str, str]]]:
+def taken_from(
+    contents: DcsContents, panels: Sequence[str], zone: ZoneInfo, recover: bool
+) -> tuple[list[Taken], list[tuple[str, str]]]:
     """Return the versions of a file that a repository can hold, and the names of all else with the reason.
 
     Versions are in the order of their production; but of a range the one that is valid comes last.
@@ -64,11 +71,14 @@ def taken_from(contents: DcsContents, zone: ZoneInfo, recover: bool) -> tuple[li
     ----------
     contents : DcsContents
         What the file holds.
+    panels : sequence of str
+        The panels of its detector.
     zone : zoneinfo.ZoneInfo
         That of the repository's stamps.
     recover : bool
         Whether versions that do not note their own number count, by that in the name of their group.
     """
+    detector = detector_name(panels)
     taken: list[tuple[float, Taken]] = []
     left_out = [(name, "the store of these files knows nothing of it") for name in contents.foreign]
     for held in contents.types:
@@ -81,13 +91,13 @@ def taken_from(contents: DcsContents, zone: ZoneInfo, recover: bool) -> tuple[li
             left_out.append((held.name, f"{', '.join(ending)} ends, and what is valid here has no end"))
             continue
         for valid in held.ranges:
-            _take(contents, held.name, valid, zone, recover, taken, left_out)
+            _take(detector, held.name, valid, zone, recover, taken, left_out)
     taken.sort(key=lambda pair: pair[0])
     return [item for _, item in taken], left_out
 
 
 def _take(
-    contents: DcsContents,
+    detector: str,
     type_name: str,
     held: DcsRange,
     zone: ZoneInfo,
@@ -126,8 +136,8 @@ def _take(
         assert version.blob is not None
         name = f"{place}/{version_key(version.number)}"
         origin = {
-            "version": f"{contents.detector_name or JUNGFRAU}.h5/{name}",
-            "detector": contents.detector_name,
+            "version": f"{detector}.h5/{name}",
+            "detector": detector,
             "type": type_name,
             "range": held.key,
             "begin": held.begin,

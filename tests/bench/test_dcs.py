@@ -88,16 +88,12 @@ def test_add(full: Path, tmp_path: Path, shape: tuple[int, int, int], compare: C
         os.close(fd)
 
     def added() -> None:
+        # Each round is one version more.
         addition = Addition("pixel_gain", T, array_blob(new, "pixel_gain", "new"), "bench")
         change_dcs(full, lambda contents: add_version(contents, addition, 1.7e9)[0])
 
-    def added_to_fifty() -> None:
-        shutil.copyfile(tmp_path / "kept.h5", full)
-        added()
-
-    shutil.copyfile(full, tmp_path / "kept.h5")
     works = {"plain h5py write and sync of the one array": bare, "copy and sync of the file": copied,
-             "add to 50": added_to_fifty}  # fmt: skip
+             "add": added}  # fmt: skip
     compare("DCS: added to 50 versions", works, {}, rounds=7)
 
 
@@ -114,13 +110,13 @@ def test_memory(full: Path, tmp_path: Path, shape: tuple[int, int, int], record:
     new_repository(tmp_path / "R", shape=shape)
     np.save(tmp_path / "new.npy", array(99, (shape[0], 1, *shape[1:])))
     one = plain_read(full, 1).nbytes
-    base = memory_of(["--help"], "main")
+    base = memory_of(["print", str(full)], "dcs")  # what has loaded the libraries, and no array
     add = ["add", str(full), "-t", "pixel_gain", "-T", f"{T:.0f}", "-f", str(tmp_path / "new.npy")]
     for what, words, module in (
         ("dcs add", add, "dcs"),
         ("import", ["import", str(full), "-m", "all", "--repo", str(tmp_path / "R")], "main"),
     ):
         used = memory_of(words, module) - base
-        record("DCS: memory above --help, of one array", f"{what}, 50 versions", used / 1e6, used / one, "a few arrays")
-        # Libraries are loaded, too.
-        assert used < 8 * one + (200 << 20)
+        record("DCS: memory above print, of one array", f"{what}, 50 versions", used / 1e6, used / one, "a few arrays")
+        # More libraries are loaded, too.
+        assert used < 5 * one + (64 << 20)
