@@ -202,12 +202,14 @@ def test_a_new_file_has_its_mode_whatever_the_umask(store: Store) -> None:
     assert stat.S_IMODE(Path(".dcs-lock").stat().st_mode) == 0o664
 
 
-def test_what_may_not_be_written_to_is_left(sound: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    before = sound.state()
+@pytest.mark.parametrize("place", [NAME, "."])
+def test_what_may_not_be_written_to_is_left(sound: Store, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != place and access(path, mode))
+    before, names = sound.state(), sorted(os.listdir())
     code, _, err = sound.add(2)
-    assert (code, "may not be written to" in err) == (1, True)
-    assert sound.state() == before
+    assert (code, f"{place} may not be written to" in err) == (1, True)
+    assert (sound.state(), sorted(os.listdir())) == (before, names)
 
 
 # -- files of runs

@@ -83,6 +83,10 @@ def change_dcs(
         raise (Failed if create else NotFound)(f"{path.parent} is not there")
     if not create and not path.exists():
         raise NotFound(f"{path}: no such file")
+    # A file that may not be written to is not to be replaced, though its directory may be written to.
+    for place in (path, path.parent):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise Failed(f"{place} may not be written to")
     lock = path.parent / _LOCK
     if not lock.exists():
         # Where that is not possible, there is no lock.
@@ -133,8 +137,6 @@ def _changed(path: Path, edit: Callable[[DcsContents], DcsContents], create: boo
             raise NotFound(f"{path}: no such file")
         new = edit(named_contents(path))
         return _named(partial(_staged, path, new, rights.file, rights.group, show), path)
-    if not os.access(path, os.W_OK):
-        raise Failed(f"{path} may not be written to")
     with opened_dcs(path) as contents:
         if contents.foreign:
             raise Refused(f"{path} holds {contents.foreign[0]}, which would be lost: the store knows nothing of it")
