@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import shutil
 import stat
 from pathlib import Path
@@ -11,7 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import jfstore
+from jfstore.cli import jungfrau_gain_constants
 from jfstore.legacy.dcs_read import opened_dcs
+from jfstore.repository.verify import verify
 from tests.makers.dcs import NAME, SMALL, Store, array, make_dcs, original_answer, run
 from tests.makers.telling import XTC
 
@@ -291,3 +295,26 @@ def test_beside_a_file_the_run_is_a_note_without_any_tree(store: Store, monkeypa
     assert code == 0, err
     with opened_dcs(Path(file)) as contents:
         assert contents.types[0].ranges[0].notes.parameters["source"] == "XcsEndstation.0:Jungfrau.0"
+
+
+def test_what_jungfrau_gain_constants_prints_can_be_run(
+    deploying_here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (deploying_here / "test").mkdir()
+    monkeypatch.setenv("JFSTORE_TEST", str(deploying_here / "test"))
+    assert jungfrau_gain_constants.main(["exp=xcsls3716:run=631", "Jungfrau.0", "-U"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("dcs add ")]
+    assert len(lines) == 4
+    monkeypatch.setenv("SIT_PSDM_DATA", "/no/such/tree")
+    for line in lines:
+        code, _, err = run(capsys, *shlex.split(line)[1:])
+        assert code == 0, err
+    for role in ("test", "real"):
+        with opened_dcs(deploying_here / role / f"jungfrau-{PAIR}.h5") as contents:
+            assert [held.name for held in contents.types] == ["pixel_gain", "pixel_offset"]
+            assert contents.types[0].ranges[0].begin == BEGIN
+    repository = jfstore.open(str(deploying_here / "real"))
+    assert verify(repository).problems == ()
+    assert original_answer(deploying_here / "real" / f"jungfrau-{PAIR}.h5", "pixel_gain", 1.6e9).tobytes() == (
+        repository.get(PAIR, "pixel_gain", f"@{BEGIN}").tobytes()
+    )
