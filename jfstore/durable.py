@@ -100,7 +100,11 @@ def stage(
 ) -> Path:
     """Write and sync `pieces` under a temporary name beside `target`, and return that; parameters as of `overwrite`."""
     path = target.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
-    fd = system.create(path, 0o666 if mode is None else 0o600)
+    try:
+        fd = system.create(path, 0o666 if mode is None else 0o600)
+    except OSError as error:
+        error.filename = str(target)
+        raise
     try:
         try:
             buffers = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
