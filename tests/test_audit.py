@@ -330,15 +330,34 @@ def test_rounded_otherwise(deploying_here: Path, repository: Repository, name: s
 
 def test_of_versions_that_round_alike_the_valid_one_is_meant(deploying_here: Path, repository: Repository) -> None:
     array = gain(repository)
+    alike = np.round(array.astype(float), 4).astype(np.float32)
+    begin = parse_time("20180101000000", repository.zone)
     entries = [
-        Entry(panel, stamp, parse_time(stamp, repository.zone),
-              {"pixel_gain": check_array(np.ascontiguousarray(array[:, i] + np.float32(2e-6)), "pixel_gain",
-                                         world.SHAPE, "x")})
-        for i, panel in enumerate(PANELS) for stamp in ("20180101000000",)
-    ]  # fmt: skip
+        Entry(panel, "20180101000000", begin, {"pixel_gain": check_array(alike[:, i], "pixel_gain", world.SHAPE, "x")})
+        for i, panel in enumerate(PANELS)
+    ]
     repository.add(entries, "alike")
     put(array, fmt="%.4f")
     assert state_of("pixel_gain", "-e", "xcsls3716")[1] == V1
+
+
+def test_half_of_the_values_make_no_likeness(deploying_here: Path, repository: Repository) -> None:
+    array = gain(repository)
+    array[:, :, ::2] = world.constants(9)[:, :, ::2]
+    put(array)
+    assert state_of()[:2] == ("unknown", "")
+
+
+def test_the_same_values_in_another_shape_are_not_those_of_panels(deploying_here: Path, repository: Repository) -> None:
+    put(gain(repository).reshape(2, 3, 16, 32))
+    assert state_of() == ("unknown", "", "its shape is not that of panels of this repository")
+
+
+def test_a_higher_number_of_another_stamp_replaces_nothing(deploying_here: Path, repository: Repository) -> None:
+    put(gain(repository))
+    for seed in (7, 8):
+        world.add_constants(repository, seed, "20180101000000")
+    assert state_of()[0] == "unknown"
 
 
 # -- of which run it is

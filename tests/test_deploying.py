@@ -225,6 +225,10 @@ def test_the_same_values_from_another_place_are_noted(calib: Path) -> None:
     assert deploy([Text(file, elsewhere, array, pieces, "x")])[0].state == "unchanged"
     (noted,) = read_note(file)
     assert (noted.origin, noted.call) == ({"gains": "/tree"}, "call 1")
+    put(calib, 2)
+    file, note, array, pieces = deployment(calib, 2)
+    deploy([Text(file, replace(note, origin={"gains": "/tree"}), array, pieces, "x")])
+    assert [entry.time for entry in read_note(file)] == [2, 1]
 
 
 # -- bringing back

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,24 @@ def test_without_room_for_a_line_none_of_it_is_left(tmp_path: Path, monkeypatch:
     with durable.appending(path, 0o664) as history, pytest.raises(OSError, match="No space"):
         history.append(b"two\n")
     assert path.read_bytes() == b"one\n"
+
+
+def test_a_line_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    class Telling(durable.System):
+        def write(self, fd: int, buffers: Sequence[memoryview]) -> int:
+            said.append("write")
+            return super().write(fd, buffers)
+
+        def sync(self, fd: int) -> None:
+            said.append("sync")
+            super().sync(fd)
+
+    monkeypatch.setattr(durable, "system", Telling())
+    with durable.appending(tmp_path / "HISTORY", 0o664) as history:
+        history.append(b"line\n")
+    assert said == ["write", "sync"]
 
 
 def test_many_writers_add_their_lines(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_the_printed_commands_of_jfstore_run_as_printed(
         del os.environ["JFSTORE_TEST"]
     script = "\n".join(line for line in out.splitlines() if line.startswith("jfstore add "))
     assert script.count("\n") == 1
+    assert script.count(f" -T {world.BEGIN_STAMP} ") == 2
     environment = {**command_environment, "JFSTORE_REAL": "real", "JFSTORE_TEST": "test"}
     subprocess.run(["bash", "-euc", script], env=environment, check=True, capture_output=True)
     for name in ("real", "test"):
