@@ -15,7 +15,7 @@ import secrets
 import stat
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ system = System()
 
 
 def stage(
-    target: Path, pieces: Sequence[Any], mode: int | None, group: int | None = None, read_back: bool = False
+    target: Path, pieces: Iterable[Any], mode: int | None, group: int | None = None, read_back: bool = False
 ) -> Path:
     """Write and sync `pieces` under a temporary name beside `target`, and return that; parameters as of `overwrite`."""
     path = target.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
@@ -107,13 +107,13 @@ def stage(
         raise
     try:
         try:
-            buffers = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
-            while buffers:
-                count = system.write(fd, buffers[:_BUFFERS_A_CALL])
-                while buffers and count >= len(buffers[0]):
-                    count -= len(buffers.pop(0))
-                if count:
-                    buffers[0] = buffers[0][count:]
+            for buffers in _calls(pieces):
+                while buffers:
+                    count = system.write(fd, buffers)
+                    while buffers and count >= len(buffers[0]):
+                        count -= len(buffers.pop(0))
+                    if count:
+                        buffers[0] = buffers[0][count:]
             _give_to_group(fd, group, target)
             if mode is not None:
                 system.chmod(fd, mode)
@@ -121,6 +121,7 @@ def stage(
         finally:
             system.close(fd)
         if read_back:
+            assert isinstance(pieces, Sequence)
             _compare(path, pieces, target)
     except BaseException as error:
         with suppress(OSError):
@@ -129,6 +130,17 @@ def stage(
             error.filename = str(target)
         raise
     return path
+
+
+def _calls(pieces: Iterable[Any]) -> Iterator[list[memoryview]]:
+    """Yield the buffers of each call: many at once, but one by one if they are only made when their turn comes."""
+    if not isinstance(pieces, Sequence):
+        for piece in pieces:
+            yield [memoryview(piece).cast("B")] if len(piece) else []
+        return
+    buffers = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    for first in range(0, len(buffers), _BUFFERS_A_CALL):
+        yield buffers[first : first + _BUFFERS_A_CALL]
 
 
 def _give_to_group(place: Path | int, group: int | None, target: Path) -> None:
@@ -183,7 +195,11 @@ def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444) -> None
     Refused
         If the file system has no hard links.
     """
-    temporary = stage(path, pieces, mode)
+    give_free_name(stage(path, pieces, mode), path)
+
+
+def give_free_name(temporary: Path, path: Path) -> None:
+    """Give a staged file the name `path`, which nothing may bear yet; see `publish`."""
     try:
         try:
             system.link(temporary, path)
@@ -308,20 +324,20 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, timeout: float = 10.0) -> Iterator[bool]:
-    """Hold a lock on the permanent file `path`, to save others a retry; correctness never rests on it.
+def locked(path: Path, timeout: float = 10.0) -> Iterator[bool | None]:
+    """Hold a lock on the permanent file `path`, to save others a retry; correctness of a repository never rests on it.
 
     Yields
     ------
-    bool
-        False if the lock could not be had within `timeout` seconds or the file system has none.
+    bool or None
+        False if others held it for `timeout` seconds, None if there is none to be had.
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         fd = -1
     try:
-        yield fd >= 0 and _acquire(fd, timeout)
+        yield _acquire(fd, timeout) if fd >= 0 else None
     finally:
         if fd >= 0:
             os.close(fd)
@@ -387,7 +403,7 @@ def appending(path: Path, mode: int, group: int | None = None, timeout: float = 
         os.close(fd)
 
 
-def _acquire(fd: int, timeout: float) -> bool:
+def _acquire(fd: int, timeout: float) -> bool | None:
     until = time.monotonic() + timeout
     pause = 0.001
     while True:
@@ -400,4 +416,4 @@ def _acquire(fd: int, timeout: float) -> bool:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.05)
         except OSError:  # no locks here, or not now
-            return False
+            return None

@@ -11,6 +11,7 @@ import pytest
 
 from jfstore.cli import event_keys, jungfrau_id
 from jfstore.cli import main as jfstore
+from tests.makers.dcs import Store
 from tests.makers.deployed import make_world
 from tests.makers.repositories import SHAPE, constants, new_repository
 from tests.makers.telling import GAIN, XTC
@@ -69,6 +70,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save("gain.npy", GAIN)
     np.save("one.npy", constants(5)[:, np.newaxis])
     return tmp_path
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Store:
+    """A DCS file that is not there yet, in a working directory of its own."""
+    (tmp_path / "dcs").mkdir()
+    monkeypatch.chdir(tmp_path / "dcs")
+    return Store(capsys)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import jfstore
 from jfstore.cli.main import COMMANDS, get_parser, main
 from tests.conftest import ROOT
 
-PROGRAMS = ("jungfrau_id", "event_keys", "find_detector_runs", "jungfrau_gain_constants")
+PROGRAMS = ("jungfrau_id", "event_keys", "find_detector_runs", "jungfrau_gain_constants", "dcs")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

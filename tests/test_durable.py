@@ -285,12 +285,12 @@ def test_file_system_without_locks_goes_on(tmp_path: Path, put_in_place: Place, 
     (tmp_path / "lock").touch()
     put_in_place(failing("lock", code))
     with durable.locked(tmp_path / "lock") as had:
-        assert had is False
+        assert had is None
 
 
 def test_lock_file_that_is_not_there_goes_on(tmp_path: Path) -> None:
     with durable.locked(tmp_path / "lock") as had:
-        assert had is False
+        assert had is None
     assert os.listdir(tmp_path) == []
 
 
@@ -306,6 +306,8 @@ PATH_METHODS = {"write_text", "write_bytes", "touch", "hardlink_to", "symlink_to
 PATH_METHODS |= {"rmdir", "chmod", "tofile"}
 MODULES = {"pickle", "cPickle", "shelve", "marshal", "dill", "joblib", "tempfile"}
 SHUTIL = {"disk_usage", "which", "get_terminal_size"}
+IN_MEMORY = ("io.BytesIO(", "SparseMemory(")
+READERS = {"os.open", "h5f.open", "h5o.open", "jfstore.open"}
 WRITING_FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_EXCL", "O_TMPFILE"}
 
 
@@ -345,7 +347,7 @@ def is_bad_call(node: ast.Call, harmless: set[str]) -> bool:
     first = ast.unparse(node.args[0]) if node.args else ""
     if called in {"eval", "exec", "compile", "__import__"}:
         return True
-    if last == "open" and called not in {"os.open", "h5f.open", "jfstore.open"}:
+    if last == "open" and called not in READERS:
         place = 1 if called in {"open", "io.open"} else 0
         return is_writing_mode(keywords.get("mode", node.args[place] if len(node.args) > place else None))
     if called == "h5py.File":
@@ -364,7 +366,7 @@ def broken_rules(source: str) -> list[str]:
     tree = ast.parse(source)
     harmless = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("io.BytesIO("):
+        if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith(IN_MEMORY):
             harmless |= {ast.unparse(target) for target in node.targets}
         if isinstance(node, ast.Call) and ast.unparse(node).startswith("os.open(os.devnull, "):
             harmless.add(f"line {node.lineno}")

@@ -48,19 +48,27 @@ def read_npy(path: Path, shapes: Collection[tuple[int, ...]], follow: bool = Tru
         return _read(fd, path, shapes)
 
 
+def read_any_npy(path: Path) -> NDArray[Any]:
+    """Return the array of an ``.npy`` file of integers or floats, of whatever shape; errors as of `read_npy`."""
+    with given(path), opened(path, follow=True) as fd:
+        return _read(fd, path, None)
+
+
 def npy_shape(path: Path, follow: bool = True) -> tuple[int, ...]:
     """Return the shape that the header of an ``.npy`` file says; errors as of `read_npy`."""
     with given(path), opened(path, follow) as fd:
         return _header(io.BytesIO(os.pread(fd, _HEADER_LIMIT, 0)), path)[0]
 
 
-def _read(fd: int, path: Path, shapes: Collection[tuple[int, ...]]) -> NDArray[Any]:
+def _read(fd: int, path: Path, shapes: Collection[tuple[int, ...]] | None) -> NDArray[Any]:
     size = os.fstat(fd).st_size
     head = io.BytesIO(os.pread(fd, _HEADER_LIMIT, 0))
     shape, fortran, dtype = _header(head, path)
-    if dtype.kind != "f" or dtype.itemsize not in (4, 8):
+    if shapes is None and (dtype.kind not in "iuf" or not 0 < dtype.itemsize <= 8):
+        raise BadValue(f"{path}: dtype {dtype} is not one of real numbers")
+    if shapes is not None and (dtype.kind != "f" or dtype.itemsize not in (4, 8)):
         raise BadValue(f"{path}: dtype {dtype} is not float32 (float64 is rounded to it)")
-    if shape not in shapes:
+    if shapes is not None and shape not in shapes:
         wanted = " or ".join(map(str, shapes))
         raise BadValue(f"{path}: shape {shape}, expected {wanted}")
     promised = head.tell() + math.prod(shape) * dtype.itemsize

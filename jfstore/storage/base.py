@@ -106,7 +106,7 @@ class Storage(ABC):
         """Return a text that changes whenever a file of the log appears or disappears; cheap."""
 
     @abstractmethod
-    def lock(self) -> AbstractContextManager[bool]:
+    def lock(self) -> AbstractContextManager[bool | None]:
         """Ask other writers to wait for a moment; correctness never rests on it."""
 
     @abstractmethod

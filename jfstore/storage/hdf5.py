@@ -90,7 +90,7 @@ class Hdf5Storage(Storage):
             raise Damaged(f"{self.root}/log is missing") from None
         return f"{status.st_ino}-{status.st_mtime_ns}"
 
-    def lock(self) -> AbstractContextManager[bool]:
+    def lock(self) -> AbstractContextManager[bool | None]:
         return durable.locked(self.root / _LOCK)
 
     def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32]) -> StoredFile:
