@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jfstore import durable, login
+from jfstore.appending import Appender, appending
 from jfstore.errors import Damaged, Failed, JfstoreError, NotFound, Refused
 from jfstore.files import pieces_of
 from jfstore.hashing import digest, digest_of_pieces
@@ -110,7 +111,7 @@ class _Staged:
     deployment: Deployment
     copy_of: str
     there: _There
-    history: durable.Appender
+    history: Appender
     temporary: Path | None
     kept: Kept | None
 
@@ -250,7 +251,7 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
 
 
 @contextmanager
-def _at_work(file: CalibFile, rights: Rights) -> Iterator[durable.Appender]:
+def _at_work(file: CalibFile, rights: Rights) -> Iterator[Appender]:
     """Hold the ``HISTORY`` of the file's directory, which is made if it is not there; OSErrors become Failed."""
     try:
         directory = file.calibdir
@@ -263,7 +264,7 @@ def _at_work(file: CalibFile, rights: Rights) -> Iterator[durable.Appender]:
             with suppress(OSError):
                 if time.time() - left.lstat().st_mtime > _DAY:
                     durable.remove(left)
-        with durable.appending(directory / HISTORY, rights.file, rights.group, timeout=_PATIENCE) as history:
+        with appending(directory / HISTORY, rights.file, rights.group, timeout=_PATIENCE) as history:
             yield history
     except OSError as error:
         raise Failed(f"{error.filename or file.path}: {error.strerror}") from None
