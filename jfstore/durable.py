@@ -29,7 +29,6 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NO_DIRECTORY_SYNC = {errno.EINVAL, errno.EOPNOTSUPP}
 _BUFFERS_A_CALL = 512
 _READ_AT_ONCE = 1 << 20
-_TRIES = 3
 
 
 class NotSynced(OSError):
@@ -100,7 +99,11 @@ def stage(
 ) -> Path:
     """Write and sync `pieces` under a temporary name beside `target`, and return that; parameters as of `overwrite`."""
     path = target.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
-    fd = system.create(path, 0o666 if mode is None else 0o600)
+    try:
+        fd = system.create(path, 0o666 if mode is None else 0o600)
+    except OSError as error:
+        error.filename = str(target)
+        raise
     try:
         try:
             for buffers in _calls(pieces):
@@ -110,7 +113,7 @@ def stage(
                         count -= len(buffers.pop(0))
                     if count:
                         buffers[0] = buffers[0][count:]
-            _give_to_group(fd, group, target)
+            give_to_group(fd, group, target)
             if mode is not None:
                 system.chmod(fd, mode)
             system.sync(fd)
@@ -139,7 +142,7 @@ def _calls(pieces: Iterable[Any]) -> Iterator[list[memoryview]]:
         yield buffers[first : first + _BUFFERS_A_CALL]
 
 
-def _give_to_group(place: Path | int, group: int | None, target: Path) -> None:
+def give_to_group(place: Path | int, group: int | None, target: Path) -> None:
     """Give a new file or directory to `group`; that it cannot be given is a warning, for others can mend it."""
     if group is not None:
         try:
@@ -277,7 +280,7 @@ def make_directory(path: Path, mode: int, group: int | None = None) -> bool:
         _see_to_mode(path, mode)
         made = False
     else:
-        _give_to_group(path, group, path)
+        give_to_group(path, group, path)
         system.chmod_directory(path, mode)
         made = True
     # Also when it was there: whoever made it may not have synced it yet.
@@ -333,73 +336,14 @@ def locked(path: Path, timeout: float = 10.0) -> Iterator[bool | None]:
     except OSError:
         fd = -1
     try:
-        yield _acquire(fd, timeout) if fd >= 0 else None
+        yield acquire(fd, timeout) if fd >= 0 else None
     finally:
         if fd >= 0:
             os.close(fd)
 
 
-class Appender:
-    """A text file that several programs add lines to; it is locked while this one has it."""
-
-    def __init__(self, fd: int, path: Path) -> None:
-        self._fd, self._path = fd, path
-
-    def text(self) -> bytes:
-        """Return what it holds."""
-        return os.pread(self._fd, os.fstat(self._fd).st_size, 0)
-
-    def append(self, line: bytes) -> None:
-        """Add a line, whole or not at all, and sync it.
-
-        Raises
-        ------
-        OSError
-            If there is no room for it, or others keep overwriting the end of the file.
-        """
-        for _ in range(_TRIES):
-            size = os.fstat(self._fd).st_size
-            # A line that another program left unfinished is not ours to go on with.
-            whole = line if not size or os.pread(self._fd, 1, size - 1) == b"\n" else b"\n" + line
-            count = system.write(self._fd, [memoryview(whole)])
-            if count != len(whole):
-                system.truncate(self._fd, size)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
-            system.sync(self._fd)
-            # Where locks do not work, two may have added at the same place.
-            if line in os.pread(self._fd, os.fstat(self._fd).st_size - size, size):
-                return
-        raise OSError(errno.EAGAIN, "others overwrite what is added", str(self._path))
-
-
-@contextmanager
-def appending(path: Path, mode: int, group: int | None = None, timeout: float = 10.0) -> Iterator[Appender]:
-    """Open a file to add lines to it, made if it is not there, and hold a lock on it.
-
-    Parameters
-    ----------
-    mode : int
-        Permissions of a new file, whatever the umask.
-    group : int, optional
-        Number of the group that a new file is given to.
-    timeout : float
-        Seconds to wait for the lock; after that, or where there are no locks, it goes on without.
-    """
-    fd = system.open_to_append(path, mode)
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise Damaged(f"{path} is not a regular file")
-        if not status.st_size and status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != mode:
-            _give_to_group(fd, group, path)
-            system.chmod(fd, mode)
-        _acquire(fd, timeout)
-        yield Appender(fd, path)
-    finally:
-        os.close(fd)
-
-
-def _acquire(fd: int, timeout: float) -> bool | None:
+def acquire(fd: int, timeout: float) -> bool | None:
+    """Lock an open file until it is closed; False if others held it for `timeout` seconds, None without locks."""
     until = time.monotonic() + timeout
     pause = 0.001
     while True:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +12,17 @@ import numpy as np
 import pytest
 
 import jfstore
+from jfstore.arrays import check_array
+from jfstore.dataset import parse_dataset
+from jfstore.legacy.calibdir import files
 from jfstore.legacy.textarray import read_text, text_pieces
-from jfstore.repository import Repository
+from jfstore.repository import Entry, Repository
+from jfstore.runs.run import read_runs
+from jfstore.times import parse_time, stamp_at
 from tests.makers import deployed as world
 from tests.makers.deployed import DETECTOR, PANELS, REFERENCE, RUN, STAMP, TREE, TYPES, command, data_of
 from tests.makers.repositories import flip
+from tests.makers.xtc import jungfrau, phy_of, run_bytes, write_run
 
 V1 = ",".join(f"{panel}/{STAMP}/v1" for panel in PANELS)
 
@@ -182,7 +190,8 @@ def test_rounded_as_the_old_command_does(deploying_here: Path, repository: Repos
     put(repository.get(DETECTOR, name, world.BEGIN_STAMP), name, fmt)
     state, versions, detail = state_of(name)
     assert (state, versions) == ("rounded copy", V1)
-    assert detail.startswith("current: nothing replaces it; when run 631 began is not known (-e EXP)")
+    assert detail.startswith(f"unknown: {PANELS[0]}/{STAMP}/v1 is valid from {STAMP}; ")
+    assert detail.endswith("when run 631 began is not known (-e EXP)")
     assert state_of(name, "-e", "xcsls3716")[2] == f"current: valid at {world.BEGIN_STAMP} (2017-12-06T00:14:00Z)"
 
 
@@ -211,11 +220,12 @@ def test_every_bit_of_it_is_known_by_its_hash(deploying_here: Path, repository: 
     assert state_of("pixel_gain", "-e", "xcsls3716") == (
         "current", V1, f"valid at {world.BEGIN_STAMP} (2017-12-06T00:14:00Z)"
     )  # fmt: skip
-    assert state_of()[0] == "current"
+    # It might be of the future, or of other panels.
+    assert state_of()[:2] == ("unknown", V1)
     world.add_constants(repository, 7, "20180101000000")
     state, versions, detail = state_of()
     assert (state, versions) == ("unknown", V1)
-    assert "is valid until 20180101000000" in detail
+    assert f"is valid from {STAMP} until 20180101000000" in detail
     world.add_constants(repository, 8)
     assert state_of()[0] == "stale"
 
@@ -252,8 +262,8 @@ def test_panels_in_another_order_are_not_current(deploying_here: Path, repositor
 def test_another_number_of_panels_is_said(deploying_here: Path, repository: Repository) -> None:
     put(gain(repository, detector=PANELS[0]))
     state, versions, detail = state_of("pixel_gain", "-e", "xcsls3716")
-    assert (state, versions) == ("current", f"{PANELS[0]}/{STAMP}/v1")
-    assert detail.endswith("it has 1 panels, its detector 2")
+    assert (state, versions) == ("unknown", f"{PANELS[0]}/{STAMP}/v1")
+    assert detail == "it has 1 panels, the detector of its run 2"
 
 
 def test_an_unrelated_file_is_unknown(deploying_here: Path) -> None:
@@ -305,12 +315,179 @@ def test_a_damaged_payload_does_not_stop_it(deploying_here: Path, repository: Re
 def test_a_spoiled_note_is_said(deploying_here: Path) -> None:
     deploy()
     data_of("calib", name="631-end.jfstore.json").write_text("{")
-    state, _, detail = state_of()
+    assert state_of()[0] == "unknown"
+    state, _, detail = state_of("pixel_gain", "-e", "xcsls3716")
     assert state == "current"
     assert "is not a note of jfstore" in detail
 
 
+@pytest.mark.parametrize(("name", "fmt"), [("pixel_gain", "%.6f"), ("pixel_gain", "%.3f"), ("pixel_offset", "%.4f")])
+def test_rounded_otherwise(deploying_here: Path, repository: Repository, name: str, fmt: str) -> None:
+    put(repository.get(DETECTOR, name, world.BEGIN_STAMP), name, fmt)
+    expected = ("unknown", "") if fmt == "%.3f" else ("rounded copy", V1)
+    assert state_of(name)[:2] == expected
+
+
+def test_of_versions_that_round_alike_the_valid_one_is_meant(deploying_here: Path, repository: Repository) -> None:
+    array = gain(repository)
+    alike = ((array + np.round(array.astype(float), 4)) / 2).astype(np.float32)
+    begin = parse_time("20180101000000", repository.zone)
+    entries = [
+        Entry(panel, "20180101000000", begin, {"pixel_gain": check_array(alike[:, i], "pixel_gain", world.SHAPE, "x")})
+        for i, panel in enumerate(PANELS)
+    ]
+    repository.add(entries, "alike")
+    put(array, fmt="%.4f")
+    assert state_of("pixel_gain", "-e", "xcsls3716")[1] == V1
+
+
+def test_half_of_the_values_make_no_likeness(deploying_here: Path, repository: Repository) -> None:
+    array = gain(repository)
+    array[:, :, ::2] = world.constants(9)[:, :, ::2]
+    put(array)
+    assert state_of()[:2] == ("unknown", "")
+
+
+def test_the_same_values_in_another_shape_are_not_those_of_panels(deploying_here: Path, repository: Repository) -> None:
+    put(gain(repository).reshape(2, 3, 16, 32))
+    assert state_of() == ("unknown", "", "its shape is not that of panels of this repository")
+
+
+def test_a_higher_number_of_another_stamp_replaces_nothing(deploying_here: Path, repository: Repository) -> None:
+    put(gain(repository))
+    for seed in (7, 8):
+        world.add_constants(repository, seed, "20180101000000")
+    assert state_of()[0] == "unknown"
+
+
+# -- of which run it is
+
+
+def test_a_copy_of_file_and_note_is_judged_for_its_own_run(deploying_here: Path, repository: Repository) -> None:
+    """Runs 563 and 697 began on both sides of new constants."""
+    single = "exp=mfx11116:run="
+    zone = repository.zone
+    array = check_array(np.ascontiguousarray(world.constants(3)[:, 0]), "pixel_gain", world.SHAPE, "x")
+    begin = {run: begin_of(f"{single}{run}") for run in (563, 697)}
+    between = stamp_at((begin[563] + begin[697]) // 2, zone)
+    assert begin[563] < parse_time(between, zone) < begin[697]
+    repository.add(
+        [Entry("171113-154920171025-3d00fb", between, parse_time(between, zone), {"pixel_gain": array})], "x"
+    )
+    command(["-d", f"{single}563", "-D", "-c", "calib"])
+    directory = next(Path("calib").glob("*/*/pixel_gain"))
+    for name in ("end.data", "end.jfstore.json"):
+        shutil.copy(directory / f"563-{name}", directory / f"697-{name}")
+    _, rows, _ = audit("calib", "-e", "mfx11116")
+    assert [row["state"] for row in rows if "/pixel_gain/" in row["file"]] == ["current", "stale"]
+    _, rows, _ = audit("calib")
+    assert [row["state"] for row in rows if "/pixel_gain/" in row["file"]] == ["current", "unknown"]
+
+
+def begin_of(dataset: str) -> int:
+    (run,) = read_runs(parse_dataset(dataset))
+    return run.begun()
+
+
+def test_a_directory_copied_to_another_experiment_is_judged_for_that(deploying_here: Path) -> None:
+    deploy()
+    for path in Path("calib").rglob("631-end*"):
+        path.rename(path.with_name(path.name.replace("631-", "226-")))
+        note = path.with_name("226-end.jfstore.json")
+        if note.exists():
+            note.write_text(note.read_text().replace('"run": 631', '"run": 226').replace("631-end", "226-end"))
+    Path("mecls3216").mkdir()
+    Path("calib").rename("mecls3216/calib")
+    source = Path("mecls3216/calib/Jungfrau::CalibV1") / world.SOURCE
+    source.rename(source.with_name("MecTargetChamber.0:Jungfrau.0"))
+    _, rows, _ = audit("mecls3216/calib")
+    assert {row["state"] for row in rows} == {"current"}
+    assert "2018" in rows[0]["detail"] or "2017-12-23" in rows[0]["detail"]
+
+
+def test_the_name_of_the_experiment_is_found_from_within(
+    deploying_here: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(gain(repository))
+    Path("xcsls3716/scratch").mkdir(parents=True)
+    Path("calib").rename("xcsls3716/calib")
+    monkeypatch.chdir(deploying_here / "xcsls3716/scratch")
+    assert [row["state"] for row in audit("../calib")[1]] == ["current"]
+
+
+def test_deployed_for_another_time_it_is_judged_for_its_run(deploying_here: Path, repository: Repository) -> None:
+    world.add_constants(repository, 7, "20171101000000")
+    deploy("-t", "20171026000000")
+    for words in ((), ("-e", "xcsls3716")):
+        state, versions, detail = state_of("pixel_gain", *words)
+        assert (state, versions) == ("stale", V1)
+        assert "; deployed as valid at 20171026000000" in detail
+
+
+def test_two_jungfraus_of_a_run_are_told_apart(
+    deploying_here: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIT_PSDM_DATA", str(deploying_here / "psdm"))
+    pair = ((0x170505, 0x149520170815, 0x3D00B0), (0x170505, 0x149520170815, 0x3D00F7))
+    other = jungfrau(3, pair[::-1], phy_of(device_number=1))
+    write_run(deploying_here / "psdm", "MFX", "mfxtest01", 7, run_bytes(pair, 1522800000, 7, others=[other]))
+    for number in "01":
+        code, _, err = command(["-d", "exp=mfxtest01:run=7", "-s", f"Jungfrau.{number}", "-D", "-c", "calib"])
+        assert code == 0, err
+    for note in Path("calib").rglob("*.json"):
+        note.unlink()
+    code, rows, _ = audit("calib", "-e", "mfxtest01")
+    assert (code, {row["state"] for row in rows}) == (0, {"current"})
+
+
+def test_what_was_there_before_a_deployment_that_never_came_is_not_edited(
+    deploying_here: Path, repository: Repository
+) -> None:
+    path = put(world.constants(9))
+    deploy("--replace")
+    kept = next(found for found in path.parent.iterdir() if found.name.endswith("Z"))
+    kept.rename(path)
+    assert state_of()[0] == "unknown"
+
+
 # -- the command
+
+
+def test_what_cannot_be_read_does_not_stop_the_rest(deploying_here: Path, command_environment: dict[str, str]) -> None:
+    deploy()
+    bad = data_of("closed/calib").parent
+    bad.mkdir(parents=True)
+    bad.chmod(0)
+    listing = files(Path("closed/calib"))
+    if not listing.problems:  # whoever may read everything cannot see it closed
+        assert os.geteuid() == 0
+        return
+    code, rows, _ = audit("closed/calib", "calib")
+    assert (code, [row["state"] for row in rows]) == (4, ["current", "current", "unreadable"])
+
+
+def test_a_directory_that_cannot_be_listed_is_a_row(deploying_here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy()
+    real = os.listdir
+
+    def listdir(path: Path) -> list[str]:
+        if str(path).endswith("pixel_offset"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    code, rows, err = audit("calib", "calib/../calib")
+    assert (code, [row["state"] for row in rows]) == (4, ["current", "unreadable"])
+    assert rows[1]["file"].endswith("pixel_offset")
+    assert rows[1]["detail"] == "Permission denied"
+    assert err.startswith("2 files: 1 current, 1 unreadable, held against")
+
+
+def test_a_file_that_psana_does_not_take_is_said(deploying_here: Path) -> None:
+    deploy()
+    shutil.copy(data_of("calib"), data_of("calib", name="631-700.data"))
+    _, _, err = audit("calib")
+    assert "631-end.data: for run 631 psana takes 631-700.data in its place" in err
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ import pytest
 
 import jfstore
 from jfstore import durable
-from jfstore.legacy.calibdir import CalibFile, Deployment, read_note
+from jfstore.legacy.calibdir import CalibFile
+from jfstore.legacy.notes import Deployment, read_note
 from jfstore.legacy.textarray import read_text
 from tests.conftest import ROOT
 from tests.makers import deployed as world

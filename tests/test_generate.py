@@ -66,6 +66,7 @@ def test_the_printed_commands_of_jfstore_run_as_printed(
         del os.environ["JFSTORE_TEST"]
     script = "\n".join(line for line in out.splitlines() if line.startswith("jfstore add "))
     assert script.count("\n") == 1
+    assert script.count(f" -T {world.BEGIN_STAMP} ") == 2
     environment = {**command_environment, "JFSTORE_REAL": "real", "JFSTORE_TEST": "test"}
     subprocess.run(["bash", "-euc", script], env=environment, check=True, capture_output=True)
     for name in ("real", "test"):
@@ -80,8 +81,8 @@ def test_the_printed_commands_of_dcs_name_real_and_test(deploying_here: Path, mo
     _, out, _ = command(["-d", RUN, "-U"])
     lines = [shlex.split(line) for line in out.splitlines() if line.startswith("dcs add ")]
     assert [line[2] for line in lines[::2]] == [
-        f"{deploying_here}/real/jungfrau-{world.DETECTOR}.h5",
         f"/a test $place/jungfrau-{world.DETECTOR}.h5",
+        f"{deploying_here}/real/jungfrau-{world.DETECTOR}.h5",
     ]
     for line in lines:
         options = dict(zip(line[3::2], line[4::2], strict=True))
@@ -340,6 +341,34 @@ def test_what_comes_from_a_test_repository_is_deployed_with_a_warning(deploying_
     code, _, err = command(["-d", RUN, "-R", "./R", "-D", "-c", "calib"])
     assert code == 0
     assert "is a test repository" in err
+
+
+def test_where_psana_takes_another_file_nothing_is_deployed(deploying_here: Path) -> None:
+    for name in ("631-700.data", "0631-end.data"):
+        path = data_of(Path(name) / "calib", name=name)
+        path.parent.mkdir(parents=True)
+        path.write_text("1\n")
+        code, out, err = command(["-d", RUN, "-D", "-c", f"{name}/calib"])
+        assert (code, out) == (5, "")
+        assert f"{path} in place of 631-end.data for run 631" in err
+        assert not data_of(Path(name) / "calib").exists()
+    # One that begins before or later, or ends before, is no matter.
+    for name in ("630-end.data", "632-700.data"):
+        data_of("calib", name=name).parent.mkdir(parents=True, exist_ok=True)
+        data_of("calib", name=name).write_text("1\n")
+    assert command(["-d", RUN, "-D", "-c", "calib"])[0] == 0
+
+
+def test_a_stamp_equal_to_the_time_is_valid_then(deploying_here: Path) -> None:
+    for source in (TREE, "real"):
+        assert command(["-d", RUN, "-t", world.STAMP, "-R", source])[0] == 0
+
+
+def test_valid_from_the_beginning_is_a_time_like_any_other(deploying_here: Path) -> None:
+    words = ["-d", "exp=xpptut15:run=430", "-R", TREE, "-t", "0" * 14, "-D", "-c", "calib"]
+    assert command(words)[0] == 0
+    assert "Unchanged calib" in command(words)[1]
+    assert command(["deploy", "exp=xpptut15:run=430", "-c", "calib", "--undo"], "jfstore")[0] == 0
 
 
 def test_hostile_names_harm_nothing(deploying_here: Path) -> None:

@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jfstore import durable, login
+from jfstore.appending import Appender, appending
 from jfstore.errors import Damaged, Failed, JfstoreError, NotFound, Refused
 from jfstore.files import pieces_of
 from jfstore.hashing import digest, digest_of_pieces
-from jfstore.legacy.calibdir import GROUP, HISTORY, CalibFile, Deployment, encode_note, read_note
+from jfstore.legacy.calibdir import GROUP, HISTORY, CalibFile, preferred_to
+from jfstore.legacy.notes import Deployment, Kept, encode_note, read_note
 from jfstore.legacy.textarray import read_text
 from jfstore.rights import Rights
 from jfstore.times import now
@@ -77,12 +79,15 @@ def check(file: CalibFile, deployment: Deployment, array: NDArray[np.float32], r
     Raises
     ------
     Refused
-        If jfstore did not write the file that is there, and it may not be replaced.
+        If jfstore did not write the file that is there, and it may not be replaced; or if psana would take
+        another file in its place.
     Failed
         If the calibration directory cannot be made where it is said to be.
     """
     if not file.calibdir.is_dir() and not file.calibdir.absolute().parent.is_dir():
         raise Failed(f"{file.calibdir.parent} is not there; make it first, or name another directory (-c)")
+    if other := preferred_to(file):
+        raise Refused(f"psana takes {other.path} in place of {file.name} for run {file.run}: move it away first")
     return _is_unchanged(file, _there(file), deployment, array, replacing)
 
 
@@ -106,9 +111,9 @@ class _Staged:
     deployment: Deployment
     copy_of: str
     there: _There
-    history: durable.Appender
+    history: Appender
     temporary: Path | None
-    kept: str | None
+    kept: Kept | None
 
 
 def deploy(
@@ -140,7 +145,7 @@ def deploy(
         for each in staged:
             with _naming(each.file):
                 if each.kept:
-                    durable.keep(each.file.path, each.file.directory / each.kept)
+                    durable.keep(each.file.path, each.file.directory / each.kept.name)
                 _note_of(each, rights)
         for each in staged:
             if each.temporary:
@@ -149,7 +154,10 @@ def deploy(
         for each in staged:
             with _naming(each.file):
                 _tell(each)
-    return [Deployed(each.file, "deployed" if each.temporary else "unchanged", each.kept) for each in staged]
+    return [
+        Deployed(each.file, "deployed" if each.temporary else "unchanged", each.kept.name if each.kept else None)
+        for each in staged
+    ]
 
 
 def _stage(text: Text, stack: ExitStack, replacing: bool, rights: Rights) -> _Staged:
@@ -161,7 +169,7 @@ def _stage(text: Text, stack: ExitStack, replacing: bool, rights: Rights) -> _St
         with _naming(text.file):
             temporary = durable.stage(text.file.path, text.pieces, rights.file, rights.group, read_back=True)
         stack.callback(_remove, temporary)
-        kept = None if there.blake3 is None else _dated(text.file)
+        kept = None if there.blake3 is None else Kept(_dated(text.file), there.blake3)
     return _Staged(text.file, text.deployment, text.copy_of, there, history, temporary, kept)
 
 
@@ -169,9 +177,13 @@ def _note_of(staged: _Staged, rights: Rights) -> None:
     """Note what is deployed, or that what is there is what another place says, too."""
     new, ours = staged.deployment, staged.there.ours
     if staged.temporary:
+        last = next(iter(staged.there.noted), None)
+        if last and last.says_the_same(new) and _mark(last).encode() not in staged.history.text():
+            # It was stopped, but the other files of that call may have come: undoing takes them back together.
+            new = replace(new, call=last.call)
         _note(staged.file, [replace(new, replaced=staged.kept), *staged.there.history], rights)
     elif ours is not None and not ours.says_the_same(new):
-        again = replace(new, blake3=ours.blake3, size=ours.size, replaced=ours.replaced)
+        again = replace(new, blake3=ours.blake3, size=ours.size, replaced=ours.replaced, call=ours.call)
         _note(staged.file, [again, *staged.there.history[1:]], rights)
 
 
@@ -180,10 +192,14 @@ def _tell(staged: _Staged) -> None:
     deployment = staged.deployment if staged.temporary else staged.there.ours
     if deployment is None:
         return
-    comment = f"jfstore {deployment.blake3[:12]}"
-    if staged.temporary or f"cmt:{comment}".encode() not in staged.history.text():
-        line = _line(staged.file, staged.copy_of, f"{comment} {deployment.origin.get('path', '')}")
-        staged.history.append(line)
+    if staged.temporary or _mark(deployment).encode() not in staged.history.text():
+        comment = f"{_mark(deployment)} {deployment.origin.get('path', '')}"
+        staged.history.append(_line(staged.file, staged.copy_of, comment))
+
+
+def _mark(deployment: Deployment) -> str:
+    """Return how the comment in the line of ``HISTORY`` on a deployment begins."""
+    return f"jfstore {deployment.blake3[:12]}"
 
 
 def _remove(temporary: Path) -> None:
@@ -208,9 +224,10 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
         if not there.noted:
             raise NotFound(f"{file.path}: jfstore deployed nothing there that could be undone")
         last, *before = there.noted
-        previous = file.directory / last.replaced if last.replaced else None
+        previous = file.directory / last.replaced.name if last.replaced else None
         kept = None
-        if not _is_undone(there, last, previous, file):
+        # Of a deployment or an undoing that was stopped half-way, what was before is there already.
+        if there.blake3 != (last.replaced and last.replaced.blake3):
             if there.blake3 not in (None, last.blake3) and not replacing:
                 raise Refused(f"{file.path} was changed after it was deployed; --replace undoes it all the same")
             if previous and not previous.exists():
@@ -224,7 +241,7 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
                 durable.give_name(previous, file.path)
         comment = f"jfstore undo {last.blake3[:12]}"
         if comment.encode() not in history.text():
-            history.append(_line(file, last.replaced or "-", comment))
+            history.append(_line(file, previous.name if previous else "-", comment))
         # Last of all: as long as the note has the deployment, undoing it again completes this.
         if before:
             _note(file, before, rights)
@@ -233,17 +250,8 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
         return Deployed(file, "restored" if previous else "removed", kept)
 
 
-def _is_undone(there: _There, last: Deployment, previous: Path | None, file: CalibFile) -> bool:
-    """Whether what was there before is there already: a deployment or an undoing was stopped half-way."""
-    if there.ours is not None:
-        return there.ours is not last
-    if there.blake3 is None or previous is None:
-        return there.blake3 is None and previous is None
-    return not previous.exists() or previous.samefile(file.path)
-
-
 @contextmanager
-def _at_work(file: CalibFile, rights: Rights) -> Iterator[durable.Appender]:
+def _at_work(file: CalibFile, rights: Rights) -> Iterator[Appender]:
     """Hold the ``HISTORY`` of the file's directory, which is made if it is not there; OSErrors become Failed."""
     try:
         directory = file.calibdir
@@ -256,7 +264,7 @@ def _at_work(file: CalibFile, rights: Rights) -> Iterator[durable.Appender]:
             with suppress(OSError):
                 if time.time() - left.lstat().st_mtime > _DAY:
                     durable.remove(left)
-        with durable.appending(directory / HISTORY, rights.file, rights.group, timeout=_PATIENCE) as history:
+        with appending(directory / HISTORY, rights.file, rights.group, timeout=_PATIENCE) as history:
             yield history
     except OSError as error:
         raise Failed(f"{error.filename or file.path}: {error.strerror}") from None
@@ -279,10 +287,12 @@ def _make_directory(directory: Path, rights: Rights) -> None:
 
 
 def _there(file: CalibFile) -> _There:
+    blake3: str | None
     try:
         blake3 = digest_of_pieces(pieces_of(file.path, follow=True))
     except FileNotFoundError:
-        blake3 = None
+        # A link that leads nowhere is something that jfstore did not write.
+        blake3 = "" if file.path.is_symlink() else None
     except OSError as error:
         raise Failed(f"{file.path}: {error.strerror}") from None
     try:
