@@ -80,7 +80,8 @@ def test_lines_are_added_whole_and_after_a_torn_one(tmp_path: Path) -> None:
 
 
 def test_a_new_file_has_its_mode_whatever_the_umask(tmp_path: Path) -> None:
-    program = "import os; os.umask(0o077); from pathlib import Path; from jfstore import durable; from jfstore.appending import appending\n"
+    program = "import os; os.umask(0o077); from pathlib import Path; from jfstore import durable\n"
+    program += "from jfstore.appending import appending\n"
     program += "with appending(Path('HISTORY'), 0o664) as history: history.append(b'line\\n')\n"
     program += "durable.make_directory(Path('there'), 0o2775)\n"
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
