@@ -49,6 +49,18 @@ def test_1_what_python_3_lost_is_not_overwritten(store: Store) -> None:
     assert kept.items() <= structure(store.path).items()
 
 
+def test_1_the_original_can_go_on_with_what_we_wrote(store: Store) -> None:
+    store.add(1)
+    store.add(2)
+    with h5py.File(store.path, "r+") as file:
+        make_version(file[f"pixel_gain/{T}-end"], 3, array(3), 1.7e9)
+        scalar(file[f"pixel_gain/{T}-end/_history"], "1700000000.000000", "add version 3: by the original")
+    assert equal(store.got(T), array(3))
+    assert store.add(4)[0] == 0
+    assert equal(original_answer(store.path, "pixel_gain", float(T)), array(4))
+    assert equal(original_answer(store.path, "pixel_gain", float(T), 3), array(3))
+
+
 def test_2_a_text_leaves_the_arrays_readable(store: Store) -> None:
     make_dcs(store.path, {"geometry": {ALWAYS: {1: "where it is"}}, "pixel_gain": {ALWAYS: {1: array(1)}}})
     assert equal(store.got(5), array(1))
