@@ -12,7 +12,19 @@ import pytest
 import jfstore
 from jfstore.errors import NotFound
 from jfstore.legacy.dcs_read import opened_dcs
-from tests.makers.dcs import EXPECTED, PY3, SMALL, TWO, array, make_dcs, original_answer, seal, structure
+from tests.makers.dcs import (
+    EXPECTED,
+    NAME,
+    PY3,
+    SMALL,
+    TWO,
+    array,
+    make_dcs,
+    original_answer,
+    run,
+    seal,
+    structure,
+)
 from tests.makers.repositories import new_repository
 from tests.makers.telling import tell
 
@@ -172,3 +184,14 @@ def test_an_id_in_another_form_is_the_same_detector(capsys: Capture) -> None:
     assert len(jfstore.open("./S").versions()) == 2
     with opened_dcs(exported(capsys, "0-154920171025-3d00fb", "./S")) as contents:
         assert [version.number for version in contents.types[0].ranges[0].versions] == [2, 3]
+
+
+def test_a_number_that_was_deleted_is_not_given_to_another_version(capsys: Capture) -> None:
+    file = make_dcs(Path(NAME), {"pixel_gain": {(1.5e9, math.inf): {1: array(1), 2: array(2)}}})
+    assert run(capsys, "delversion", file, "-t", "pixel_gain", "-T", 1.5e9)[0] == 0
+    tell(capsys, "import", file, "-m", "from dcs", "--repo", "./S")
+    add(capsys, FB, "@1500000000", 3)
+    with opened_dcs(exported(capsys, FB, "./S", "--force")) as contents:
+        held = contents.types[0].ranges[0]
+    assert [version.number for version in held.versions] == [1, 3]
+    assert "del version 2: " in held.notes.history.values()

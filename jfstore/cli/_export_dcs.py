@@ -27,6 +27,7 @@ def dcs_contents(repository: Repository, detector: str, where: str) -> DcsConten
     """
     from jfstore.calibtypes import CALIB_TYPES
     from jfstore.ids import resolve_detector
+    from jfstore.legacy.dcs_edit import noted
     from jfstore.legacy.dcs_model import DcsContents, Notes
     from jfstore.legacy.dcs_panels import JUNGFRAU
 
@@ -37,13 +38,16 @@ def dcs_contents(repository: Repository, detector: str, where: str) -> DcsConten
     types = [held for name in sorted(CALIB_TYPES) if (held := exporter.type(name)).ranges]
     if not types:
         raise NotFound(f"{repository.storage.location} has no constants that are valid for all panels of {detector}")
+    notes = Notes()
+    for held in types:
+        notes = noted(notes, f"add ctype {held.name}: ", now)
     return DcsContents(
         where=where,
         detector_type=JUNGFRAU,
         detector_id="_".join(panels),
         created=now,
         types=tuple(types),
-        notes=Notes({f"{now + i * 1e-6:.6f}": f"add ctype {held.name}: " for i, held in enumerate(types)}),
+        notes=notes,
     )
 
 
@@ -63,6 +67,7 @@ class _Exporter:
 
     def type(self, name: str) -> DcsType:
         """Return a calibration type with a range for each begin at which all panels have constants."""
+        from jfstore.legacy.dcs_edit import noted
         from jfstore.legacy.dcs_model import DcsType, Notes
 
         held = [version for version in self._versions if name in version.content]
@@ -72,11 +77,13 @@ class _Exporter:
             # What is valid from the beginning on is hidden by what is valid from 1970 on.
             if made:
                 ranges[made.key] = made
-        keys = sorted(ranges)
-        history = {f"{self._now + i * 1e-6:.6f}": f"add range {key}: exp=unknown:run=0" for i, key in enumerate(keys)}
-        return DcsType(name, tuple(ranges[key] for key in keys), Notes(history))
+        notes = Notes()
+        for key in sorted(ranges):
+            notes = noted(notes, f"add range {key}: exp=unknown:run=0", self._now)
+        return DcsType(name, tuple(ranges[key] for key in sorted(ranges)), notes)
 
     def _range(self, name: str, begin: int, there: Sequence[Version]) -> DcsRange | None:
+        from jfstore.legacy.dcs_edit import noted, numbers_in
         from jfstore.legacy.dcs_model import DcsRange, Notes, range_key
         from jfstore.times import BEGINNING
 
@@ -96,16 +103,17 @@ class _Exporter:
             seconds = origin["begin"]
             load = partial(self._assembled, restored[number], name)
             versions.append(_version(number, _blob(load, origin["shape"]), origin["produced"]))
+        notes = Notes(history, parameters)
         last = restored[max(restored)] if restored else ()
         if [version.array(name).blake3 for version in last] != [version.array(name).blake3 for version in valid]:
-            number = max(restored, default=0) + 1
+            number = max({0, *restored, *numbers_in(notes)}) + 1
             produced = max(self._produced[version.seq] for version in valid)
             shape = valid[0].array(name).shape
             load = partial(self._assembled, valid, name)
             versions.append(_version(number, _blob(load, (shape[0], len(valid), *shape[1:])), produced))
             named = dict.fromkeys(version.name for version in valid)
-            history[f"{produced:.6f}"] = f"add version {number}: {' '.join(named)}"
-        return DcsRange(range_key(seconds), seconds, versions=tuple(versions), notes=Notes(history, parameters))
+            notes = noted(notes, f"add version {number}: {' '.join(named)}", produced)
+        return DcsRange(range_key(seconds), seconds, versions=tuple(versions), notes=notes)
 
     def _valid(self, name: str, begin: int) -> list[Version]:
         """Return the version of each panel that is valid at `begin`."""

@@ -63,11 +63,11 @@ def add_version(contents: DcsContents, new: Addition, now: float) -> tuple[DcsCo
     valid = _get(held.ranges, "key", key)
     notes, type_notes = contents.notes, held.notes
     if held not in contents.types:
-        notes = _noted(notes, f"add ctype {new.type}: ", now)
+        notes = noted(notes, f"add ctype {new.type}: ", now)
     if valid is None:
         valid = DcsRange(key, new.begin, notes=Notes(parameters={"experiment": "unknown", "run": "0"}))
         told = dict(valid.notes.parameters) | dict(new.parameters)
-        type_notes = _noted(type_notes, f"add range {key}: exp={told['experiment']}:run={told['run']}", now)
+        type_notes = noted(type_notes, f"add range {key}: exp={told['experiment']}:run={told['run']}", now)
     elif valid.begin != new.begin:
         raise Refused(
             f"{contents.where}: {new.type}/{key} begins at {valid.begin}, and the store can hold no second range "
@@ -75,7 +75,7 @@ def add_version(contents: DcsContents, new: Addition, now: float) -> tuple[DcsCo
         )
     number = _free_number(contents.where, new, valid)
     version = DcsVersion(number, new.blob, now, number)
-    range_notes = _noted(valid.notes, f"add version {number}: {new.message}", now)
+    range_notes = noted(valid.notes, f"add version {number}: {new.message}", now)
     range_notes = replace(range_notes, parameters=dict(range_notes.parameters) | dict(new.parameters))
     valid = replace(valid, versions=_put(valid.versions, "number", version), notes=range_notes)
     held = replace(held, ranges=_put(held.ranges, "key", valid), notes=type_notes)
@@ -107,7 +107,7 @@ def delete_version(
         held,
         versions=tuple(version for version in held.versions if version.number != gone.number),
         default=0 if held.default == gone.number else held.default,
-        notes=_noted(held.notes, f"del version {gone.number}: {message}", now),
+        notes=noted(held.notes, f"del version {gone.number}: {message}", now),
     )
     owner = contents.type(type_name)
     owner = replace(owner, ranges=_put(owner.ranges, "key", left))
@@ -122,7 +122,7 @@ def delete_range(contents: DcsContents, type_name: str, key: str, message: str, 
     owner = replace(
         owner,
         ranges=tuple(held for held in owner.ranges if held is not gone),
-        notes=_noted(owner.notes, f"del range {key}: {message}", now),
+        notes=noted(owner.notes, f"del range {key}: {message}", now),
     )
     return replace(contents, types=_put(contents.types, "name", owner))
 
@@ -131,20 +131,20 @@ def delete_type(contents: DcsContents, type_name: str, message: str, now: float)
     """Return the contents without a calibration type; NotFound if there is no such type."""
     _check_text(message)
     gone = contents.type(type_name)
-    notes = _noted(contents.notes, f"del ctype {type_name}: {message}", now)
+    notes = noted(contents.notes, f"del ctype {type_name}: {message}", now)
     return replace(contents, types=tuple(held for held in contents.types if held is not gone), notes=notes)
 
 
 def _free_number(where: str, new: Addition, held: DcsRange) -> int:
     there = {version.number for version in held.versions}
-    noted = {int(match[1]) for text in held.notes.history.values() if (match := _NUMBERED.match(text))}
+    used = there | numbers_in(held.notes)
     if new.number is None:
-        return max(there | noted | {0}) + 1
+        return max(used | {0}) + 1
     if new.number < 1:
         raise BadValue(f"a version number is 1 or more, not {new.number}")
-    if new.number in there | noted:
+    if new.number in used:
         what = "is there already" if new.number in there else "was deleted, and numbers are not used again"
-        free = max(there | noted) + 1
+        free = max(used) + 1
         raise Refused(f"{where}: {new.type}/{held.key}/{version_key(new.number)} {what}; {free} is free")
     return new.number
 
@@ -154,7 +154,12 @@ def _check_text(text: str | None) -> None:
         raise BadValue("a note has a NUL or more than 64 KiB")
 
 
-def _noted(notes: Notes, text: str, now: float) -> Notes:
+def numbers_in(notes: Notes) -> set[int]:
+    """Return the numbers of versions that a history tells of."""
+    return {int(match[1]) for text in notes.history.values() if (match := _NUMBERED.match(text))}
+
+
+def noted(notes: Notes, text: str, now: float) -> Notes:
     """Return `notes` with a line of history more, at the first free microsecond from `now` on."""
     micros = math.floor(now * 1e6)
     while (time := f"{micros // 10**6}.{micros % 10**6:06d}") in notes.history:
