@@ -38,7 +38,7 @@ class Reader:
         self._asker = os.getpid()
         self._socket, theirs = socket.socketpair()
         with theirs:
-            # In a session of its own: Ctrl-C is for us.
+            # Ctrl-C is for us, and not for it.
             self._process = subprocess.Popen(  # noqa: S603 - our own words
                 program, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment,
                 start_new_session=True,
