@@ -256,11 +256,15 @@ def test_what_cannot_be_stored_is_left_out_with_the_reason(capsys: Capture) -> N
         "common_mode": {(0.0, ALWAYS): {1: array(1, (16,))}},
         "pedestals": {(0.0, ALWAYS): {1: array(1)}},
         "pixel_gain": {
-            (0.0, ALWAYS): {1: array(1, (3, 1, 5, 4)), 2: array(2), 3: array(3).astype("i8"), 4: array(4) * np.nan},
+            (0.0, ALWAYS): {1: array(1, (3, 1, 5, 4)), 2: array(2), 3: array(3).astype("i8"), 4: array(4)},
             (1.5e9, ALWAYS): {},
             (1.6e9, ALWAYS): {1: "not an array", 2: array(1, (3, 2, 4, 4)), 3: array(1) * 0},
         },
-        "pixel_offset": {(0.0, ALWAYS): {1: array(5).astype("f8"), 2: array(6).astype(">f4"), 3: array(7, (3, 4, 4))}},
+        "pixel_offset": {
+            (0.0, ALWAYS): {1: array(5).astype("f8"), 2: array(6).astype(">f4"), 3: array(7, (3, 4, 4))},
+            (1.6e9, ALWAYS): {1: array(1, (3, 2, 4, 4))},
+            (1.7e9, ALWAYS): {1: array(1) * np.nan},
+        },
     })  # fmt: skip
     code, value = imported(capsys, Path(NAME))
     assert code == 1
@@ -272,17 +276,18 @@ def test_what_cannot_be_stored_is_left_out_with_the_reason(capsys: Capture) -> N
         "pixel_gain/1500000000-end": "holds no version",
         "pixel_gain/0-end/v0001": "is not the shape",
         "pixel_gain/0-end/v0003": "dtype",
-        "pixel_gain/0-end/v0004": "not finite",
-        "pixel_gain/1600000000-end/v0001": "is not (3, 1, rows, columns)",
-        "pixel_gain/1600000000-end/v0002": "is not (3, 1, rows, columns)",
+        "pixel_gain/1600000000-end/v0001": "what replaced it",
+        "pixel_gain/1600000000-end/v0002": "what replaced it",
         "pixel_gain/1600000000-end/v0003": "zero",
+        "pixel_offset/1600000000-end/v0001": "is not (3, 1, rows, columns)",
+        "pixel_offset/1700000000-end/v0001": "not finite",
     }
-    assert [origin["number"] for origin in origins()] == [2, 1, 2, 3]
+    assert [origin["number"] for origin in origins()] == [2, 4, 1, 2, 3]
     assert np.array_equal(got(FB, "pixel_offset", 5), array(7, (3, 4, 4))[:, np.newaxis])
 
 
-WORDS = ("not of panels", "not stored yet", "holds no version", "is not the shape", "dtype", "not finite", "zero",
-         "is not (3, 1, rows, columns)")  # fmt: skip
+WORDS = ("what replaced it", "not of panels", "not stored yet", "holds no version", "is not the shape", "dtype",
+         "not finite", "zero", "is not (3, 1, rows, columns)")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -333,3 +338,10 @@ def test_memory_holds_a_few_arrays_however_many_there_are(capsys: Capture, here:
         tracemalloc.stop()
     assert (code, len(value["added"])) == (0, 30)
     assert peak < 8 * one
+
+
+def test_what_was_replaced_is_not_taken_for_what_replaced_it(capsys: Capture) -> None:
+    one_range({1: array(1), 2: array(2), 3: array(3) * np.nan})
+    code, value = imported(capsys, Path(NAME))
+    assert (code, value["added"]) == (1, [])
+    assert [entry["name"].rpartition("/")[2] for entry in value["skipped"]] == ["v0003", "v0001", "v0002"]

@@ -184,6 +184,22 @@ def test_text_of_arrays_goes_both_ways(store: Store, type_name: str, made: np.nd
     assert np.allclose(found, made, atol=0.005)
 
 
+@pytest.mark.parametrize(
+    ("type_name", "shape", "says"),
+    [
+        ("common_mode", (8,), "but common_mode in"),
+        ("pixel_mask", (3, 1, 4, 5), "are not those of pixel_gain"),
+        ("pixel_mask", (3, 1, 4, 4), ""),
+    ],
+)
+def test_a_shape_is_that_of_what_is_there(store: Store, type_name: str, shape: tuple[int, ...], says: str) -> None:
+    there = {"common_mode": {(0.0, math.inf): {1: array(1, (16,))}}, "pixel_gain": {(0.0, math.inf): {1: array(1)}}}
+    make_dcs(store.path, there)
+    np.save("new.npy", array(2, shape))
+    code, _, err = store.run("add", "-t", type_name, "-T", T, "-f", "new.npy")
+    assert (code, says in err) == (2 if says else 0, True)
+
+
 def test_a_link_stays_a_link_and_mode_and_group_stay(sound: Store) -> None:
     Path("real").mkdir()
     shutil.move(NAME, f"real/{NAME}")

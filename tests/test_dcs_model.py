@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from jfstore.errors import BadValue, NotFound, Refused
+from jfstore.errors import BadValue, Damaged, NotFound, Refused
+from jfstore.legacy import dcs_store
 from jfstore.legacy.dcs_check import text_blob
 from jfstore.legacy.dcs_edit import Addition, add_version, delete_range, delete_type, delete_version
 from jfstore.legacy.dcs_model import (
@@ -260,6 +263,24 @@ def test_what_is_written_is_read_as_it_was(contents: DcsContents) -> None:
         write_dcs(f"{directory}/{NAME}", contents, replace=False)  # which reads it back, and compares
         with opened_dcs(Path(directory) / NAME) as found:
             assert replace(found, where="x") == contents
+
+
+@pytest.mark.parametrize("wrong", ["a note", "an array"])
+def test_what_is_not_read_back_as_written_replaces_nothing(
+    wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_pieces(contents: DcsContents, seals: list[str]) -> Iterator[Any]:
+        if wrong == "a note":
+            return file_pieces(replace(contents, predecessor="another"), seals)
+        pieces = list(file_pieces(contents, seals))
+        return iter([pieces[0], bytes(len(pieces[1])), *pieces[2:]])
+
+    shutil.copy(SMALL, tmp_path / NAME)
+    monkeypatch.setattr(dcs_store, "file_pieces", other_pieces)
+    with pytest.raises(Damaged, match="what was read back is not what was written"):
+        dcs_store.change_dcs(tmp_path / NAME, lambda contents: contents)
+    assert (tmp_path / NAME).read_bytes() == SMALL.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".dcs-lock", NAME]
 
 
 def test_the_same_contents_are_the_same_bytes() -> None:

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +292,21 @@ def test_lock_file_that_is_not_there_goes_on(tmp_path: Path) -> None:
     with durable.locked(tmp_path / "lock") as had:
         assert had is None
     assert os.listdir(tmp_path) == []
+
+
+def test_pieces_may_be_made_when_their_turn_comes(tmp_path: Path, put_in_place: Place) -> None:
+    made: list[int] = []
+
+    def pieces() -> Iterator[bytes]:
+        for number in range(5):
+            made.append(number)
+            yield bytes([number]) * (number * 1_000_000)
+
+    system = put_in_place(Recording())
+    path = durable.stage(tmp_path / "name", pieces(), 0o640)
+    assert path.read_bytes() == b"".join(bytes([number]) * (number * 1_000_000) for number in range(5))
+    assert [name for name, *_ in system.calls].count("write") >= 4
+    assert made == list(range(5))
 
 
 # -- the only door

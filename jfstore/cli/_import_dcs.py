@@ -14,6 +14,8 @@ from jfstore.errors import BadValue
 from jfstore.files import given
 
 if TYPE_CHECKING:
+    from jfstore.arrays import Checked
+    from jfstore.legacy.dcs_panels import Taken
     from jfstore.repository import Entry, Repository
 
 
@@ -35,17 +37,28 @@ def import_dcs(args: argparse.Namespace, repository: Repository) -> int:
         panels = panels_of(contents, path.name)
         taken, left_out = taken_from(contents, panels, repository.zone, args.recover)
 
+        def checked(item: Taken) -> list[Checked]:
+            parts = panel_parts(item.blob.load(), len(panels), item.type, item.name)
+            return [check_array(part, item.type, repository.identity.panel_shape, item.name) for part in parts]
+
         def entries() -> Iterator[Entry]:
+            # Of each range the last is the one that is valid: without it, those that it replaced would be.
+            for (type_name, stamp), last in {(item.type, item.stamp): item for item in taken}.items():
+                try:
+                    checked(last)
+                except BadValue as error:
+                    others = [item for item in taken if (item.type, item.stamp) == (type_name, stamp)]
+                    left_out.append((last.name, error.message.removeprefix(f"{last.name}: ")))
+                    left_out.extend((item.name, f"what replaced it, {last.name}, is left out") for item in others[:-1])
+                    taken[:] = [item for item in taken if item not in others]
             for done, item in enumerate(taken):
                 show(done, len(taken))
                 try:
-                    parts = panel_parts(item.blob.load(), len(panels), item.type, item.name)
-                    checked = [check_array(part, item.type, repository.identity.panel_shape, item.name)
-                               for part in parts]  # fmt: skip
+                    arrays = checked(item)
                 except BadValue as error:
                     left_out.append((item.name, error.message.removeprefix(f"{item.name}: ")))
                     continue
-                for panel, array in zip(panels, checked, strict=True):
+                for panel, array in zip(panels, arrays, strict=True):
                     yield Entry(panel, item.stamp, item.begin, {item.type: array}, f"{source}/{item.name}", item.origin)
             show(len(taken), len(taken))
 

@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jfstore.calibtypes import CALIB_TYPES
-from jfstore.errors import BadValue
+from jfstore.errors import BadValue, NotFound
 from jfstore.ids import detector_id, resolve_detector
 from jfstore.legacy.dcs_model import LATEST, PANEL_TYPES, Blob, DcsContents, DcsRange, DcsVersion, version_key
 from jfstore.times import SECOND, exact_stamp
@@ -53,7 +53,7 @@ def panels_of(contents: DcsContents, file_name: str) -> tuple[str, ...]:
     panels = tuple(map(str, resolve_detector((said or named).partition("-")[2])))
     try:
         other = detector_id(resolve_detector(named.removeprefix(f"{JUNGFRAU}-")))
-    except BadValue:
+    except (BadValue, NotFound):
         return panels  # a copy under a name of its own
     if other != "_".join(panels):
         raise BadValue(f"{contents.where} is of {said}, and its name says otherwise: which is right?")

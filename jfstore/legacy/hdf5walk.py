@@ -69,10 +69,10 @@ def _walk(root: Any) -> dict[str, Any]:
             if group.links.get_info(raw).type != h5l.TYPE_HARD:
                 raise _Refusal(f"{where} is a soft or external link")
             thing = h5o.open(group, raw)
-            info = h5o.get_info(thing)
-            if info.addr in seen or info.rc != 1:
+            address = h5o.get_info(thing).addr
+            if address in seen:
                 raise _Refusal(f"{where} has more than one name")
-            seen.add(info.addr)
+            seen.add(address)
             if isinstance(thing, h5g.GroupID):
                 found[name] = {}
                 todo.append((thing, where, found[name]))
@@ -92,7 +92,7 @@ def _dataset(dataset: Any, where: str) -> list[Any]:
     creation = dataset.get_create_plist()
     if creation.get_external_count():
         raise _Refusal(f"the bytes of {where} are in another file")
-    if creation.get_layout() != h5d.CONTIGUOUS or creation.get_nfilters():
+    if creation.get_layout() != h5d.CONTIGUOUS:  # so neither in chunks nor filtered
         raise _Refusal(f"{where} is not stored in one piece as it is")
     kind = dataset.get_type()
     if isinstance(kind, h5t.TypeStringID):
