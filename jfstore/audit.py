@@ -143,10 +143,12 @@ class Auditor:
         ]
         if any(like is None for like in likes):
             numbers = ", ".join(str(number) for number, like in enumerate(likes) if like is None)
-            state = "edited" if is_ours else "unknown"
+            said = "not what jfstore deployed there; " if is_ours else ""
             damaged = ", ".join(sorted(self._not_compared))
             hint = f"; not compared, as it is damaged: {damaged}" if damaged else ""
-            return Finding(file, state, (), f"its values of panel {numbers} are like nothing that is stored{hint}")
+            return Finding(
+                file, "unknown", (), f"{said}its values of panel {numbers} are like nothing that is stored{hint}"
+            )
         known = [like for like in likes if like is not None]
         names = tuple(like.version.name for like in known)
         hashes = [like.version.content[file.type] for like in known]
