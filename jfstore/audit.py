@@ -1,7 +1,8 @@
 """Is what was deployed still right? Each file of a calibration directory against a repository.
 
 A file is recognised by its own hash, which the note beside it has; else by the hash of each panel's array; else by
-its values, which psana's old commands rounded to ``%.4f`` (gains) and ``%.1f`` (offsets).
+its values, which psana's old commands rounded to ``%.4f`` (gains) and ``%.1f`` (offsets). It is current if it holds
+what is valid for its run: as the run itself says, or the note where the run is not there to say it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, NotFound
+from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, NotFound, Refused
 from jfstore.files import pieces_of
 from jfstore.hashing import digest, digest_of_pieces
-from jfstore.legacy.calibdir import CalibFile, Deployment, read_note
+from jfstore.legacy.calibdir import CalibFile
+from jfstore.legacy.notes import Deployment, read_note
 from jfstore.legacy.textarray import TextArray, read_text
-from jfstore.likeness import Likeness, compare
+from jfstore.likeness import Likeness, compare, decimals_of
 from jfstore.model import Version
 from jfstore.repository import Repository
 from jfstore.selection import Selection
@@ -55,13 +57,14 @@ class Auditor:
     repository : Repository
         Whose answers count.
     moment_of : callable
-        Returns of a file, for those without a note, for which detector and instant it should hold constants;
-        None if that is not known.
+        Returns of a file for which detector and instant it should hold constants, as its run says; None if the
+        run is not there to say it.
     """
 
     def __init__(self, repository: Repository, moment_of: Callable[[CalibFile], Moment | None]) -> None:
         self._repository = repository
         self._moment_of = moment_of
+        self._not_compared: set[str] = set()
 
     @cached_property
     def _by_name(self) -> dict[str, Version]:
@@ -85,37 +88,38 @@ class Auditor:
                 file, "unreadable", (), error.strerror or "" if isinstance(error, OSError) else error.message
             )
         try:
-            noted = [entry for entry in read_note(file) if (entry.source, entry.type) == (file.source, file.type)]
-        except (Damaged, Failed) as error:
+            noted = [entry for entry in read_note(file) if (entry.source, entry.type, entry.run) == _place(file)]
+        except (Damaged, Failed, Refused) as error:
             noted, remark = [], f"; {error.message}"
+        if noted and noted[0].replaced and noted[0].replaced.blake3 == blake3:
+            del noted[0]  # it was stopped before it came
+        moment = self._moment_of(file) or (_moment_of_note(noted[0]) if noted else None)
         ours = next((entry for entry in noted if entry.blake3 == blake3), None)
         if ours is not None:
-            return self._of_ours(file, ours)
+            return self._of_ours(file, ours, moment)
         try:
-            slabs = self._slabs(file, read_text(file.path))
+            slabs = self._slabs(read_text(file.path))
         except (BadValue, Failed) as error:
             return Finding(file, "unreadable", (), error.message.removeprefix(f"{file.path}, ") + remark)
         if slabs is None:
             return Finding(file, "unknown", (), f"its shape is not that of panels of this repository{remark}")
-        moment = _moment_of_note(noted[0]) if noted else self._moment_of(file)
-        if moment and len(moment.panels) != len(slabs):
-            remark = f"; it has {len(slabs)} panels, its detector {len(moment.panels)}{remark}"
-            moment = None
         found = self._of_values(file, slabs, moment, bool(noted))
         return Finding(file, found.state, found.versions, found.detail + remark)
 
     # -- a file that jfstore wrote and nobody changed
 
-    def _of_ours(self, file: CalibFile, ours: Deployment) -> Finding:
+    def _of_ours(self, file: CalibFile, ours: Deployment, moment: Moment | None) -> Finding:
         names = tuple(panel.version for panel in ours.panels)
-        state, detail = self._judge(file, [panel.blake3 for panel in ours.panels], names, _moment_of_note(ours))
+        state, detail = self._judge(file, [panel.blake3 for panel in ours.panels], names, moment)
+        if ours.begin not in (None, ours.valid_at):
+            detail += f"; deployed as valid at {self._when(ours.valid_at)}"
         if ours.fmt is not None:
             return Finding(file, "rounded copy", names, f"deployed with --format {ours.fmt}; {state}: {detail}")
         return Finding(file, state, names, detail)
 
     # -- any other
 
-    def _slabs(self, file: CalibFile, text: TextArray) -> list[NDArray[np.float64]] | None:
+    def _slabs(self, text: TextArray) -> list[NDArray[np.float64]] | None:
         """Return the values of each panel, float64 (gain, row, column); None if they are not those of panels."""
         gains, rows, columns = self._repository.identity.panel_shape
         values = text.values
@@ -131,11 +135,20 @@ class Auditor:
     def _of_values(
         self, file: CalibFile, slabs: list[NDArray[np.float64]], moment: Moment | None, is_ours: bool
     ) -> Finding:
-        likes = [self._likeness(file.type, slab, moment, number) for number, slab in enumerate(slabs)]
+        self._not_compared.clear()
+        panels = moment.panels if moment and len(moment.panels) == len(slabs) else (None,) * len(slabs)
+        decimals = decimals_of(np.stack(slabs), file.type)
+        likes = [
+            self._likeness(file.type, slab, panel, moment, decimals) for slab, panel in zip(slabs, panels, strict=True)
+        ]
         if any(like is None for like in likes):
             numbers = ", ".join(str(number) for number, like in enumerate(likes) if like is None)
-            state = "edited" if is_ours else "unknown"
-            return Finding(file, state, (), f"its values of panel {numbers} are like nothing that is stored")
+            said = "not what jfstore deployed there; " if is_ours else ""
+            damaged = ", ".join(sorted(self._not_compared))
+            hint = f"; not compared, as it is damaged: {damaged}" if damaged else ""
+            return Finding(
+                file, "unknown", (), f"{said}its values of panel {numbers} are like nothing that is stored{hint}"
+            )
         known = [like for like in likes if like is not None]
         names = tuple(like.version.name for like in known)
         hashes = [like.version.content[file.type] for like in known]
@@ -152,12 +165,11 @@ class Auditor:
         return Finding(file, "edited", names, f"{different} of {total} values differ from them; {state}: {detail}")
 
     def _likeness(
-        self, calib_type: str, slab: NDArray[np.float64], moment: Moment | None, number: int
+        self, calib_type: str, slab: NDArray[np.float64], panel: str | None, moment: Moment | None, decimals: int
     ) -> Likeness | None:
         """Return the stored version that a panel's values are or are like; of several the one that should be there."""
         with np.errstate(over="ignore"):
             blake3 = digest(slab.astype(np.float32).reshape(-1).view("u1"))
-        panel = moment.panels[number] if moment else None
         valid = self._valid(calib_type, panel, moment.t) if moment and panel else None
 
         def should_be_there(version: Version) -> tuple[bool, bool, int]:
@@ -175,8 +187,9 @@ class Auditor:
             try:
                 stored = self._repository.panel_array(version, calib_type, verify=False)
             except JfstoreError:
-                continue  # what is damaged is for verify to say
-            like = self._compare(version, calib_type, slab, stored)
+                self._not_compared.add(version.name)
+                continue
+            like = self._compare(version, slab, stored, decimals)
             if like and (best is None or like.different < best.different):
                 best = like
             if best and best.is_rounded:
@@ -185,14 +198,14 @@ class Auditor:
 
     @staticmethod
     def _compare(
-        version: Version, calib_type: str, slab: NDArray[np.float64], stored: NDArray[np.float32]
+        version: Version, slab: NDArray[np.float64], stored: NDArray[np.float32], decimals: int
     ) -> Likeness | None:
         """Return how like they are, None if they are not; a few values tell most that are not."""
         sample = np.linspace(0, slab.size - 1, _SAMPLE).astype(int)
-        some = compare(version, calib_type, slab.reshape(-1)[sample], stored.reshape(-1)[sample])
+        some = compare(version, slab.reshape(-1)[sample], stored.reshape(-1)[sample], decimals)
         if some.different > _SAMPLE // 2:
             return None
-        like = compare(version, calib_type, slab, stored)
+        like = compare(version, slab, stored, decimals)
         return like if like.different <= (1 - _LIKE_ENOUGH) * slab.size else None
 
     # -- is it what should be there?
@@ -203,7 +216,9 @@ class Auditor:
         """Return whether constants with these hashes, of the versions called `names`, are current, and why."""
         if moment is None:
             return self._judge_versions(file, names)
-        when = f"{stamp_at(moment.t, self._repository.zone)} ({iso_second(moment.t)})"
+        if len(moment.panels) != len(hashes):
+            return "unknown", f"it has {len(hashes)} panels, the detector of its run {len(moment.panels)}"
+        when = self._when(moment.t)
         lines: list[str] = []
         ends = []
         for panel, blake3, name in zip(moment.panels, hashes, names, strict=True):
@@ -223,8 +238,8 @@ class Auditor:
         return "current", f"valid at {when}{until}"
 
     def _judge_versions(self, file: CalibFile, names: Iterable[str]) -> tuple[str, str]:
-        """Judge without knowing for which instant: only what is superseded, or the last of its panel, is clear."""
-        lines, open_ends = [], []
+        """Judge without knowing for which instant: only that something is superseded is clear then."""
+        lines, unclear = [], []
         for name in names:
             version = self._by_name[name]
             there = [v for v in self._by_name.values() if v.panel == version.panel and file.type in v.content]
@@ -232,14 +247,14 @@ class Auditor:
             later = [v for v in there if v.begin > version.begin]
             if better:
                 lines.append(f"{name} was replaced by {self._said(max(better, key=lambda v: v.number))}")
-            elif later:
-                open_ends.append(f"{name} is valid until {min(later, key=lambda v: v.begin).stamp}")
-        unknown = f"when run {file.run} began is not known (-e EXP)"
+            until = f" until {min(later, key=lambda v: v.begin).stamp}" if later else ""
+            unclear.append(f"{name} is valid from {version.stamp}{until}")
         if lines:
             return "stale", "; ".join(lines)
-        if open_ends:
-            return "unknown", "; ".join([*open_ends, unknown])
-        return "current", f"nothing replaces it; {unknown}"
+        return "unknown", "; ".join([*unclear, f"when run {file.run} began is not known (-e EXP)"])
+
+    def _when(self, t: int) -> str:
+        return f"{stamp_at(t, self._repository.zone)} ({iso_second(t)})"
 
     def _valid(self, calib_type: str, panel: str, t: int) -> Selection | None:
         seconds, rest = divmod(t, SECOND)
@@ -254,8 +269,13 @@ class Auditor:
         return f"{version.name} (commit {version.seq}, {iso(summary.time - summary.time % SECOND)}, {summary.user})"
 
 
+def _place(file: CalibFile) -> tuple[str, str, int]:
+    return file.source, file.type, file.run
+
+
 def _moment_of_note(deployment: Deployment) -> Moment:
-    return Moment(tuple(panel.panel for panel in deployment.panels), deployment.valid_at)
+    t = deployment.valid_at if deployment.begin is None else deployment.begin
+    return Moment(tuple(panel.panel for panel in deployment.panels), t)
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

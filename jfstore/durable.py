@@ -15,7 +15,7 @@ import secrets
 import stat
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NO_DIRECTORY_SYNC = {errno.EINVAL, errno.EOPNOTSUPP}
 _BUFFERS_A_CALL = 512
 _READ_AT_ONCE = 1 << 20
-_TRIES = 3
 
 
 class NotSynced(OSError):
@@ -97,7 +96,7 @@ system = System()
 
 def stage(
     target: Path,
-    pieces: Sequence[Any],
+    pieces: Iterable[Any],
     mode: int | None,
     group: int | None = None,
     read_back: bool = False,
@@ -105,17 +104,21 @@ def stage(
 ) -> Path:
     """Write and sync `pieces` under a temporary name beside `target`, and return that; parameters as of `overwrite`."""
     path = target.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
-    fd = system.create(path, 0o666 if mode is None else 0o600)
+    try:
+        fd = system.create(path, 0o666 if mode is None else 0o600)
+    except OSError as error:
+        error.filename = str(target)
+        raise
     try:
         try:
-            buffers = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
-            while buffers:
-                count = system.write(fd, buffers[:_BUFFERS_A_CALL])
-                while buffers and count >= len(buffers[0]):
-                    count -= len(buffers.pop(0))
-                if count:
-                    buffers[0] = buffers[0][count:]
-            _give_to_group(fd, group, target)
+            for buffers in _calls(pieces):
+                while buffers:
+                    count = system.write(fd, buffers)
+                    while buffers and count >= len(buffers[0]):
+                        count -= len(buffers.pop(0))
+                    if count:
+                        buffers[0] = buffers[0][count:]
+            give_to_group(fd, group, target)
             if mode is not None:
                 system.chmod(fd, mode)
             if sync:
@@ -123,6 +126,7 @@ def stage(
         finally:
             system.close(fd)
         if read_back:
+            assert isinstance(pieces, Sequence)
             _compare(path, pieces, target)
     except BaseException as error:
         with suppress(OSError):
@@ -133,7 +137,18 @@ def stage(
     return path
 
 
-def _give_to_group(place: Path | int, group: int | None, target: Path) -> None:
+def _calls(pieces: Iterable[Any]) -> Iterator[list[memoryview]]:
+    """Yield the buffers of each call: many at once, but one by one if they are only made when their turn comes."""
+    if not isinstance(pieces, Sequence):
+        for piece in pieces:
+            yield [memoryview(piece).cast("B")] if len(piece) else []
+        return
+    buffers = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    for first in range(0, len(buffers), _BUFFERS_A_CALL):
+        yield buffers[first : first + _BUFFERS_A_CALL]
+
+
+def give_to_group(place: Path | int, group: int | None, target: Path) -> None:
     """Give a new file or directory to `group`; that it cannot be given is a warning, for others can mend it."""
     if group is not None:
         try:
@@ -187,7 +202,11 @@ def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444, sync: b
     Refused
         If the file system has no hard links.
     """
-    temporary = stage(path, pieces, mode, sync=sync)
+    give_free_name(stage(path, pieces, mode, sync=sync), path, sync)
+
+
+def give_free_name(temporary: Path, path: Path, sync: bool = True) -> None:
+    """Give a staged file the name `path`, which nothing may bear yet; see `publish`."""
     try:
         try:
             system.link(temporary, path)
@@ -270,7 +289,7 @@ def make_directory(path: Path, mode: int, group: int | None = None) -> bool:
         _see_to_mode(path, mode)
         made = False
     else:
-        _give_to_group(path, group, path)
+        give_to_group(path, group, path)
         system.chmod_directory(path, mode)
         made = True
     # Also when it was there: whoever made it may not have synced it yet.
@@ -313,86 +332,27 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, timeout: float = 10.0) -> Iterator[bool]:
-    """Hold a lock on the permanent file `path`, to save others a retry; correctness never rests on it.
+def locked(path: Path, timeout: float = 10.0) -> Iterator[bool | None]:
+    """Hold a lock on the permanent file `path`, to save others a retry; correctness of a repository never rests on it.
 
     Yields
     ------
-    bool
-        False if the lock could not be had within `timeout` seconds or the file system has none.
+    bool or None
+        False if others held it for `timeout` seconds, None if there is none to be had.
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         fd = -1
     try:
-        yield fd >= 0 and _acquire(fd, timeout)
+        yield acquire(fd, timeout) if fd >= 0 else None
     finally:
         if fd >= 0:
             os.close(fd)
 
 
-class Appender:
-    """A text file that several programs add lines to; it is locked while this one has it."""
-
-    def __init__(self, fd: int, path: Path) -> None:
-        self._fd, self._path = fd, path
-
-    def text(self) -> bytes:
-        """Return what it holds."""
-        return os.pread(self._fd, os.fstat(self._fd).st_size, 0)
-
-    def append(self, line: bytes) -> None:
-        """Add a line, whole or not at all, and sync it.
-
-        Raises
-        ------
-        OSError
-            If there is no room for it, or others keep overwriting the end of the file.
-        """
-        for _ in range(_TRIES):
-            size = os.fstat(self._fd).st_size
-            # A line that another program left unfinished is not ours to go on with.
-            whole = line if not size or os.pread(self._fd, 1, size - 1) == b"\n" else b"\n" + line
-            count = system.write(self._fd, [memoryview(whole)])
-            if count != len(whole):
-                system.truncate(self._fd, size)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
-            system.sync(self._fd)
-            # Where locks do not work, two may have added at the same place.
-            if line in os.pread(self._fd, os.fstat(self._fd).st_size - size, size):
-                return
-        raise OSError(errno.EAGAIN, "others overwrite what is added", str(self._path))
-
-
-@contextmanager
-def appending(path: Path, mode: int, group: int | None = None, timeout: float = 10.0) -> Iterator[Appender]:
-    """Open a file to add lines to it, made if it is not there, and hold a lock on it.
-
-    Parameters
-    ----------
-    mode : int
-        Permissions of a new file, whatever the umask.
-    group : int, optional
-        Number of the group that a new file is given to.
-    timeout : float
-        Seconds to wait for the lock; after that, or where there are no locks, it goes on without.
-    """
-    fd = system.open_to_append(path, mode)
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise Damaged(f"{path} is not a regular file")
-        if not status.st_size and status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != mode:
-            _give_to_group(fd, group, path)
-            system.chmod(fd, mode)
-        _acquire(fd, timeout)
-        yield Appender(fd, path)
-    finally:
-        os.close(fd)
-
-
-def _acquire(fd: int, timeout: float) -> bool:
+def acquire(fd: int, timeout: float) -> bool | None:
+    """Lock an open file until it is closed; False if others held it for `timeout` seconds, None without locks."""
     until = time.monotonic() + timeout
     pause = 0.001
     while True:
@@ -405,4 +365,4 @@ def _acquire(fd: int, timeout: float) -> bool:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.05)
         except OSError:  # no locks here, or not now
-            return False
+            return None

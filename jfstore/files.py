@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jfstore.errors import Damaged
+from jfstore.errors import BadValue, Damaged, Failed
 
 _PIECE = 16 << 20
 
@@ -49,6 +49,19 @@ def opened(path: Path | str, follow: bool = False) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+@contextmanager
+def given(path: Path | str) -> Iterator[None]:
+    """Turn what goes wrong with a file that the user gave into BadValue, or Failed if the system is to blame."""
+    try:
+        yield
+    except Damaged as error:
+        raise BadValue(error.message) from None
+    except FileNotFoundError:
+        raise BadValue(f"{path}: no such file") from None
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from None
 
 
 def read_regular(path: Path, limit: int, follow: bool = False) -> bytes:

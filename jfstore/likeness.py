@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from jfstore.model import Version
 
-STEPS = {"pixel_gain": 1e-4, "pixel_offset": 1e-1}
-"""To which step psana's old commands rounded, ``%.4f`` and ``%.1f``."""
+DECIMALS = {"pixel_gain": 4, "pixel_offset": 1}
+"""To how many decimals psana's old commands rounded, ``%.4f`` and ``%.1f``."""
+
+_MOST_DECIMALS = 6
+_NEARLY_ALL = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +28,29 @@ class Likeness:
     is_rounded: bool
 
 
+def decimals_of(values: NDArray[np.float64], calib_type: str) -> int:
+    """Return to how many decimals nearly all `values` are rounded: as the old command did, or up to six."""
+    least = DECIMALS[calib_type]
+    for decimals in range(least, _MOST_DECIMALS + 1):
+        if np.count_nonzero(_on_step(values, decimals)) >= _NEARLY_ALL * values.size:
+            return decimals
+    return least
+
+
+def _on_step(values: NDArray[np.float64], decimals: int) -> NDArray[np.bool_]:
+    steps = values * 10**decimals
+    on_step: NDArray[np.bool_] = np.abs(steps - np.rint(steps)) <= 1e-9 * np.abs(steps) + 1e-9
+    return on_step
+
+
 def compare(
-    version: Version, calib_type: str, values: NDArray[np.float64], stored: NDArray[np.float32]
+    version: Version, values: NDArray[np.float64], stored: NDArray[np.float32], decimals: int
 ) -> Likeness:  # fmt: skip
-    """Return how like `values`, as a text has them, are to `stored`, the array of `version`."""
+    """Return how like `values`, as a text has them with so many decimals, are to `stored`, the array of `version`."""
     with np.errstate(over="ignore"):
         equal = values.astype(np.float32) == stored
-    step = STEPS[calib_type]
     # A value may have been rounded from float64, of which the stored one is half a float32 away at most.
-    slack = 0.5 * step * (1 + 1e-6) + 0.5 * np.spacing(np.abs(stored)).astype(np.float64)
-    steps = values / step
-    on_step = np.abs(steps - np.rint(steps)) <= 1e-9 * np.abs(steps) + 1e-9
-    rounded = on_step & (np.abs(values - stored) <= slack)
+    slack = 0.5 * 10.0**-decimals * (1 + 1e-6) + 0.5 * np.spacing(np.abs(stored)).astype(np.float64)
+    rounded = _on_step(values, decimals) & (np.abs(values - stored) <= slack)
     different = int(values.size - np.count_nonzero(equal | rounded))
     return Likeness(version, values.size, different, bool(equal.all()), bool(rounded.all()))

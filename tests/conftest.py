@@ -14,6 +14,8 @@ import pytest
 from jfstore.cli import event_keys, jungfrau_id
 from jfstore.cli import main as jfstore
 from tests.makers import buckets
+from tests.makers.dcs import Store
+from tests.makers.deployed import make_world
 from tests.makers.repositories import SHAPE, constants, new_repository
 from tests.makers.telling import GAIN, XTC
 from tests.makers.xtc_reading import Program, soon
@@ -95,6 +97,24 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     new_repository(tmp_path / "R", shape=SHAPE)
     np.save("gain.npy", GAIN)
     np.save("one.npy", constants(5)[:, np.newaxis])
+    return tmp_path
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Store:
+    """A DCS file that is not there yet, in a working directory of its own."""
+    (tmp_path / "dcs").mkdir()
+    monkeypatch.chdir(tmp_path / "dcs")
+    return Store(capsys)
+
+
+@pytest.fixture
+def deploying_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with the real repository and the runs of the reference, to deploy from."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIT_PSDM_DATA", str(XTC))
+    make_world(tmp_path)
+    monkeypatch.setenv("JFSTORE_REAL", str(tmp_path / "real"))
     return tmp_path
 
 

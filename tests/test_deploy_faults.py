@@ -15,7 +15,8 @@ import pytest
 
 import jfstore
 from jfstore import durable
-from jfstore.legacy.calibdir import CalibFile, Deployment, read_note
+from jfstore.legacy.calibdir import CalibFile
+from jfstore.legacy.notes import Deployment, read_note
 from jfstore.legacy.textarray import read_text
 from tests.conftest import ROOT
 from tests.makers import deployed as world
@@ -263,11 +264,11 @@ def test_eight_deployments_of_different_runs_at_once(
 ) -> None:
     program = (
         "import sys; from pathlib import Path; from tests.makers.deployed import *\n"
-        "from jfstore.legacy.deploying import deploy\n"
+        "from jfstore.legacy.deploying import Text, deploy\n"
         "for n in range(int(sys.argv[2])):\n"
         "    for name in TYPES:\n"
         "        file, note, array, pieces = deployment(Path(sys.argv[1]), 1, 10 * n + int(sys.argv[3]), name)\n"
-        "        deploy(file, note, array, pieces, copy_of='x')\n"
+        "        deploy([Text(file, note, array, pieces, 'x')])\n"
     )
     root = start(stock, "first", place)
     words = [sys.executable, "-c", program, str(root / "calib"), str(times)]

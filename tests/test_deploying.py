@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import shutil
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jfstore import durable
-from jfstore.errors import BadValue, Damaged, NotFound, Refused
-from jfstore.legacy.calibdir import CalibFile, encode_note, files, read_note
-from jfstore.legacy.deploying import Deployed, check, deploy, undo
+from jfstore.errors import BadValue, Damaged, Failed, NotFound, Refused
+from jfstore.legacy.calibdir import CalibFile, files
+from jfstore.legacy.deploying import Deployed, Text, check, deploy, undo
+from jfstore.legacy.notes import Kept, encode_note, read_note
 from tests.makers import deployed as world
 from tests.makers.deployed import PLACE, RUN, command, data_of, deployment
 from tests.makers.repositories import tree as snapshot
@@ -28,7 +33,7 @@ def calib(tmp_path: Path) -> Path:
 def put(calib: Path, seed: int, run: int = 631, replacing: bool = False, fmt: str | None = None) -> Deployed:
     file, note, array, pieces = deployment(calib, seed, run, fmt=fmt)
     check(file, note, array, replacing)
-    return deploy(file, note, array, pieces, copy_of=f"local-{seed}.txt", replacing=replacing)
+    return deploy([Text(file, note, array, pieces, f"local-{seed}.txt")], replacing=replacing)[0]
 
 
 def text(seed: int) -> bytes:
@@ -109,10 +114,7 @@ def test_rounded_values_are_other_values(calib: Path) -> None:
     assert put(calib, 1, fmt="%.4f").state == "deployed"
 
 
-def test_one_of_the_pair_that_cannot_be_replaced_stops_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SIT_PSDM_DATA", "")
-    world.make_world(tmp_path)
+def test_one_of_the_pair_that_cannot_be_replaced_stops_both(deploying_here: Path) -> None:
     offset = data_of("calib", "pixel_offset")
     offset.parent.mkdir(parents=True)
     offset.write_bytes(b"1 2 3\n")
@@ -120,7 +122,7 @@ def test_one_of_the_pair_that_cannot_be_replaced_stops_both(tmp_path: Path, monk
     assert (code, out) == (5, "")
     assert "was not written by jfstore" in err
     assert not data_of("calib").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["calib", "real"]
+    assert sorted(path.name for path in deploying_here.iterdir()) == ["calib", "real"]
     assert command(["-d", RUN, "-R", "./real", "-D", "-c", "calib", "--replace"])[0] == 0
 
 
@@ -165,17 +167,68 @@ def test_what_does_not_read_back_replaces_nothing(calib: Path, monkeypatch: pyte
     assert {path.name: path.read_bytes() for path in data_of(calib).parent.iterdir()} == before
 
 
+def test_without_room_for_the_second_of_a_pair_the_first_stays_too(
+    calib: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pair(seed: int) -> list[Text]:
+        both = [deployment(calib, seed, calib_type=name) for name in world.TYPES]
+        return [Text(file, note, array, pieces, "x") for file, note, array, pieces in both]
+
+    class Full(durable.System):
+        def write(self, fd: int, buffers: Sequence[memoryview]) -> int:
+            if "pixel_offset/.tmp" in os.readlink(f"/proc/self/fd/{fd}"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(fd, buffers)
+
+    deploy(pair(1))
+    before = snapshot(calib)
+    monkeypatch.setattr(durable, "system", Full())
+    with pytest.raises(Failed, match=r"pixel_offset/631-end\.data: No space left"):
+        deploy(pair(2))
+    after = snapshot(calib)
+    assert {name: what[2] for name, what in after.items()} == {name: what[2] for name, what in before.items()}
+
+
 def test_a_deployment_that_never_came_is_forgotten(calib: Path) -> None:
     put(calib, 1)
     file, never, *_ = deployment(calib, 2)
-    file.note.write_bytes(encode_note(file, [never, *read_note(file)]))
+
+    def note_it() -> None:
+        there = Kept("631-end.data-2026-11-24T00:00:00.000000Z", read_note(file)[0].blake3)
+        file.note.write_bytes(encode_note(file, [replace(never, replaced=there), *read_note(file)]))
+
+    note_it()
     put(calib, 3)
     assert seeds_noted(calib) == [3, 1]
-    file.note.write_bytes(encode_note(file, [never, *read_note(file)]))
+    note_it()
     # Undoing it is done with it; what is there is what was there before.
     undo(file)
     assert data_of(calib).read_bytes() == text(3)
     assert seeds_noted(calib) == [3, 1]
+
+
+def test_a_link_that_leads_nowhere_is_not_ours_to_replace(calib: Path) -> None:
+    data_of(calib).parent.mkdir(parents=True)
+    data_of(calib).symlink_to("elsewhere")
+    with pytest.raises(Refused, match="was not written by jfstore"):
+        put(calib, 1)
+    kept = put(calib, 1, replacing=True).kept
+    assert kept
+    assert os.readlink(data_of(calib, name=kept)) == "elsewhere"
+    assert not data_of(calib).is_symlink()
+
+
+def test_the_same_values_from_another_place_are_noted(calib: Path) -> None:
+    put(calib, 1)
+    file, note, array, pieces = deployment(calib, 1)
+    elsewhere = replace(note, origin={"gains": "/tree"}, call="another")
+    assert deploy([Text(file, elsewhere, array, pieces, "x")])[0].state == "unchanged"
+    (noted,) = read_note(file)
+    assert (noted.origin, noted.call) == ({"gains": "/tree"}, "call 1")
+    put(calib, 2)
+    file, note, array, pieces = deployment(calib, 2)
+    deploy([Text(file, replace(note, origin={"gains": "/tree"}), array, pieces, "x")])
+    assert [entry.time for entry in read_note(file)] == [2, 1]
 
 
 # -- bringing back
@@ -222,6 +275,20 @@ def test_what_was_changed_by_hand_is_not_undone_without_a_word(calib: Path) -> N
     assert data_of(calib).read_bytes() == text(1)
 
 
+def test_what_was_changed_and_has_nothing_before_it_is_not_called_restored(calib: Path) -> None:
+    put(calib, 1)
+    kept = put(calib, 2).kept
+    assert kept
+    data_of(calib, name=kept).unlink()
+    with data_of(calib).open("a") as file:
+        file.write("# mine\n")
+    with pytest.raises(Refused, match="was changed after it was deployed"):
+        undo(CalibFile(calib, world.SOURCE, "pixel_gain", 631))
+    with pytest.raises(NotFound, match="is gone"):
+        undo(CalibFile(calib, world.SOURCE, "pixel_gain", 631), replacing=True)
+    assert seeds_noted(calib) == [2, 1]
+
+
 def test_what_is_gone_cannot_be_brought_back(calib: Path) -> None:
     put(calib, 1)
     kept = put(calib, 2).kept
@@ -233,15 +300,6 @@ def test_what_is_gone_cannot_be_brought_back(calib: Path) -> None:
     assert data_of(calib).read_bytes() == text(2)
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SIT_PSDM_DATA", "")
-    world.make_world(tmp_path)
-    monkeypatch.setenv("JFSTORE_REAL", str(tmp_path / "real"))
-    return tmp_path
-
-
 def on(*words: object) -> tuple[int, str, str]:
     return command(words, "jfstore")
 
@@ -250,7 +308,7 @@ def states(out: str) -> list[tuple[str, str]]:
     return [tuple(line.split("\t")[:2]) for line in out.splitlines()[1:]]  # type: ignore[misc]
 
 
-def test_deploy_and_undo_by_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deploy_and_undo_by_run(deploying_here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import jfstore
 
     assert states(on("deploy", RUN, "-c", "calib")[1]) == [("deployed", name) for name in world.TYPES]
@@ -276,7 +334,7 @@ def test_deploy_and_undo_by_run(place: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "nothing was deployed by jfstore for run 631" in err
 
 
-def test_a_dry_run_says_what_would_change_and_changes_nothing(place: Path) -> None:
+def test_a_dry_run_says_what_would_change_and_changes_nothing(deploying_here: Path) -> None:
     code, out, err = on("deploy", RUN, "-c", "calib", "--dry-run")
     assert (code, states(out)) == (0, [("would deploy", name) for name in world.TYPES])
     assert f"{world.PANELS[0]}/{world.STAMP}/v1" in err
@@ -289,6 +347,45 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(place: Path) -> No
     assert snapshot(Path("calib")) == before
     data_of("calib").write_bytes(b"1\n")
     assert on("deploy", RUN, "-c", "calib", "--dry-run")[0] == 5
+
+
+def test_undoing_takes_back_what_the_last_call_brought_and_nothing_else(deploying_here: Path) -> None:
+    on("deploy", RUN, "-c", "calib")
+    data_of("calib", "pixel_offset").unlink()
+    code, out, _ = on("deploy", RUN, "-c", "calib")
+    assert states(out) == [("unchanged", "pixel_gain"), ("deployed", "pixel_offset")]
+    code, out, _ = on("deploy", RUN, "-c", "calib", "--undo")
+    assert (code, states(out)) == (0, [("removed", "pixel_offset")])
+    assert data_of("calib").exists()
+
+
+def test_one_of_a_pair_that_was_stopped_goes_with_the_other(deploying_here: Path) -> None:
+    import jfstore
+
+    on("deploy", RUN, "-c", "calib")
+    before = {name: data_of("calib", name).read_bytes() for name in world.TYPES}
+    world.add_constants(jfstore.open("real"), 7)
+    on("deploy", RUN, "-c", "calib")
+    # As if it was stopped before the offsets got their name.
+    kept = next(path for path in data_of("calib", "pixel_offset").parent.iterdir() if path.name.endswith("Z"))
+    kept.rename(data_of("calib", "pixel_offset"))
+    told = data_of("calib", "pixel_offset", "HISTORY")
+    told.write_text("".join(told.read_text().splitlines(keepends=True)[:-1]))
+    world.add_constants(jfstore.open("real"), 8, "20190101000000")
+    code, out, _ = on("deploy", RUN, "-c", "calib")
+    assert states(out) == [("unchanged", "pixel_gain"), ("deployed", "pixel_offset")]
+    code, out, _ = on("deploy", RUN, "-c", "calib", "--undo")
+    assert (code, states(out)) == (0, [("restored", name) for name in world.TYPES])
+    assert {name: data_of("calib", name).read_bytes() for name in world.TYPES} == before
+
+
+def test_an_exact_source_is_meant_before_a_part_of_another(deploying_here: Path) -> None:
+    on("deploy", RUN, "-c", "calib")
+    other = data_of("calib").parents[1]
+    shutil.copytree(other, other.with_name(f"{world.SOURCE}x"))
+    code, out, _ = on("deploy", RUN, world.SOURCE, "-c", "calib", "--undo")
+    assert (code, states(out)) == (0, [("removed", name) for name in world.TYPES])
+    assert not data_of("calib").exists()
 
 
 @pytest.mark.parametrize(
@@ -304,7 +401,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(place: Path) -> No
         ([RUN, "x", "-s", "y", "-c", "calib"], 2, "the source is given twice"),
     ],
 )
-def test_what_cannot_be_undone(place: Path, words: list[str], code: int, message: str) -> None:
+def test_what_cannot_be_undone(deploying_here: Path, words: list[str], code: int, message: str) -> None:
     on("deploy", RUN, "-c", "calib")
     found, out, err = on("deploy", *words, "--undo")
     assert (found, out) == (code, "")
@@ -335,9 +432,11 @@ def test_a_note_keeps_the_newest_only(calib: Path) -> None:
     "spoil",
     [
         lambda raw: b"", lambda raw: b"{", lambda raw: b"[]", lambda raw: b"null", lambda raw: raw[:-40],
-        lambda raw: raw.replace(b'"format": 1', b'"format": 2'), lambda raw: raw.replace(b"T00:14:00Z", b"T99:14:00Z"),
-        lambda raw: raw.replace(b'"size": ', b'"size": "1" , "x": '), lambda raw: raw.replace(b'"panels"', b'"p"'),
-        lambda raw: raw.replace(b'"replaced": null', b'"replaced": "../../x"'), lambda raw: b"[" * 100000,
+        lambda raw: raw.replace(b'"format": 1', b'"format": "2"'), lambda raw: b"[" * 100000,
+        lambda raw: raw.replace(b"T00:14:00Z", b"T99:14:00Z"), lambda raw: raw.replace(b'"panels"', b'"p"'),
+        lambda raw: raw.replace(b'"size": ', b'"size": "1" , "x": '),
+        lambda raw: raw.replace(b'"replaced": null', b'"replaced": {"name": "HISTORY", "blake3": ""}'),
+        lambda raw: raw.replace(b'"replaced": null', b'"replaced": {"name": "../631-end.data-1Z", "blake3": ""}'),
         lambda raw: raw.replace(b'"origin": {', b'"origin": 3, "o": {'),
     ],
 )  # fmt: skip
@@ -355,6 +454,17 @@ def test_a_spoiled_note_is_none(calib: Path, spoil: object) -> None:
     assert put(calib, 2, replacing=True).state == "deployed"
 
 
+def test_a_note_of_a_newer_jfstore_is_left_alone(calib: Path) -> None:
+    put(calib, 1)
+    file = CalibFile(calib, world.SOURCE, "pixel_gain", 631)
+    file.note.write_bytes(file.note.read_bytes().replace(b'"format": 1', b'"format": 2'))
+    before = snapshot(calib)
+    for work in (lambda: put(calib, 2, replacing=True), lambda: undo(file)):
+        with pytest.raises(Refused, match="was made by a newer jfstore"):
+            work()
+    assert {name: what[2] for name, what in snapshot(calib).items()} == {n: what[2] for n, what in before.items()}
+
+
 def test_which_names_psana_reads(calib: Path) -> None:
     directory = calib / PLACE / "pixel_gain"
     directory.mkdir(parents=True)
@@ -364,7 +474,9 @@ def test_which_names_psana_reads(calib: Path) -> None:
         (directory / name).write_text("1\n")
     (calib / "Epix::CalibV1/x/pixel_gain").mkdir(parents=True)
     (calib / "Epix::CalibV1/x/pixel_gain/0-end.data").write_text("1\n")
-    found, others = files(calib)
+    listing = files(calib)
+    found, others = listing.files, listing.ignored
+    assert listing.problems == ()
     assert [file.name for file in found] == ["0-end.data", "7-9.data", "0631-end.data", "9999-end.data"]
     assert sorted(Path(name).name for name in others) == sorted(ignored)
 

@@ -15,7 +15,7 @@ import jfstore
 from jfstore.cli.main import COMMANDS, get_parser, main
 from tests.conftest import ROOT
 
-PROGRAMS = ("jungfrau_id", "event_keys", "find_detector_runs", "jungfrau_gain_constants")
+PROGRAMS = ("jungfrau_id", "event_keys", "find_detector_runs", "jungfrau_gain_constants", "dcs")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -66,8 +66,9 @@ def _man_page(program: str, form: str = "pretty") -> str:
 
 def test_help_version_and_id_load_neither_numpy_nor_hdf5() -> None:
     program = (
-        "import sys; from jfstore.cli.main import main;"
-        "codes = [main([*words, '--help']) for words in ([], ['get'], ['deploy'], ['audit'])];"
+        "import sys; from jfstore.cli.main import main; from jfstore.cli import dcs;"
+        "words = ([], ['get'], ['import'], ['export'], ['deploy'], ['audit']);"
+        "codes = [dcs.main(['--help']), *(main([*some, '--help']) for some in words)];"
         "codes += [main(['--version']), main(['id', sys.argv[1]])];"
         "heavy = {'numpy', 'h5py', 'zarr', 'rich', 'blake3', 'orjson', 'pyarrow'} & set(sys.modules);"
         "assert not heavy, heavy; sys.exit(any(codes))"

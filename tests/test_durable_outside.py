@@ -8,12 +8,14 @@ import stat
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from jfstore import durable
-from jfstore.errors import BadValue, Damaged, JfstoreWarning
+from jfstore.appending import appending
+from jfstore.errors import BadValue, Busy, Damaged, JfstoreWarning
 from jfstore.rights import group_number, parse_mode
 
 
@@ -72,14 +74,15 @@ def test_where_it_may_not_be_linked_it_is_copied(tmp_path: Path, monkeypatch: py
 def test_lines_are_added_whole_and_after_a_torn_one(tmp_path: Path) -> None:
     path = tmp_path / "HISTORY"
     path.write_bytes(b"one\ntor")
-    with durable.appending(path, 0o664) as history:
+    with appending(path, 0o664) as history:
         history.append(b"two\n")
         assert history.text() == b"one\ntor\ntwo\n"
 
 
 def test_a_new_file_has_its_mode_whatever_the_umask(tmp_path: Path) -> None:
     program = "import os; os.umask(0o077); from pathlib import Path; from jfstore import durable\n"
-    program += "with durable.appending(Path('HISTORY'), 0o664) as history: history.append(b'line\\n')\n"
+    program += "from jfstore.appending import appending\n"
+    program += "with appending(Path('HISTORY'), 0o664) as history: history.append(b'line\\n')\n"
     program += "durable.make_directory(Path('there'), 0o2775)\n"
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
     assert mode(tmp_path / "HISTORY") == 0o664
@@ -95,16 +98,34 @@ def test_without_room_for_a_line_none_of_it_is_left(tmp_path: Path, monkeypatch:
             return os.writev(fd, [buffers[0][:2]])
 
     monkeypatch.setattr(durable, "system", Full())
-    with durable.appending(path, 0o664) as history, pytest.raises(OSError, match="No space"):
+    with appending(path, 0o664) as history, pytest.raises(OSError, match="No space"):
         history.append(b"two\n")
     assert path.read_bytes() == b"one\n"
 
 
+def test_a_line_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    class Telling(durable.System):
+        def write(self, fd: int, buffers: Sequence[memoryview]) -> int:
+            said.append("write")
+            return super().write(fd, buffers)
+
+        def sync(self, fd: int) -> None:
+            said.append("sync")
+            super().sync(fd)
+
+    monkeypatch.setattr(durable, "system", Telling())
+    with appending(tmp_path / "HISTORY", 0o664) as history:
+        history.append(b"line\n")
+    assert said == ["write", "sync"]
+
+
 def test_many_writers_add_their_lines(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from jfstore import durable\n"
+        "import sys; from pathlib import Path; from jfstore.appending import appending\n"
         "for i in range(50):\n"
-        "    with durable.appending(Path('HISTORY'), 0o664) as h: h.append(f'{sys.argv[1]} {i}\\n'.encode())"
+        "    with appending(Path('HISTORY'), 0o664) as h: h.append(f'{sys.argv[1]} {i}\\n'.encode())"
     )
     writers = [subprocess.Popen([sys.executable, "-c", program, str(n)], cwd=tmp_path) for n in range(4)]
     assert [writer.wait() for writer in writers] == [0] * 4
@@ -112,9 +133,18 @@ def test_many_writers_add_their_lines(tmp_path: Path) -> None:
     assert sorted(lines) == sorted(f"{n} {i}" for n in range(4) for i in range(50))
 
 
+def test_who_waits_too_long_for_the_others_adds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "HISTORY"
+    with appending(path, 0o664) as history:
+        with pytest.raises(Busy, match="HISTORY: others have had it locked"), appending(path, 0o664, timeout=0.05):
+            pass
+        history.append(b"line\n")
+    assert path.read_bytes() == b"line\n"
+
+
 def test_a_link_or_a_directory_is_not_added_to(tmp_path: Path) -> None:
     (tmp_path / "HISTORY").symlink_to("elsewhere")
-    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)), durable.appending(tmp_path / "HISTORY", 0o664):
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)), appending(tmp_path / "HISTORY", 0o664):
         pass
     assert not (tmp_path / "elsewhere").exists()
 

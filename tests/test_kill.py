@@ -24,7 +24,6 @@ import pytest
 
 import jfstore
 from jfstore import durable
-from jfstore.cli.main import main
 from tests.simfs import (
     KINDS,
     REQUEST,
@@ -81,7 +80,7 @@ def _be_a_child(task: dict[str, Any], started: int) -> None:
         os.read(started, 1)
         if task["call"] is not None:
             durable.system = killer(task["call"], task["after"])
-        code = main(task["argv"])
+        code = import_module(f"jfstore.cli.{task['program']}").main(task["argv"])
         sys.stdout.flush()
     except BaseException:
         traceback.print_exc()
@@ -130,10 +129,17 @@ class Helper:
         )  # fmt: skip
 
     def run(
-        self, argv: Sequence[str], call: int | None = None, after: bool = False, strace: Sequence[str] = ()
+        self,
+        argv: Sequence[str],
+        call: int | None = None,
+        after: bool = False,
+        strace: Sequence[str] = (),
+        program: str = "main",
     ) -> tuple[int, str, str]:
-        """Run ``jfstore`` in a child: killed at a call of `durable.System`, or with options for strace."""
-        task = {"argv": list(argv), "call": call, "after": after, "strace": list(strace), **self._files}
+        """Run a program, ``jfstore`` if no other, in a child: killed at a call of `durable.System`, or with options
+        for strace."""
+        task = {"argv": list(argv), "call": call, "after": after, "strace": list(strace), "program": program}
+        task |= self._files
         assert self._process.stdin
         assert self._process.stdout
         print(json.dumps(task), file=self._process.stdin, flush=True)

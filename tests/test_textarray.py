@@ -149,6 +149,7 @@ def test_a_line_break_in_a_fact_begins_no_line() -> None:
         (HEADER + ROWS[:-10], r"x, line 9: 9 values until the end, but its header promises 12 \(2x2x3\)"),
         (HEADER + ROWS[:-5], r"x, line 10: 2 values, the lines before have 3"),
         (HEADER + ROWS + b"1 2 3\n", r"x, line 11: 15 values until the end, but"),
+        (HEADER + ROWS + ROWS, r"x, line 14: 24 values until the end, but its header promises 12"),
         (HEADER.replace(b"NDIM        3", b"NDIM        4") + ROWS, r"x, line 2: NDIM is 4, but 3 lines"),
         (HEADER.replace(b"NDIM        3", b"NDIM        x") + ROWS, r"x, line 2: NDIM is x"),
         (HEADER.replace(b"DIM:1       2", b"DIM:1       -2") + ROWS, r"x, line 4: '-2' is not the size"),

@@ -26,11 +26,13 @@ def emit_added(
     skipped: Sequence[tuple[str, str]] = (),
     targets: Sequence[str] = (),
     changes: Sequence[Mapping[str, str | None]] = (),
+    whole: bool = True,
 ) -> None:
     """Print what `Repository.add` did, and warn of versions that hold one type of the pair only.
 
     `skipped` are names that were not understood with the reason, `targets` the directories
-    that understood names lead to, `changes` for which times answers change.
+    that understood names lead to, `changes` for which times answers change, `whole` whether a version is
+    expected to hold both types.
     """
     from jfstore.calibtypes import CALIB_TYPES
 
@@ -56,7 +58,7 @@ def emit_added(
     rows += [{"state": "target", "source": name} for name in targets]
     rows += [{"state": "skipped", "source": f"{name}: {reason}"} for name, reason in skipped]
     emit(args, value, rows, ["state", "version", "types", "source"])
-    for version in added.versions:
+    for version in added.versions if whole else ():
         missing = sorted(CALIB_TYPES.keys() - version.content.keys())
         if missing:
             warnings.warn(

@@ -13,7 +13,7 @@ from jfstore.cli._runs import one_of_run
 from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
-    from jfstore.legacy.calibdir import PanelConstants
+    from jfstore.legacy.notes import PanelConstants
     from jfstore.repository import Repository
     from jfstore.runs.run import Jungfrau, Run
     from jfstore.storage.base import Float32
@@ -90,18 +90,19 @@ def constants_of(dataset: str, source: str, when: str | None, place: str) -> Con
 def _gain_tree(place: str) -> Path | None:
     """Return the directory of a gain tree, None if `place` is to be a repository."""
     from jfstore.catalogue import configured
+    from jfstore.legacy.gains import is_gain_tree
 
     path = Path(place)
     if not path.is_dir() or (path / "repository.json").exists() or place in configured():
         return None
-    if not any("-" in entry.name for entry in path.iterdir()):
+    if not is_gain_tree(path):
         raise Refused(f"{place} is neither a repository nor a gain tree: no name in it is <panel Id>-<stamp>")
     return path
 
 
 def _from_repository(run: Run, jungfrau: Jungfrau, detector: str, when: str, repository: Repository) -> Constants:
     from jfstore.calibtypes import CALIB_TYPES
-    from jfstore.legacy.calibdir import PanelConstants
+    from jfstore.legacy.notes import PanelConstants
 
     answer = repository.find(detector, list(CALIB_TYPES), when)
     panels = {
@@ -123,8 +124,8 @@ def _from_tree(run: Run, jungfrau: Jungfrau, when: str, root: Path) -> Constants
 
     from jfstore.calibtypes import CALIB_TYPES
     from jfstore.hashing import digest
-    from jfstore.legacy.calibdir import PanelConstants
     from jfstore.legacy.gains import gain_shape, read_gain_directory, scan_gain_tree, valid_names
+    from jfstore.legacy.notes import PanelConstants
     from jfstore.times import DEFAULT_ZONE, parse_time, zone_named
 
     zone = zone_named(DEFAULT_ZONE)

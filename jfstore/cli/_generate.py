@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -21,8 +22,9 @@ from jfstore.ids import file_id
 from jfstore.rights import Rights
 
 if TYPE_CHECKING:
-    from jfstore.legacy.calibdir import CalibFile, Deployment
+    from jfstore.legacy.calibdir import CalibFile
     from jfstore.legacy.deploying import Deployed
+    from jfstore.legacy.notes import Deployment
     from jfstore.storage.base import Float32
 
 _NAME_LIMIT = 255
@@ -84,7 +86,7 @@ def generate(request: Request) -> Generated:
         As of `constants_of`, `deploying.check` and `deploying.deploy`.
     """
     from jfstore.legacy.calibdir import CalibFile
-    from jfstore.legacy.deploying import Deployed, check, deploy, seal
+    from jfstore.legacy.deploying import Deployed, Text, check, deploy, seal
     from jfstore.legacy.textarray import FORMAT
 
     if request.fmt is not None and not FORMAT.fullmatch(request.fmt):
@@ -94,11 +96,12 @@ def generate(request: Request) -> Generated:
     places: dict[str, tuple[CalibFile, Deployment]] = {}
     deployed: list[Deployed] = []
     if request.deploy and calibdir is not None:
+        call = secrets.token_hex(8)
         if constants.origin.get("role") == "test":
             warn_of([f"{constants.origin['path']} is a test repository: what psana reads would come from there"])
         for name, array in constants.arrays.items():
             file = CalibFile(calibdir, constants.jungfrau.source, name, constants.run.run)
-            places[name] = file, _deployment(request, constants, name)
+            places[name] = file, _deployment(request, constants, name, call)
             is_unchanged = check(*places[name], array, request.replacing)
             if request.dry_run:
                 deployed.append(Deployed(file, "unchanged" if is_unchanged else "would deploy"))
@@ -106,21 +109,22 @@ def generate(request: Request) -> Generated:
         return Generated(constants, (), tuple(deployed), calibdir)
     written: list[str] = []
     with progress("writing") as show:
-        for done, (name, array) in enumerate(constants.arrays.items()):
-            show(done, len(constants.arrays))
-            local = local_name(constants, name)
-            pieces = _text(request, constants, name, array, f"{local}.txt")
-            if request.local:
-                _write(Path(f"{local}.npy"), npy_pieces(array), request.rights)
-                _write(Path(f"{local}.txt"), pieces, request.rights)
-                written += [f"{local}.txt", f"{local}.npy"]
-            if name in places:
-                file, deployment = places[name]
-                deployed.append(
-                    deploy(file, seal(deployment, pieces), array, pieces, replacing=request.replacing,
-                           copy_of=f"{local}.txt" if request.local else "-", rights=request.rights)
-                )  # fmt: skip
-        show(len(constants.arrays), len(constants.arrays))
+
+        def texts() -> Iterator[Text]:
+            for done, (name, array) in enumerate(constants.arrays.items()):
+                show(done, len(constants.arrays))
+                local = local_name(constants, name)
+                pieces = _text(request, constants, name, array, f"{local}.txt")
+                if request.local:
+                    _write(Path(f"{local}.npy"), npy_pieces(array), request.rights)
+                    _write(Path(f"{local}.txt"), pieces, request.rights)
+                    written.extend([f"{local}.txt", f"{local}.npy"])
+                if name in places:
+                    file, deployment = places[name]
+                    yield Text(file, seal(deployment, pieces), array, pieces, f"{local}.txt" if request.local else "-")
+            show(len(constants.arrays), len(constants.arrays))
+
+        deployed = deploy(texts(), replacing=request.replacing, rights=request.rights)
     return Generated(constants, tuple(written), tuple(deployed), calibdir)
 
 
@@ -139,8 +143,8 @@ def _calibdir(request: Request, constants: Constants) -> Path | None:
         return None
 
 
-def _deployment(request: Request, constants: Constants, name: str) -> Deployment:
-    from jfstore.legacy.calibdir import Deployment
+def _deployment(request: Request, constants: Constants, name: str, call: str) -> Deployment:
+    from jfstore.legacy.notes import Deployment
     from jfstore.times import now
 
     about = {
@@ -151,9 +155,21 @@ def _deployment(request: Request, constants: Constants, name: str) -> Deployment
         "command": shlex.join(request.command),
     }
     return Deployment(
-        "", 0, constants.jungfrau.source, name, constants.run.run, constants.t, constants.panels[name], request.fmt,
-        constants.origin, None, now(), about,
-    )  # fmt: skip
+        blake3="",
+        size=0,
+        source=constants.jungfrau.source,
+        type=name,
+        run=constants.run.run,
+        begin=constants.run.begin,
+        valid_at=constants.t,
+        panels=constants.panels[name],
+        fmt=request.fmt,
+        origin=constants.origin,
+        replaced=None,
+        time=now(),
+        call=call,
+        about=about,
+    )
 
 
 def local_name(constants: Constants, calib_type: str) -> str:
@@ -226,7 +242,8 @@ def upload_commands(constants: Constants, program: str) -> list[tuple[str, list[
     message = f"See command: {program} -d {run.label} -U"
     files = {name: f"{local_name(constants, name)}.npy" for name in constants.arrays}
     groups = []
-    for role in ("real", "test"):
+    # What a real repository would take without asking comes last.
+    for role in ("test", "real"):
         given = [word for name, file in files.items() for word in ("-t", name, "-f", file)]
         sure = ["--yes"] if role == "real" else []
         add = ["jfstore", "add", detector, "-T", stamp, *given, "-m", message, "--repo", role, *sure]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import warnings
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli._open import open_to_read
 from jfstore.cli._output import count, emit, note, progress
 from jfstore.cli._parser import Once, add_json, add_repo
-from jfstore.errors import JfstoreError
+from jfstore.errors import Damaged, JfstoreError
 
 if TYPE_CHECKING:
     from jfstore.audit import Moment
@@ -27,8 +29,9 @@ the old commands rounded to %.4f (gains) and %.1f (offsets). What it is:
   unknown       like nothing that is stored, or its run is not known
   unreadable    not a text of constants, or cut off
 
-When a run began is in the note; without one it comes from the XTC files of the experiment, which the directory above
-calib names, or -e. The exit code is 0 if all are current, 4 if one is unreadable, else 1.
+When a run began, and with which panels, its XTC files say, whose experiment is the name of the directory above
+calib, or -e; where there are none, the note is believed. The exit code is 0 if all are current, 4 if one is
+unreadable, else 1.
 
 examples:
   jfstore audit /reg/d/psdm/XCS/xcsls3716/calib
@@ -60,11 +63,17 @@ def run(args: argparse.Namespace) -> int:
 
     repository = open_to_read(args)
     found: list[CalibFile] = []
-    for directory in args.directories:
-        there, ignored = files(Path(directory))
-        found += there
-        for name in ignored:
+    problems: list[tuple[str, str]] = []
+    # A directory that is given twice counts once.
+    directories = {os.path.realpath(directory): directory for directory in reversed(args.directories)}
+    for listing in [files(Path(directory)) for directory in reversed(directories.values())]:
+        found += listing.files
+        problems += listing.problems
+        for name in listing.ignored:
             note(f"{name}: psana does not read a file of that name")
+        for file, other in pairwise(listing.files):
+            if (file.source, file.type, file.run) == (other.source, other.type, other.run):
+                note(f"{other.path}: for run {file.run} psana takes {file.name} in its place")
     moments = _Moments(args.experiment)
     auditor = Auditor(repository, moments.of)
     findings = []
@@ -74,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
             show(done, len(found))
             findings.append(auditor.examine(file))
         show(len(found), len(found))
-    values = [
+    values: list[dict[str, Any]] = [
         {
             "state": finding.state,
             "file": str(finding.file.path),
@@ -85,14 +94,14 @@ def run(args: argparse.Namespace) -> int:
             "detail": finding.detail,
         }
         for finding in findings
-    ]
+    ] + [{"state": "unreadable", "file": name, "versions": [], "detail": reason} for name, reason in problems]
     value = {"repository": {"id": repository.identity.id, "path": repository.storage.location}, "files": values}
     emit(args, value, values, ["state", "file", "versions", "detail"])
-    counts = {state: sum(finding.state == state for finding in findings) for state in STATES}
+    counts = {state: sum(value["state"] == state for value in values) for state in STATES}
     said = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
     where = f"{repository.identity.role} repository {repository.storage.location}"
-    note(f"{count(len(found), 'file')}{': ' if said else ''}{said}, held against the {where}")
-    return exit_code(findings)
+    note(f"{count(len(values), 'file')}{': ' if said else ''}{said}, held against the {where}")
+    return Damaged.exit_code if problems else exit_code(findings)
 
 
 class _Moments:
@@ -104,7 +113,7 @@ class _Moments:
 
     def of(self, file: CalibFile) -> Moment | None:
         """Return what is known of the run that `file` begins with, None if that is nothing."""
-        experiment = self._experiment or file.calibdir.absolute().parent.name
+        experiment = self._experiment or os.path.basename(os.path.dirname(os.path.abspath(file.calibdir)))
         key = experiment, file.source, file.run
         if key not in self._known:
             self._known[key] = _moment(*key)

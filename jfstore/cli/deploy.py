@@ -32,7 +32,8 @@ same values is left alone; one that jfstore did not write is replaced with --rep
 <run>-end.jfstore.json says which versions it holds, and HISTORY has a line.
 
 --undo brings back what was there before the last deployment for the run; it needs no XTC files. With nothing
-before it, the file is taken away. What is undone is kept under a dated name.
+before it, the file is taken away. What is undone is kept under a dated name. Of the last 50 deployments for a
+run the notes know what was before. Files with dated names may be removed when nobody will want them back.
 
 examples:
   jfstore deploy exp=xcsls3716:run=631
@@ -106,7 +107,8 @@ def _place(args: argparse.Namespace) -> tuple[Path, int, str | None]:
 def _last_deployed(calibdir: Path, run: int, pattern: str | None) -> list[CalibFile]:
     """Return the files that the last deployment for a run brought, gains and offsets or one of them."""
     from jfstore.calibtypes import CALIB_TYPES
-    from jfstore.legacy.calibdir import CalibFile, read_note, sources
+    from jfstore.legacy.calibdir import CalibFile, sources
+    from jfstore.legacy.notes import read_note
     from jfstore.runs.run import is_part
 
     noted = {
@@ -128,5 +130,4 @@ def _last_deployed(calibdir: Path, run: int, pattern: str | None) -> list[CalibF
         raise BadValue(f"several Jungfraus have something to undo, choose one: {', '.join(fitting)}")
     # One of the pair may have been left alone, for it was unchanged.
     _, newest = max(noted[fitting[0]], key=lambda pair: pair[1].time)
-    together = newest.valid_at, newest.origin
-    return [file for file, entry in noted[fitting[0]] if (entry.valid_at, entry.origin) == together]
+    return [file for file, entry in noted[fitting[0]] if entry.call == newest.call]

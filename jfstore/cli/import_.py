@@ -1,12 +1,14 @@
-"""``jfstore import``: take in a legacy gain tree, all in one commit."""
+"""``jfstore import``: take in a legacy gain tree or a DCS file, all in one commit."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli._added import emit_added
+from jfstore.cli._import_dcs import import_dcs
 from jfstore.cli._open import open_to_write
 from jfstore.cli._output import note, progress
 from jfstore.cli._parser import add_write_options
@@ -18,23 +20,37 @@ if TYPE_CHECKING:
     from jfstore.repository import Entry
 
 _EPILOG = """\
-Every name <panel Id>-<stamp> (or <panel Id>: valid from the beginning) that is a directory
+A directory is a gain tree: every name <panel Id>-<stamp> (or <panel Id>: valid from the beginning) that is a directory
 of g0_gain.npy ... g2_offset.npy, or a link to one in the same tree, becomes a version.
 What is not understood is reported and skipped, the rest goes in; the exit code is then 1.
 What a panel and stamp ever had is skipped, so that an import can be repeated.
 
-example:
+A file jungfrau-<detector Id>.h5 is one of the Detector Calibration Store (dcs): each of its
+versions of gains and offsets becomes one of each panel of the detector, with begin, number,
+message, history and time of production kept in the commit; 0 is the year 1970. Each goes in
+once, so that an import can be repeated. What cannot be stored is listed with the reason,
+and with it what it replaced; the exit code is then 1.
+
+examples:
   jfstore import /reg/g/psdm/detector/gains/jungfrau -m "legacy gains" --repo test
+  jfstore import jungfrau-171113-154920171025-3d00fb.h5 -m "from dcs" --repo test
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "import", help="take in a legacy gain tree",
-        description="Take in a legacy gain tree, all in one commit.", epilog=_EPILOG,
+        "import", help="take in a legacy gain tree or a DCS file",
+        description="Take in a legacy gain tree or a DCS file, all in one commit.", epilog=_EPILOG,
     )  # fmt: skip
-    parser.add_argument("tree", metavar="TREE", help="directory of M044, M068, ... and of names that lead there")
+    parser.add_argument(
+        "tree", metavar="TREE|FILE.h5", help="directory of M044, M068, ... and of names that lead there, or a DCS file"
+    )
+    parser.add_argument(
+        "--recover",
+        action="store_true",
+        help="of a DCS file also versions that lost their number, as Python 3 wrote them",
+    )
     add_write_options(parser)
     parser.set_defaults(run=run)
 
@@ -47,6 +63,10 @@ def run(args: argparse.Namespace) -> int:
     from jfstore.repository import Entry
 
     repository = open_to_write(args)
+    if os.path.isfile(args.tree):
+        return import_dcs(args, repository)
+    if args.recover:
+        raise BadValue(f"--recover is for a DCS file, and {args.tree} is none")
     tree = scan_gain_tree(Path(args.tree), repository.zone)
     skipped = dict(tree.problems)
 

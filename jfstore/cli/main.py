@@ -23,6 +23,7 @@ COMMANDS = {
     "history": "history",
     "promote": "promote",
     "import": "import_",
+    "export": "export",
     "generate": "generate",
     "deploy": "deploy",
     "audit": "audit",

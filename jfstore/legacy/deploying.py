@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jfstore import durable, login
+from jfstore.appending import Appender, appending
 from jfstore.errors import Damaged, Failed, JfstoreError, NotFound, Refused
 from jfstore.files import pieces_of
 from jfstore.hashing import digest, digest_of_pieces
-from jfstore.legacy.calibdir import GROUP, HISTORY, CalibFile, Deployment, encode_note, read_note
+from jfstore.legacy.calibdir import GROUP, HISTORY, CalibFile, preferred_to
+from jfstore.legacy.notes import Deployment, Kept, encode_note, read_note
 from jfstore.legacy.textarray import read_text
 from jfstore.rights import Rights
 from jfstore.times import now
@@ -77,74 +79,132 @@ def check(file: CalibFile, deployment: Deployment, array: NDArray[np.float32], r
     Raises
     ------
     Refused
-        If jfstore did not write the file that is there, and it may not be replaced.
+        If jfstore did not write the file that is there, and it may not be replaced; or if psana would take
+        another file in its place.
     Failed
         If the calibration directory cannot be made where it is said to be.
     """
     if not file.calibdir.is_dir() and not file.calibdir.absolute().parent.is_dir():
         raise Failed(f"{file.calibdir.parent} is not there; make it first, or name another directory (-c)")
+    if other := preferred_to(file):
+        raise Refused(f"psana takes {other.path} in place of {file.name} for run {file.run}: move it away first")
     return _is_unchanged(file, _there(file), deployment, array, replacing)
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Something to deploy: the place, what the note will say (as `seal` returned it), the array, its text in pieces,
+    and what ``HISTORY`` says that it is a copy of."""
+
+    file: CalibFile
+    deployment: Deployment
+    array: NDArray[np.float32]
+    pieces: Sequence[Any]
+    copy_of: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """A text on its way: the temporary file (None if what is there is left alone), and what it meets."""
+
+    file: CalibFile
+    deployment: Deployment
+    copy_of: str
+    there: _There
+    history: Appender
+    temporary: Path | None
+    kept: Kept | None
+
+
 def deploy(
-    file: CalibFile,
-    deployment: Deployment,
-    array: NDArray[np.float32],
-    pieces: Sequence[Any],
-    *,
-    copy_of: str,
-    replacing: bool = False,
-    rights: Rights = Rights(),  # noqa: B008 - frozen
-) -> Deployed:
-    """Give `pieces` the name of `file`, unless a file with the same values has it already.
+    texts: Iterable[Text], *, replacing: bool = False, rights: Rights = Rights()  # noqa: B008 - frozen
+) -> list[Deployed]:  # fmt: skip
+    """Give texts the names of their files, unless files with the same values have them already; all, or none.
 
     Parameters
     ----------
-    file : CalibFile
-        The place; directories that are missing are made.
-    deployment : Deployment
-        What the note will say, as `seal` returned it.
-    array : ndarray
-        The constants that `pieces` are the text of.
-    copy_of : str
-        What ``HISTORY`` says it is a copy of.
+    texts : iterable of Text
+        Taken one by one, so that no more than one need be in memory. Directories that are missing are made.
     replacing : bool
-        Whether a file that jfstore did not write may be replaced.
+        Whether files that jfstore did not write may be replaced.
 
     Raises
     ------
     Refused
-        If jfstore did not write the file that is there, and it may not be replaced.
+        If jfstore did not write a file that is there, and it may not be replaced.
     Damaged
         If what was written does not read back.
     Failed
         If the system cannot do it.
     """
-    with _at_work(file, rights) as history:
-        there = _there(file)
-        line = _line(file, copy_of, f"jfstore {deployment.blake3[:12]} {deployment.origin.get('path', '')}")
-        if _is_unchanged(file, there, deployment, array, replacing):
-            if (ours := there.ours) is not None:
-                if not ours.says_the_same(deployment):
-                    again = replace(deployment, blake3=ours.blake3, size=ours.size, replaced=ours.replaced)
-                    _note(file, [again, *there.history[1:]], rights)
-                # Whoever deployed it may have been stopped before this.
-                if f"cmt:jfstore {ours.blake3[:12]}".encode() not in history.text():
-                    history.append(_line(file, copy_of, f"jfstore {ours.blake3[:12]} {ours.origin.get('path', '')}"))
-            return Deployed(file, "unchanged")
-        staged = durable.stage(file.path, pieces, rights.file, rights.group, read_back=True)
-        kept = None if there.blake3 is None else _dated(file)
-        try:
-            if kept:
-                durable.keep(file.path, file.directory / kept)
-            _note(file, [replace(deployment, replaced=kept), *there.history], rights)
-            durable.give_name(staged, file.path)
-        except BaseException:
-            with suppress(OSError):
-                durable.remove(staged)
-            raise
-        history.append(line)
-        return Deployed(file, "deployed", kept)
+    staged: list[_Staged] = []
+    with ExitStack() as stack:
+        for text in texts:
+            staged.append(_stage(text, stack, replacing, rights))
+        # What takes room comes first: gains without their offsets would be worse than neither.
+        for each in staged:
+            with _naming(each.file):
+                if each.kept:
+                    durable.keep(each.file.path, each.file.directory / each.kept.name)
+                _note_of(each, rights)
+        for each in staged:
+            if each.temporary:
+                with _naming(each.file):
+                    durable.give_name(each.temporary, each.file.path)
+        for each in staged:
+            with _naming(each.file):
+                _tell(each)
+    return [
+        Deployed(each.file, "deployed" if each.temporary else "unchanged", each.kept.name if each.kept else None)
+        for each in staged
+    ]
+
+
+def _stage(text: Text, stack: ExitStack, replacing: bool, rights: Rights) -> _Staged:
+    """Write a text under a temporary name, which is removed when `stack` is closed before it has its own."""
+    history = stack.enter_context(_at_work(text.file, rights))
+    there = _there(text.file)
+    temporary = kept = None
+    if not _is_unchanged(text.file, there, text.deployment, text.array, replacing):
+        with _naming(text.file):
+            temporary = durable.stage(text.file.path, text.pieces, rights.file, rights.group, read_back=True)
+        stack.callback(_remove, temporary)
+        kept = None if there.blake3 is None else Kept(_dated(text.file), there.blake3)
+    return _Staged(text.file, text.deployment, text.copy_of, there, history, temporary, kept)
+
+
+def _note_of(staged: _Staged, rights: Rights) -> None:
+    """Note what is deployed, or that what is there is what another place says, too."""
+    new, ours = staged.deployment, staged.there.ours
+    if staged.temporary:
+        last = next(iter(staged.there.noted), None)
+        if last and last.says_the_same(new) and _mark(last).encode() not in staged.history.text():
+            # It was stopped, but the other files of that call may have come: undoing takes them back together.
+            new = replace(new, call=last.call)
+        _note(staged.file, [replace(new, replaced=staged.kept), *staged.there.history], rights)
+    elif ours is not None and not ours.says_the_same(new):
+        again = replace(new, blake3=ours.blake3, size=ours.size, replaced=ours.replaced, call=ours.call)
+        _note(staged.file, [again, *staged.there.history[1:]], rights)
+
+
+def _tell(staged: _Staged) -> None:
+    """Add the line to ``HISTORY``, unless whoever deployed the file did; who was stopped before may not have."""
+    deployment = staged.deployment if staged.temporary else staged.there.ours
+    if deployment is None:
+        return
+    if staged.temporary or _mark(deployment).encode() not in staged.history.text():
+        comment = f"{_mark(deployment)} {deployment.origin.get('path', '')}"
+        staged.history.append(_line(staged.file, staged.copy_of, comment))
+
+
+def _mark(deployment: Deployment) -> str:
+    """Return how the comment in the line of ``HISTORY`` on a deployment begins."""
+    return f"jfstore {deployment.blake3[:12]}"
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):
+        durable.remove(temporary)
 
 
 def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights()) -> Deployed:  # noqa: B008 - frozen
@@ -164,9 +224,10 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
         if not there.noted:
             raise NotFound(f"{file.path}: jfstore deployed nothing there that could be undone")
         last, *before = there.noted
-        previous = file.directory / last.replaced if last.replaced else None
+        previous = file.directory / last.replaced.name if last.replaced else None
         kept = None
-        if not _is_undone(there, last, previous, file):
+        # Of a deployment or an undoing that was stopped half-way, what was before is there already.
+        if there.blake3 != (last.replaced and last.replaced.blake3):
             if there.blake3 not in (None, last.blake3) and not replacing:
                 raise Refused(f"{file.path} was changed after it was deployed; --replace undoes it all the same")
             if previous and not previous.exists():
@@ -180,7 +241,7 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
                 durable.give_name(previous, file.path)
         comment = f"jfstore undo {last.blake3[:12]}"
         if comment.encode() not in history.text():
-            history.append(_line(file, last.replaced or "-", comment))
+            history.append(_line(file, previous.name if previous else "-", comment))
         # Last of all: as long as the note has the deployment, undoing it again completes this.
         if before:
             _note(file, before, rights)
@@ -189,17 +250,8 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
         return Deployed(file, "restored" if previous else "removed", kept)
 
 
-def _is_undone(there: _There, last: Deployment, previous: Path | None, file: CalibFile) -> bool:
-    """Whether what was there before is there already: a deployment or an undoing was stopped half-way."""
-    if there.ours is not None:
-        return there.ours is not last
-    if there.blake3 is None or previous is None:
-        return there.blake3 is None and previous is None
-    return not previous.exists() or previous.samefile(file.path)
-
-
 @contextmanager
-def _at_work(file: CalibFile, rights: Rights) -> Iterator[durable.Appender]:
+def _at_work(file: CalibFile, rights: Rights) -> Iterator[Appender]:
     """Hold the ``HISTORY`` of the file's directory, which is made if it is not there; OSErrors become Failed."""
     try:
         directory = file.calibdir
@@ -212,10 +264,20 @@ def _at_work(file: CalibFile, rights: Rights) -> Iterator[durable.Appender]:
             with suppress(OSError):
                 if time.time() - left.lstat().st_mtime > _DAY:
                     durable.remove(left)
-        with durable.appending(directory / HISTORY, rights.file, rights.group, timeout=_PATIENCE) as history:
+        with appending(directory / HISTORY, rights.file, rights.group, timeout=_PATIENCE) as history:
             yield history
     except OSError as error:
         raise Failed(f"{error.filename or file.path}: {error.strerror}") from None
+
+
+@contextmanager
+def _naming(file: CalibFile) -> Iterator[None]:
+    """Name `file` in an OSError that does not say which file it is about."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(file.path)
+        raise
 
 
 def _make_directory(directory: Path, rights: Rights) -> None:
@@ -225,10 +287,12 @@ def _make_directory(directory: Path, rights: Rights) -> None:
 
 
 def _there(file: CalibFile) -> _There:
+    blake3: str | None
     try:
         blake3 = digest_of_pieces(pieces_of(file.path, follow=True))
     except FileNotFoundError:
-        blake3 = None
+        # A link that leads nowhere is something that jfstore did not write.
+        blake3 = "" if file.path.is_symlink() else None
     except OSError as error:
         raise Failed(f"{file.path}: {error.strerror}") from None
     try:

@@ -77,6 +77,14 @@ def _stack(directory: Path, calib_type: CalibType, shape: tuple[int, int, int]) 
     return check_array(np.stack(arrays), calib_type.name, shape, [str(path) for path in paths])
 
 
+def is_gain_tree(root: Path) -> bool:
+    """Whether any name in a directory is meant as that of a panel's constants; Failed if it cannot be read."""
+    try:
+        return any(_MEANT.fullmatch(name) for name in os.listdir(root))
+    except OSError as error:
+        raise Failed(f"{root}: {error.strerror}") from None
+
+
 def gain_shape(directory: Path) -> tuple[int, int, int]:
     """Return (gain, row, column) of the panel whose arrays are in `directory`, as its first file says; BadValue
     if that is no array of rows and columns."""

@@ -6,16 +6,15 @@ import io
 import math
 import os
 import warnings
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jfstore.errors import BadValue, Damaged, Failed
-from jfstore.files import opened, read_into
+from jfstore.errors import BadValue
+from jfstore.files import given, opened, read_into
 
 _HEADER_LIMIT = 1 << 14
 
@@ -45,36 +44,31 @@ def read_npy(path: Path, shapes: Collection[tuple[int, ...]], follow: bool = Tru
     Failed
         If the file cannot be read.
     """
-    with _opened(path, follow) as fd:
+    with given(path), opened(path, follow) as fd:
         return _read(fd, path, shapes)
+
+
+def read_any_npy(path: Path) -> NDArray[Any]:
+    """Return the array of an ``.npy`` file of integers or floats, of whatever shape; errors as of `read_npy`."""
+    with given(path), opened(path, follow=True) as fd:
+        return _read(fd, path, None)
 
 
 def npy_shape(path: Path, follow: bool = True) -> tuple[int, ...]:
     """Return the shape that the header of an ``.npy`` file says; errors as of `read_npy`."""
-    with _opened(path, follow) as fd:
+    with given(path), opened(path, follow) as fd:
         return _header(io.BytesIO(os.pread(fd, _HEADER_LIMIT, 0)), path)[0]
 
 
-@contextmanager
-def _opened(path: Path, follow: bool) -> Iterator[int]:
-    try:
-        with opened(path, follow) as fd:
-            yield fd
-    except Damaged as error:
-        raise BadValue(error.message) from None
-    except FileNotFoundError:
-        raise BadValue(f"{path}: no such file") from None
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from None
-
-
-def _read(fd: int, path: Path, shapes: Collection[tuple[int, ...]]) -> NDArray[Any]:
+def _read(fd: int, path: Path, shapes: Collection[tuple[int, ...]] | None) -> NDArray[Any]:
     size = os.fstat(fd).st_size
     head = io.BytesIO(os.pread(fd, _HEADER_LIMIT, 0))
     shape, fortran, dtype = _header(head, path)
-    if dtype.kind != "f" or dtype.itemsize not in (4, 8):
+    if shapes is None and (dtype.kind not in "iuf" or not 0 < dtype.itemsize <= 8):
+        raise BadValue(f"{path}: dtype {dtype} is not one of real numbers")
+    if shapes is not None and (dtype.kind != "f" or dtype.itemsize not in (4, 8)):
         raise BadValue(f"{path}: dtype {dtype} is not float32 (float64 is rounded to it)")
-    if shape not in shapes:
+    if shapes is not None and shape not in shapes:
         wanted = " or ".join(map(str, shapes))
         raise BadValue(f"{path}: shape {shape}, expected {wanted}")
     promised = head.tell() + math.prod(shape) * dtype.itemsize

@@ -7,8 +7,10 @@ them they are float32 in two dimensions as they stand. Other keys and comments a
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from jfstore.errors import BadValue, Damaged, Failed
-from jfstore.files import read_regular
+from jfstore.errors import BadValue
+from jfstore.files import given, read_regular
 
 FORMAT = re.compile(r"%\.[0-9]{1,2}[efg]", re.ASCII)
 """A format for `text_pieces`, as ``%.4f``."""
@@ -152,14 +154,8 @@ def read_text(path: Path) -> TextArray:
     Failed
         If it cannot be read.
     """
-    try:
+    with given(path):
         raw = read_regular(path, _SIZE_LIMIT, follow=True)
-    except Damaged as error:
-        raise BadValue(error.message) from None
-    except FileNotFoundError:
-        raise BadValue(f"{path}: no such file") from None
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from None
     return parse_text(raw, str(path))
 
 
@@ -182,7 +178,7 @@ def parse_text(raw: bytes, where: str) -> TextArray:
     columns = len(line.split())
     if columns > _COLUMNS_LIMIT:
         raise BadValue(f"{where}, line {number + 1}: {columns} values, more than the {_COLUMNS_LIMIT} of a row")
-    rows = _read_quickly(memoryview(raw)[start:], columns)
+    rows = _read_quickly(raw, start, columns)
     if rows is None:
         rows = _read_carefully(raw[start:], number, where)
     if shape and math.prod(shape) != rows.size:
@@ -215,26 +211,47 @@ def _described(keys: dict[str, tuple[int, str]], where: str) -> tuple[str, tuple
     return _DTYPES[name], tuple(int(size) for _, size in sizes)
 
 
-def _read_quickly(body: memoryview, columns: int) -> NDArray[np.float64] | None:
-    """Return the rows of a body that is as it should be, None of one that needs a closer look."""
-    import pyarrow as arrow  # slow to load, and seldom needed
-    import pyarrow.csv
-
-    names = [str(i) for i in range(columns)]
-    try:
-        table = pyarrow.csv.read_csv(
-            arrow.BufferReader(arrow.py_buffer(body)),
-            # Its threads gain little here, and are gone in a forked process.
-            pyarrow.csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
-            pyarrow.csv.ParseOptions(delimiter=" ", quote_char=False, escape_char=False),
-            pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.float64()), null_values=[]),
-        )
-    except arrow.ArrowException:
-        return None
-    rows = np.empty((table.num_rows, columns), np.float64)
-    for number, column in enumerate(table.columns):
-        rows[:, number] = column.to_numpy()
+def _read_quickly(raw: bytes, start: int, columns: int) -> NDArray[np.float64] | None:
+    """Return the rows from `start` on of a text that is as it should be, None of one that needs a closer look."""
+    rows = np.empty((raw.count(b"\n", start), columns), np.float64)
+    blocks = []
+    done = 0
+    while start < len(raw):
+        end = raw.rfind(b"\n", start, start + _BLOCK) + 1
+        if not end:
+            return None
+        count = raw.count(b"\n", start, end)
+        blocks.append((raw, start, end, rows[done : done + count]))
+        done, start = done + count, end
+    # Not arrow's reader of CSV: its own threads now and then abort a process that ends.
+    with ThreadPoolExecutor(min(len(blocks), os.cpu_count() or 1)) as pool:
+        if not all(pool.map(lambda block: _fill(*block), blocks)):
+            return None
     return rows if np.isfinite(rows).all() else None
+
+
+def _fill(raw: bytes, start: int, end: int, rows: NDArray[np.float64]) -> bool:
+    """Put the numbers of the lines from `start` to `end` into `rows`; False if a closer look is needed."""
+    import pyarrow as arrow  # slow to load, and seldom needed
+
+    block = raw[start:end]
+    letters = np.frombuffer(block, np.uint8)
+    gaps = np.flatnonzero(letters <= ord(" "))
+    if len(gaps) != rows.size:
+        return False
+    kinds = letters[gaps].reshape(rows.shape)
+    if (kinds[:, -1] != ord("\n")).any() or (kinds[:, :-1] != ord(" ")).any():
+        return False
+    # The words without the gaps, and where each ends.
+    ends = np.zeros(len(gaps) + 1, np.int32)
+    ends[1:] = gaps - np.arange(len(gaps))
+    words = block.translate(None, b" \n")
+    texts = arrow.StringArray.from_buffers(len(gaps), arrow.py_buffer(ends), arrow.py_buffer(words))
+    try:
+        rows[...] = texts.cast(arrow.float64()).to_numpy().reshape(rows.shape)
+    except arrow.ArrowException:
+        return False
+    return True
 
 
 def _read_carefully(body: bytes, number: int, where: str) -> NDArray[np.float64]:

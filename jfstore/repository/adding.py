@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ from jfstore.calibtypes import calib_type
 from jfstore.errors import BadValue
 from jfstore.hashing import digest
 from jfstore.ids import parse_panel
-from jfstore.model import Array, Identity, StoredFile, Version
+from jfstore.model import Array, Commit, Identity, StoredFile, Version
 from jfstore.selection import holding
 from jfstore.storage.base import Storage
 from jfstore.table import Table
@@ -100,13 +100,17 @@ def _check_entry(entry: Entry, zone: ZoneInfo) -> None:
         raise BadValue(f"stamp {entry.stamp!r} is not that of {iso(entry.begin)}, {exact_stamp(entry.begin, zone)}")
 
 
+Known = Callable[[Version, Sequence[Version]], str | None]
+"""Returns the version that makes adding one needless, given those about to be added; None if there is none."""
+
+
 def numbered(
-    pending: Sequence[Version], table: Table, seq: int, once: bool, unchanged: list[tuple[str, str]]
+    pending: Sequence[Version], table: Table, seq: int, known: Known, unchanged: list[tuple[str, str]]
 ) -> Iterator[Version]:
     """Yield what is new of `pending` with its numbers; the others go to `unchanged`."""
     new: list[Version] = []
     for version in pending:
-        same = holding(table, version.panel, version.stamp, version.content, once, new)
+        same = known(version, new)
         if same:
             unchanged.append((version.source or f"{version.panel}/{version.stamp}", same))
             continue
@@ -115,6 +119,46 @@ def numbered(
         numbers += [other.number for other in new if (other.panel, other.stamp) == (version.panel, version.stamp)]
         new.append(replace(version, number=max(numbers, default=0) + 1, seq=seq))
         yield new[-1]
+
+
+def known_content(table: Table, once: bool) -> Known:
+    """Return the rule that content is not added again that holds; nor, with `once`, content that ever held."""
+    return lambda version, new: holding(table, version.panel, version.stamp, version.content, once, new)
+
+
+def known_origin(table: Table, commit_of: Callable[[int], Commit]) -> Known:
+    """Return the rule that what came from the same origin is not added again, whatever its content.
+
+    What follows something new of its panel, stamp and types is added again, so that it still comes after that.
+    """
+    commits: dict[int, Commit] = {}
+
+    def known(version: Version, new: Sequence[Version]) -> str | None:
+        def is_beside(other: Version) -> bool:
+            return (other.panel, other.stamp, other.content.keys()) == (
+                version.panel, version.stamp, version.content.keys()
+            )  # fmt: skip
+
+        if any(map(is_beside, reversed(new))):
+            return None
+        rows = table.rows(version.panel)
+        for seq in dict.fromkeys(
+            table.versions["seq"][rows[table.versions["stamp"][rows] == int(version.stamp)]].tolist()
+        ):
+            if seq not in commits:
+                commits[seq] = commit_of(seq)
+            for other in commits[seq].versions:
+                if is_beside(other) and _came_from(other) == _came_from(version):
+                    return other.name
+        return None
+
+    return known
+
+
+def _came_from(version: Version) -> tuple[Any, ...]:
+    """Return what tells a version of another place from every other one of that place."""
+    origin = version.origin or {}
+    return (*(origin.get(name) for name in ("repository", "version", "produced")), version.content)
 
 
 def checked_message(message: str) -> str:

@@ -15,7 +15,16 @@ from jfstore.calibtypes import calib_type
 from jfstore.errors import BadValue, Damaged, JfstoreWarning, NotFound, Refused, nearest
 from jfstore.ids import PanelId, parse_version, resolve_detector, version_name
 from jfstore.model import Commit, Identity, Version
-from jfstore.repository.adding import Added, Entry, checked_message, checked_request, numbered, stored
+from jfstore.repository.adding import (
+    Added,
+    Entry,
+    checked_message,
+    checked_request,
+    known_content,
+    known_origin,
+    numbered,
+    stored,
+)
 from jfstore.repository.log import Log, read_commit
 from jfstore.selection import Selection, select
 from jfstore.storage.base import Float32, Storage
@@ -272,6 +281,7 @@ class Repository:
         *,
         request: str | None = None,
         once: bool = False,
+        by_origin: bool = False,
         dry_run: bool = False,
     ) -> Added:
         """Add versions, all in one commit; nothing is committed if nothing is new.
@@ -286,6 +296,8 @@ class Repository:
             32 hexadecimal digits; a repetition with the same request never adds twice.
         once : bool
             Skip also what the panel and stamp ever held, not only what they hold now.
+        by_origin : bool
+            Skip instead what came from the same origin before, and add all else, also content that is there.
         dry_run : bool
             Store nothing; say what would be added.
 
@@ -317,7 +329,8 @@ class Repository:
 
         def versions_for(table: Table, seq: int) -> list[Version]:
             unchanged.clear()
-            return list(numbered(pending, table, seq, once, unchanged))
+            known = known_origin(table, self.commit) if by_origin else known_content(table, once)
+            return list(numbered(pending, table, seq, known, unchanged))
 
         if dry_run:
             return Added(table.seq, tuple(versions_for(table, table.seq + 1)), tuple(unchanged))

@@ -144,7 +144,7 @@ class Storage(ABC):
         """Return a text that changes whenever a file of the log appears or disappears; None if none is cheap."""
         return self.objects.state("log")
 
-    def lock(self) -> AbstractContextManager[bool]:
+    def lock(self) -> AbstractContextManager[bool | None]:
         """Ask other writers to wait for a moment; correctness never rests on it."""
         return self.objects.lock()
 

@@ -104,7 +104,7 @@ class Directory(Objects):
             raise Damaged(f"{self.root}/{folder} is missing") from None
         return f"{status.st_ino}-{status.st_mtime_ns}"
 
-    def lock(self) -> AbstractContextManager[bool]:
+    def lock(self) -> AbstractContextManager[bool | None]:
         return durable.locked(self.root / _LOCK)
 
     def _below(self, folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -123,9 +123,9 @@ class Objects(ABC):
         """Return a text that changes whenever a name in a folder appears or disappears; None if that is not cheap."""
         return None
 
-    def lock(self) -> AbstractContextManager[bool]:
+    def lock(self) -> AbstractContextManager[bool | None]:
         """Ask other writers to wait for a moment; correctness never rests on it."""
-        return nullcontext(False)
+        return nullcontext(None)
 
     def unfinished(self) -> list[str]:
         """Return the names of what writers have begun and not finished."""

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ import pytest
 import jfstore
 from jfstore.arrays import check_array
 from jfstore.cli._demo_data import constants
-from jfstore.legacy.calibdir import CalibFile, Deployment, PanelConstants
-from jfstore.legacy.deploying import deploy, seal
+from jfstore.legacy.calibdir import CalibFile
+from jfstore.legacy.deploying import Text, deploy, seal
+from jfstore.legacy.notes import Deployment, PanelConstants
 from jfstore.legacy.textarray import parse_text, text_pieces
 from jfstore.repository import Entry, Repository
 from jfstore.times import parse_time
@@ -70,7 +72,7 @@ def test_deploying(arrays: dict[str, np.ndarray], compare: Callable[..., None], 
 
     def ours() -> None:
         file, note, text = _deployment(tmp_path / "calib", "pixel_gain", array, None, next(numbers))
-        deploy(file, note, array, text, copy_of="-")
+        deploy([Text(file, note, array, text, "-")])
 
     compare(f"deploying {array.shape}", {"write and fsync the text": bare, "text, deployed": ours}, {}, rounds=5)
 
@@ -80,7 +82,7 @@ def _deployment(
 ) -> tuple[CalibFile, Deployment, list[bytes]]:
     panels = tuple(PanelConstants(str(n), f"{n}/v1", "0" * 64) for n in range(array.shape[1]))
     text = text_pieces(array, (), fmt)
-    note = Deployment("", 0, SOURCE, name, run, 0, panels, fmt, {"gains": "x"}, None, 0, {})
+    note = Deployment("", 0, SOURCE, name, run, None, 0, panels, fmt, {"gains": "x"}, None, 0, "", {})
     return CalibFile(calibdir, SOURCE, name, run), seal(note, text), text
 
 
@@ -101,7 +103,9 @@ def repository(arrays: dict[str, np.ndarray], tmp_path: Path) -> Repository:
     return repository
 
 
-@pytest.mark.parametrize("kind", ["deployed by jfstore", "rounded by the old command", "every bit, no note"])
+@pytest.mark.parametrize(
+    "kind", ["deployed by jfstore", "rounded by the old command", "every bit, no note, run not known"]
+)
 def test_audit(
     kind: str, arrays: dict[str, np.ndarray], repository: Repository, measured: bool, tmp_path: Path,
     record: Callable[..., None],
@@ -112,21 +116,18 @@ def test_audit(
         panels = tuple(f"{m:x}-{f:x}-{s:x}" for m, f, s in some_panels(array.shape[1]))
         selections = [repository.find(panel, [name], STAMP).selections[name][0].version for panel in panels]
         chosen = tuple(PanelConstants(v.panel, v.name, v.content[name]) for v in selections)
-        known = Deployment(
-            note.blake3, note.size, SOURCE, name, 7, parse_time(STAMP, repository.zone), chosen, None,
-            {"repository": repository.identity.id}, None, 0, {},
-        )  # fmt: skip
-        deploy(file, known, array, text, copy_of="-")
+        known = replace(note, valid_at=parse_time(STAMP, repository.zone), panels=chosen, fmt=None)
+        deploy([Text(file, known, array, text, "-")])
         if not kind.startswith("deployed"):
             file.note.unlink()
     program = [sys.executable, str(ROOT / "bin/jfstore"), "audit", str(tmp_path / "calib"), "--repo", f"{tmp_path}/R"]
 
     def audit() -> bytes:
         done = subprocess.run(program, capture_output=True, check=False)
-        assert done.returncode == int(kind.startswith("rounded")), (done.returncode, done.stdout, done.stderr)
+        assert done.returncode == int(not kind.startswith("deployed")), (done.returncode, done.stdout, done.stderr)
         return done.stdout
 
-    wanted = b"rounded copy" if kind.startswith("rounded") else b"current"
+    wanted = {"d": b"current", "r": b"rounded copy", "e": b"unknown"}[kind[0]]
     assert [line.split(b"\t")[0] for line in audit().splitlines()[1:]] == [wanted] * 2
     times = sorted(milliseconds(audit) for _ in range(5 if measured else 1))
     record(f"audit of a pair of {arrays['pixel_gain'].shape}, the whole process", kind, times[len(times) // 2], None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import jfstore
 from jfstore.arrays import check_array
 from jfstore.cli import jungfrau_gain_constants
 from jfstore.cli.main import main
-from jfstore.legacy.calibdir import CalibFile, Deployment, PanelConstants
+from jfstore.legacy.calibdir import CalibFile
 from jfstore.legacy.deploying import seal
+from jfstore.legacy.notes import Deployment, PanelConstants
 from jfstore.legacy.textarray import text_pieces
 from jfstore.repository import Entry, Repository
 from jfstore.times import parse_time
@@ -46,7 +46,6 @@ def make_world(root: Path) -> Repository:
     words = ["import", str(TREE), "-m", "legacy", "--repo", str(root / "real"), "--yes"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         assert main(words) == 0
-    os.environ["SIT_PSDM_DATA"] = str(XTC)
     return repository
 
 
@@ -84,9 +83,21 @@ def deployment(calibdir: Path, seed: int, run: int = 631, calib_type: str = "pix
     """Return file, note, array and text of made-up constants, as `deploy` takes them."""
     array = constants(seed, calib_type)
     file = CalibFile(calibdir, SOURCE, calib_type, run)
-    panels = tuple(PanelConstants(panel, f"{panel}/{STAMP}/v{seed}", f"{seed:064x}") for panel in PANELS)
-    about = {"user": "u", "host": "h", "program": "p", "dataset": RUN, "command": "c"}
-    origin = {"repository": "id", "role": "real", "path": "/somewhere", "as_of": seed}
-    note = Deployment("", 0, SOURCE, calib_type, run, 1512519240 * 10**9, panels, fmt, origin, None, seed, about)
+    note = Deployment(
+        blake3="",
+        size=0,
+        source=SOURCE,
+        type=calib_type,
+        run=run,
+        begin=1512519240 * 10**9,
+        valid_at=1512519240 * 10**9,
+        panels=tuple(PanelConstants(panel, f"{panel}/{STAMP}/v{seed}", f"{seed:064x}") for panel in PANELS),
+        fmt=fmt,
+        origin={"repository": "id", "role": "real", "path": "/somewhere", "as_of": seed},
+        replaced=None,
+        time=seed,
+        call=f"call {seed}",
+        about={"user": "u", "host": "h", "program": "p", "dataset": RUN, "command": "c"},
+    )
     pieces = text_pieces(array, [("SEED", str(seed))], fmt)
     return file, seal(note, pieces), array, pieces

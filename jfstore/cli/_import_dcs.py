@@ -1,0 +1,69 @@
+"""``jfstore import FILE.h5``: a detector's file of the Detector Calibration Store becomes versions of its panels."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jfstore.cli._added import emit_added
+from jfstore.cli._output import note, progress
+from jfstore.errors import BadValue
+from jfstore.files import given
+
+if TYPE_CHECKING:
+    from jfstore.arrays import Checked
+    from jfstore.legacy.dcs_panels import Taken
+    from jfstore.repository import Entry, Repository
+
+
+def import_dcs(args: argparse.Namespace, repository: Repository) -> int:
+    """Take in the file that `args` names, all in one commit; return the exit code, 1 if something was left out."""
+    from jfstore.arrays import check_array
+    from jfstore.legacy.dcs_check import panel_parts
+    from jfstore.legacy.dcs_panels import panels_of, taken_from
+    from jfstore.legacy.dcs_read import opened_dcs
+    from jfstore.legacy.hdf5tree import is_hdf5
+    from jfstore.repository import Entry
+
+    path = Path(args.tree)
+    with given(path):
+        if not is_hdf5(path):
+            raise BadValue(f"{path} is neither a directory nor an HDF5 file")
+    source = os.path.abspath(path)
+    with opened_dcs(path) as contents, progress("import") as show:
+        panels = panels_of(contents, path.name)
+        taken, left_out = taken_from(contents, panels, repository.zone, args.recover)
+
+        def checked(item: Taken) -> list[Checked]:
+            parts = panel_parts(item.blob.load(), len(panels), item.type, item.name)
+            return [check_array(part, item.type, repository.identity.panel_shape, item.name) for part in parts]
+
+        def entries() -> Iterator[Entry]:
+            # Of each range the last is the one that is valid: without it, those that it replaced would be.
+            for (type_name, stamp), last in {(item.type, item.stamp): item for item in taken}.items():
+                try:
+                    checked(last)
+                except BadValue as error:
+                    others = [item for item in taken if (item.type, item.stamp) == (type_name, stamp)]
+                    left_out.append((last.name, error.message.removeprefix(f"{last.name}: ")))
+                    left_out.extend((item.name, f"what replaced it, {last.name}, is left out") for item in others[:-1])
+                    taken[:] = [item for item in taken if item not in others]
+            for done, item in enumerate(taken):
+                show(done, len(taken))
+                try:
+                    arrays = checked(item)
+                except BadValue as error:
+                    left_out.append((item.name, error.message.removeprefix(f"{item.name}: ")))
+                    continue
+                for panel, array in zip(panels, arrays, strict=True):
+                    yield Entry(panel, item.stamp, item.begin, {item.type: array}, f"{source}/{item.name}", item.origin)
+            show(len(taken), len(taken))
+
+        added = repository.add(entries(), args.message, request=args.request, by_origin=True, dry_run=args.dry_run)
+    if not taken:
+        note(f"{path} holds nothing that can be taken")
+    emit_added(args, repository, added, left_out, whole=False)
+    return 1 if left_out else 0
