@@ -140,8 +140,8 @@ def test_get_from_a_bucket_again(bucket: tuple[int, Path], compare: Callable[...
 def test_round_trips(
     bucket: tuple[int, Path], count: int, measured: bool, record: Callable[..., None], tmp_path: Path
 ) -> None:
-    count = count if measured else 10
     place = f"{URL}-{count}"
+    count = count if measured else 10
     source = repository_of(tmp_path / "R", count, (3, 4, 8))
     mirror(source, catalogue.mirror_storage(place, source, "zarr"))
     with proxied(bucket[0]) as (counting, proxy), pytest.MonkeyPatch.context() as patch:
