@@ -82,14 +82,26 @@ def test_one_clear_line_soon(port: int, s3: str, case: str, words: list[str]) ->
     print(f"{case}, {words[0]}: {taken:.1f} s")
 
 
-def test_keys_that_are_not_accepted_are_said(port: int, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "Server returned non-2xx status code: 403 Forbidden: <Error><Code>InvalidAccessKeyId</Code></Error>"
-    assert remote._reason(text) == ("the credentials are not accepted", True)
-    assert remote._reason("status code: 403 Forbidden: <Code>AccessDenied</Code>") == ("access denied", True)
-    assert remote._reason("status code: 503 Service Unavailable: x") == (
-        "the server answered 503 Service Unavailable",
-        False,
-    )
+STATUS = "Error performing PUT http://h/b/{} in 401.403ms - Server returned non-2xx status code: {}: <Error>{}</Error>"
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "sure"),
+    [
+        (STATUS.format("k", "403 Forbidden", "<Code>InvalidToken</Code>"), "the credentials are not accepted", True),
+        (STATUS.format("k", "403 Forbidden", "<Code>AccessDenied</Code>"), "access denied", True),
+        (STATUS.format("k", "503 Service Unavailable", ""), "the server answered 503 Service Unavailable", False),
+        (STATUS.format("k", "429 Too Many Requests", ""), "the server answered 429 Too Many Requests", False),
+        (STATUS.format("k", "400 Bad Request", ""), "the server answered 400 Bad Request", True),
+        # What a user's names say, or how long it took, is no reason.
+        (STATUS.format("credentials/AccessDenied/NoSuchBucket/401", "500 Internal Server Error", ""),
+         "the server answered 500 Internal Server Error", False),
+        ("Error performing PUT http://h/credential in 403.1ms, after 2 retries - HTTP error: error sending request",
+         "no answer from the server", False),
+    ],
+)  # fmt: skip
+def test_reason_and_whether_nothing_was_done(text: str, says: str, sure: bool) -> None:
+    assert remote._reason(text) == (says, sure)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +257,33 @@ def test_commit_without_an_answer_is_in_doubt_and_the_same_request_settles_it(od
     done = reopened(repository).add([entry(A, seed=1)], "one", request=caught.value.request)
     assert done.seq == 1
     assert [summary.seq for summary in reopened(repository).history()] == [1]
+
+
+def test_commit_that_exists_and_cannot_be_read_is_in_doubt(odd: Callable[..., str]) -> None:
+    blind = [False]
+
+    def put(store: Any, name: str, data: Any, **options: Any) -> Any:
+        done = store.put(name, data, **options)
+        if name.startswith("log/"):
+            blind[0] = True
+            return store.put(name, data, **options)  # repeated on the way: exists
+        return done
+
+    repository = new_repository(odd(put), storage="zarr")
+    get = repository.storage.objects._get  # type: ignore[attr-defined]
+
+    def seen(name: str) -> Any:
+        if blind[0]:
+            raise OSError(5, "no answer from the server", name)
+        return get(name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repository.storage.objects, "_get", seen)
+        with pytest.raises(jfstore.InDoubt) as caught:
+            repository.add([entry(A, seed=1)], "one")
+    again = reopened(repository)
+    assert again.add([entry(A, seed=1)], "one", request=caught.value.request).seq == 1
+    assert len(again.history()) == 1
 
 
 def test_conflict_that_left_nothing_is_tried_again(odd: Callable[..., str]) -> None:

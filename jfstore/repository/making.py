@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 
 from jfstore.errors import BadValue, Damaged, Refused
 from jfstore.model import ROLES, Identity, decode_identity, encode_identity
@@ -51,7 +52,8 @@ def create(
     try:
         storage.make_sure(IDENTITY_NAME)
     except Refused:
-        storage.objects.remove(IDENTITY_NAME)
+        with suppress(OSError):  # a writer need not have the right to
+            storage.objects.remove(IDENTITY_NAME)
         raise
     repository = open_storage(storage)
     repository.log.save_index()

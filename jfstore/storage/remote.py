@@ -167,8 +167,11 @@ class Remote(Objects):
             try:
                 self._put(name, data)
                 return
-            except FileExistsError:
-                there = self._content(name, len(data))
+            except FileExistsError as error:
+                try:
+                    there = self._content(name, len(data))
+                except OSError:  # it may be ours
+                    raise NoAnswer(errno.EIO, "no answer from the server", error.filename) from None
                 if there == data:
                     return
                 # A server that could not decide between two says the same, and there may be neither.
@@ -270,28 +273,28 @@ def _from_files() -> Any:
         return None
 
 
-_REASONS = (
-    (r"NoSuchBucket|bucket does not exist", "there is no such bucket"),
-    (
-        r"latest/(api|meta-data)|SecretAccessKey|AccessKeyId\b(?!<)|[Cc]redential",
-        "no credentials: see AWS_ACCESS_KEY_ID, AWS_PROFILE",
-    ),
-    (r"<Code>(InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken)", "the credentials are not accepted"),
-    (r"\b40[13]\b|AccessDenied|Forbidden|Unauthenticated|[Pp]ermission", "access denied"),
-)
+_NAMES = re.compile(r"https?://\S+|(?<=path )\S+|(?<=location )\S+")
+_TOKEN = re.compile(r"https?://\S+/latest/(api/token|meta-data)")
+_REASONS = {
+    r"NoSuchBucket|bucket does not exist": "there is no such bucket",
+    r"MissingSecretAccessKey|Missing (SecretAccessKey|AccessKeyId)|[Cc]redential": "no credentials",
+    r"<Code>(InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken)": "the credentials are not accepted",
+    r"status code: 40[13]|AccessDenied|Unauthenticated|Unauthorized": "access denied",
+}
 
 
 def _reason(text: str) -> tuple[str, bool]:
     """Return in a few words why a request failed, and whether it is sure that nothing was done."""
     text = text.partition("\n\nDebug source")[0]
-    for pattern, words in _REASONS:
+    if _TOKEN.search(text):  # the machine was asked for credentials, as the last of the chain
+        return "no credentials: see AWS_ACCESS_KEY_ID, AWS_PROFILE", True
+    text = _NAMES.sub("", text)  # names of a user's may say anything
+    for pattern, words in _REASONS.items():
         if re.search(pattern, text):
             return words, True
-    if status := re.search(r"status code: (\d{3} [A-Za-z ]+)", text):
-        return f"the server answered {status[1].strip()}", status[1].startswith("4") and status[1][:3] not in (
-            "408",
-            "429",
-        )
+    if status := re.search(r"status code: (\d{3}) ?([A-Za-z ]*)", text):
+        sure = status[1].startswith("4") and status[1] not in ("408", "429")
+        return f"the server answered {status[1]} {status[2]}".strip(), sure
     if re.search(r"error sending request|[Tt]imed? ?out|[Cc]onnect|HTTP error|decoding response|body", text):
         return "no answer from the server", False
     return "the object store failed", False
