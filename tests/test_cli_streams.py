@@ -80,14 +80,18 @@ def test_piped_output_is_tsv_with_a_header_and_escapes(
 REPOSITORY = ["id", "path"]
 ADDED = ["repository", "seq", "dry_run", "added", "unchanged", "skipped", "targets", "changes"]
 KEYS = {
-    "init ./new --role test": ["path", "id", "role", "detector", "panel_shape", "zone"],
+    "init ./new --role test": ["path", "id", "role", "detector", "panel_shape", "zone", "storage"],
+    "mirror ./test ./copy": ["source", "mirror", "id", "role", "storage", "new_commits", "commits"],
+    "cache": ["path", "arrays", "bytes", "limit"],
     f"add {A} -T {STAMP} -f M -m why --repo test": ADDED,
     "import gains -m why --repo test": ADDED,
     f"promote {A}/{STAMP}/v2 -m why --from test --repo real --yes": ADDED,
     f"get {A} -T {STAMP} --repo test": ["repository", "detector", "time", "as_of", "shape", "selections"],
     "list": ["repositories", "missing", "versions"],
     "history --repo test": ["repository", "commits"],
-    "verify --repo test": ["repository", "commits", "versions", "files", "quick", "removed", "problems", "notes"],
+    "verify --repo test": [
+        "repository", "commits", "versions", "files", "quick", "removed", "restored", "problems", "notes",
+    ],
     f"show {A}/{STAMP}/v1 --repo test": [
         "version", "panel", "stamp", "valid_from", "zone", "number", "arrays", "file", "file_size", "file_blake3",
         "source", "origin", "commit", "repository",

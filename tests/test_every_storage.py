@@ -75,9 +75,9 @@ def group_of(name: str) -> str:
 # -- which version is valid, as of when
 
 
-@pytest.mark.parametrize("as_of", [None, 1, 2, 3, 4])
-def test_answers_as_of_every_commit(repository: Repository, as_of: int | None) -> None:
-    assert seeds_of(reopened(repository), as_of) == STORY[as_of or 4]
+def test_answers_as_of_every_commit(repository: Repository) -> None:
+    for as_of in (None, 1, 2, 3, 4):
+        assert seeds_of(reopened(repository), as_of) == STORY[as_of or 4]
 
 
 def test_selection(place: Place) -> None:
@@ -140,7 +140,7 @@ def test_request_never_adds_twice(repository: Repository, place: Place) -> None:
 
 
 @pytest.mark.parametrize("index", ["none", "older", "there"])
-@pytest.mark.parametrize("k", [1, 2, 3, 4])
+@pytest.mark.parametrize("k", [2, 4])
 @pytest.mark.parametrize("way", ["lost", "broken"])
 def test_commit_that_is_lost_or_broken(repository: Repository, place: Place, way: str, k: int, index: str) -> None:
     if index == "none":
@@ -162,7 +162,7 @@ def test_commit_that_is_lost_or_broken(repository: Repository, place: Place, way
         for as_of in (None, 4):
             with pytest.raises(jfstore.Damaged, match=f"{k:010d}.json"):
                 reopened(repository).get(A, "pixel_gain", LATER, as_of=as_of)
-        assert k == 1 or seeds_of(reopened(repository), k - 1) == STORY[k - 1]
+        assert seeds_of(reopened(repository), k - 1) == STORY[k - 1]
         with pytest.raises(jfstore.Damaged):
             reopened(repository).add([entry(B, LATER, seed=9)], "more")
     known = (way, index, k) not in {("lost", "none", 4), ("lost", "older", 4)}
@@ -314,7 +314,8 @@ def test_some_damages(place: Place, nothing_kept: None) -> None:
     of_each = {re.sub(r"[0-9a-f-]{8,}|c[.][12]", "*", name): name for name in names}.values()
     chosen = [(name, KINDS[number % len(KINDS)]) for number, name in enumerate(of_each)]
     chosen += [(commit_name(LAST), "flip"), (names[-1], "delete")]
-    damaged(place, chosen, QUESTIONS[-16::2] if place.port else QUESTIONS)
+    # A trial takes its time in a bucket.
+    damaged(place, chosen[::2] if place.port else chosen, QUESTIONS[-16::2] if place.port else QUESTIONS)
 
 
 @pytest.mark.full
@@ -344,33 +345,30 @@ def test_leftovers_are_notes(repository: Repository, place: Place) -> None:
 # -- hostile names
 
 
-@pytest.mark.parametrize(
-    "path", ["../../etc/passwd", "/etc/passwd", "panels/../x", "log/0000000001.json", "", "x" * 200]
-)
-def test_commit_that_names_files_elsewhere_serves_nothing(repository: Repository, place: Place, path: str) -> None:
+def test_commit_that_names_files_elsewhere_serves_nothing(repository: Repository, place: Place) -> None:
     last = read_commit(repository.storage, 4)
     (version,) = last.versions
-    raw = encode_commit(replace(last, versions=(replace(version, file=replace(version.file, path=path)),)))[0]
-    assert sealed_hash(raw, "") == last.hash
-    place.put(commit_name(4), raw)
     place.delete(place.index)
-    again = reopened(repository)
-    with pytest.raises(jfstore.Damaged):
-        again.get(D, "pixel_gain", LATER)
-    assert seeds_of(again, 3) == STORY[3]
-    assert verify(again).problems
+    for path in ("../../etc/passwd", "/etc/passwd", "panels/../x", "log/0000000001.json", "", "x" * 200):
+        raw = encode_commit(replace(last, versions=(replace(version, file=replace(version.file, path=path)),)))[0]
+        assert sealed_hash(raw, "") == last.hash
+        place.put(commit_name(4), raw)
+        again = reopened(repository)
+        with pytest.raises(jfstore.Damaged):
+            again.get(D, "pixel_gain", LATER)
+        assert verify(again).problems
+    assert seeds_of(reopened(repository), 3) == STORY[3]
 
 
-@pytest.mark.parametrize("name", ["..", "../../x", "a/b", "\0", "", "x" * 300, "é", "%2e%2e", f"{A}/.."])
-def test_hostile_panels_are_no_names(repository: Repository, place: Place, name: str) -> None:
+def test_hostile_panels_are_no_names(repository: Repository, place: Place) -> None:
     before = place.names()
-    for ask in (
-        lambda: repository.get(name, "pixel_gain", LATER),
-        lambda: repository.add([replace(entry(A), panel=name)], "hostile"),
-        lambda: repository.version(f"{name}/{STAMP}/v1"),
-    ):
+    for name in ("..", "../../x", "a/b", "\0", "", "x" * 300, "é", "%2e%2e", f"{A}/.."):
         with pytest.raises(jfstore.JfstoreError):
-            ask()
+            repository.get(name, "pixel_gain", LATER)
+        with pytest.raises(jfstore.JfstoreError):
+            repository.add([replace(entry(A), panel=name)], "hostile")
+        with pytest.raises(jfstore.JfstoreError):
+            repository.version(f"{name}/{STAMP}/v1")
     assert place.names() == before
 
 

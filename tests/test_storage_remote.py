@@ -59,8 +59,14 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("words", [["list"], ["init", "--storage", "zarr", "--role", "test"]], ids=lambda w: w[0])
+INIT = ["init", "--storage", "zarr", "--role", "test"]
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [*((case, ["list"]) for case in CASES), ("wrong bucket", INIT), ("no network", INIT)],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
 def test_one_clear_line_soon(port: int, s3: str, case: str, words: list[str]) -> None:
     changed, says = CASES[case]
     url = "s3://no-such-bucket/R" if case == "wrong bucket" else s3
@@ -136,9 +142,8 @@ def test_secrets_are_nowhere(s3: str, capfd: pytest.CaptureFixture[str], monkeyp
     texts += [repository.storage.read(f"log/000000000{seq}.json").decode() for seq in range(1, 5)]
     texts.append(repository.storage.read("repository.json").decode())
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    for words in (["verify"], ["--json", "history"]):
-        assert main([*words, "--repo", s3])
-        texts += capfd.readouterr()
+    assert main(["--json", "history", "--repo", s3]) == 1
+    texts += capfd.readouterr()
     for text in texts:
         assert buckets.SECRET not in text
         assert buckets.KEY not in text
@@ -356,7 +361,7 @@ def trouble(
 
 
 def test_bad_network(port: int, s3: str, tmp_path: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    trouble(port, s3, FAULTS, 0.15, 6, tmp_path, capfd, seed=1)
+    trouble(port, s3, FAULTS, 0.15, 4, tmp_path, capfd, seed=1)
 
 
 @pytest.mark.full
