@@ -110,6 +110,8 @@ def test_every_object_of_a_version_counts(repository: Repository) -> None:
             lambda p: put(p, p.read_bytes() + b"x"),
         ):
             spoil(path)
+            quick = verify(reopened(repository), quick=True).problems
+            assert len(quick) == (not path.exists() or path.stat().st_size != len(data)), "sizes are seen quickly"
             found = verify(reopened(repository)).problems
             assert [problem.file for problem in found] == [version.file.path]
             assert name.rpartition("/")[0] in found[0].message
