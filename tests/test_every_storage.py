@@ -296,7 +296,9 @@ def damaged(place: Place, chosen: list[tuple[str, str]], questions: list[Any]) -
         except (jfstore.Damaged, jfstore.Refused):
             assert "repository.json" in hit
         else:
-            wrong = list(complaints(again, SHAPE, hit, Damage(kind, name), files, questions))
+            wrong = list(
+                complaints(again, SHAPE, hit, Damage(kind, name, without_index=place.index in hit), files, questions)
+            )
             assert not wrong, f"{kind} {name}: {wrong}"
             found = " ".join(problem.file + problem.message for problem in verify(again).problems)
             assert all(each in found for each in hit), f"{kind} {name}: verify says {found}"
