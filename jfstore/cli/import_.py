@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     from jfstore.repository import Entry
 
     repository = open_to_write(args)
+    if not os.path.exists(args.tree):
+        raise BadValue(f"{args.tree}: no such file or directory")
     if os.path.isfile(args.tree):
         return import_dcs(args, repository)
     if args.recover:
