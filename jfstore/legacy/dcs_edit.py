@@ -52,7 +52,7 @@ def add_version(contents: DcsContents, new: Addition, now: float) -> tuple[DcsCo
     Raises
     ------
     Refused
-        If the number is taken, or the range exists with another begin in the same second.
+        If the number is taken, or the range exists with another begin in the same second or lacks one end.
     BadValue
         If a text is none that a note can be.
     """
@@ -68,6 +68,8 @@ def add_version(contents: DcsContents, new: Addition, now: float) -> tuple[DcsCo
         valid = DcsRange(key, new.begin, notes=Notes(parameters={"experiment": "unknown", "run": "0"}))
         told = dict(valid.notes.parameters) | dict(new.parameters)
         type_notes = noted(type_notes, f"add range {key}: exp={told['experiment']}:run={told['run']}", now)
+    elif valid.problem:
+        raise Refused(f"{contents.where}: {new.type}/{key} is never valid, {valid.problem}: delete that range first")
     elif valid.begin != new.begin:
         raise Refused(
             f"{contents.where}: {new.type}/{key} begins at {valid.begin}, and the store can hold no second range "
