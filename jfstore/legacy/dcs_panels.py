@@ -97,7 +97,7 @@ def taken_from(
             panel = "is not stored yet" if held.name in PANEL_TYPES else "is not of panels"
             left_out.append((held.name, f"this calibration type {panel}"))
             continue
-        ending = [valid.key for valid in held.ranges if valid.end != math.inf]
+        ending = [valid.key for valid in held.ranges if valid.end not in (math.inf, None)]
         if ending:
             left_out.append((held.name, f"{', '.join(ending)} ends, and what is valid here has no end"))
             continue
@@ -150,8 +150,8 @@ def _take(
             hint = "" if recover or not version.blob else "; --recover takes it"
             problem = version.problem.partition("; ")[0]
             left_out.append((f"{place}/{version_key(version.number)}", f"{problem}{hint}"))
-    if held.begin is None:
-        left_out.append((place, "its begin is missing"))
+    if held.begin is None or held.end is None:
+        left_out.append((place, f"its {'begin' if held.begin is None else 'end'} is missing"))
         return
     if not 0 <= held.begin < LATEST:
         left_out.append((place, "its begin is outside the years 1970 to 2261"))
@@ -167,8 +167,7 @@ def _take(
         left_out.append((place, error.message))
         holes.append(Hole(place, type_name, held.begin))
         return
-    chosen = [version for version in whole if version.number == held.default != 0]
-    last = max(chosen or whole, key=lambda version: version.number)
+    last = held.chosen(whole)
     ordered = sorted(whole, key=lambda version: (version is last, version.produced or 0.0, version.number))
     latest = -math.inf
     for version, history in zip(ordered, _shares(held, ordered), strict=True):
