@@ -340,10 +340,12 @@ def locked(path: Path, timeout: float = 10.0) -> Iterator[bool | None]:
     bool or None
         False if others held it for `timeout` seconds, None if there is none to be had.
     """
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        fd = -1
+    fd = -1
+    # Who may not write to it can lock it all the same, but on network file systems.
+    for access in (os.O_RDWR, os.O_RDONLY):
+        with suppress(OSError):
+            fd = os.open(path, access | os.O_NOFOLLOW | os.O_CLOEXEC)
+            break
     try:
         yield acquire(fd, timeout) if fd >= 0 else None
     finally:

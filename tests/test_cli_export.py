@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 import jfstore
+from jfstore.arrays import check_array
 from jfstore.errors import NotFound
 from jfstore.legacy.dcs_read import opened_dcs
+from jfstore.repository import Entry
+from jfstore.times import SECOND, exact_stamp
 from tests.makers.dcs import (
     EXPECTED,
     NAME,
@@ -195,3 +198,34 @@ def test_a_number_that_was_deleted_is_not_given_to_another_version(capsys: Captu
         held = contents.types[0].ranges[0]
     assert [version.number for version in held.versions] == [1, 3]
     assert "del version 2: " in held.notes.history.values()
+
+
+def test_what_a_file_cannot_hold_of_an_older_import_is_left_out(capsys: Capture) -> None:
+    """Which took integers beyond those that are written, and empty lines."""
+    repository, made = jfstore.open("./S"), array(1, (3, 4, 4))
+    origin = {
+        "detector": f"jungfrau-{FB}", "type": "pixel_gain", "range": "1500000000-end", "begin": 1.5e9, "number": 2,
+        "produced": 1.6e9, "message": "", "shape": [3, 1, 4, 4],
+        "history": {"1600000000.000000": "add version 2: x", "1600000001.000000": ""},
+        "parameters": {"huge": 2**64 - 1, "empty": "", "kept": 7, "run": "5"},
+    }  # fmt: skip
+    stamp = exact_stamp(1_500_000_000 * SECOND, repository.zone)
+    checked = check_array(made, "pixel_gain", made.shape, "made")
+    entry = Entry(FB, stamp, 1_500_000_000 * SECOND, {"pixel_gain": checked}, "x.h5", origin)
+    repository.add([entry], "an older import", by_origin=True)
+    out = exported(capsys, FB, "./S")
+    with opened_dcs(out) as contents:
+        held = contents.types[0].ranges[0]
+    assert held.notes.history == {"1600000000.000000": "add version 2: x"}
+    assert held.notes.parameters == {"experiment": "unknown", "run": "5", "kept": 7}
+    assert [version.number for version in held.versions] == [2]
+
+
+def test_lines_of_history_of_the_same_time_are_all_exported(capsys: Capture) -> None:
+    file = make_dcs(Path(NAME), {"pixel_gain": {(1.5e9, math.inf): {1: array(1)}}})
+    for seed, number in ((1, 1), (2, 2)):
+        make_dcs(file, {"pixel_gain": {(1.5e9, math.inf): {number: array(seed)}}})
+        assert tell(capsys, "import", file, "-m", "from dcs", "--repo", "./S")[0] in (0, 1)
+    with opened_dcs(exported(capsys, FB, "./S", "--force")) as contents:
+        held = contents.types[0].ranges[0]
+    assert sorted(held.notes.history.values()) == ["add version 1: no 1", "add version 2: no 2"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from jfstore.cli import dcs
 from jfstore.cli.main import main
 from tests.makers.repositories import LATER, SHAPE, STAMP, A, B, C, D, constants, entry, story, tree
 
@@ -176,3 +178,24 @@ def test_reads_default_to_the_real_repository(
     assert run(capsys, "get", A, "-T", LATER)[0] == 3
     assert run(capsys, "get", A, "-T", LATER, "--repo", "test")[0] == 0
     assert run(capsys, "--repo", "test", "get", A, "-T", LATER)[0] == 0
+
+
+@pytest.mark.parametrize("program", ["get", "dcs"])
+def test_a_link_stays_a_link_and_a_device_a_device(
+    here: Path, capsys: pytest.CaptureFixture[str], program: str
+) -> None:
+    words = ["get", A, "-T", LATER, "-t", "pixel_gain", "--repo", "./R", "--force", "-f"]
+    run = main
+    if program == "dcs":
+        np.save("a.npy", constants(1))
+        dcs.main(["add", "jungfrau-1-2-3.h5", "-t", "pixel_gain", "-T", "5", "-f", "a.npy"])
+        words, run = ["get", "jungfrau-1-2-3.h5", "-t", "pixel_gain", "-T", "5", "-f"], dcs.main
+    Path("target.npy").write_bytes(b"old")
+    Path("link.npy").symlink_to("target.npy")
+    assert run([*words, "link.npy"]) == 0
+    assert Path("link.npy").is_symlink()
+    assert np.load("target.npy").size
+    os.mkfifo("fifo.npy")
+    assert run([*words, "fifo.npy"]) == 5
+    assert "fifo.npy is not a regular file; it is left as it is" in capsys.readouterr().err
+    assert stat.S_ISFIFO(os.lstat("fifo.npy").st_mode)

@@ -9,6 +9,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -228,7 +229,7 @@ def test_a_begin_between_two_seconds_is_floored_and_kept(capsys: Capture) -> Non
     ("begin", "reason"),
     [
         (-5.0, "outside the years 1970 to 2261"), (9_214_646_400.0, "outside the years 1970 to 2261"),
-        (1e300, "outside the years 1970 to 2261"), (1_509_874_200.0, "comes twice in America/Los_Angeles"),
+        (1e300, "outside the years 1970 to 2261"),
     ],
 )  # fmt: skip
 def test_a_begin_that_no_stamp_can_be_is_left_out(begin: float, reason: str, capsys: Capture) -> None:
@@ -256,14 +257,14 @@ def test_what_cannot_be_stored_is_left_out_with_the_reason(capsys: Capture) -> N
         "common_mode": {(0.0, ALWAYS): {1: array(1, (16,))}},
         "pedestals": {(0.0, ALWAYS): {1: array(1)}},
         "pixel_gain": {
-            (0.0, ALWAYS): {1: array(1, (3, 1, 5, 4)), 2: array(2), 3: array(3).astype("i8"), 4: array(4)},
-            (1.5e9, ALWAYS): {},
-            (1.6e9, ALWAYS): {1: "not an array", 2: array(1, (3, 2, 4, 4)), 3: array(1) * 0},
+            (0.0, ALWAYS): {},
+            (1.5e9, ALWAYS): {1: "not an array", 2: array(1, (3, 2, 4, 4)), 3: array(1) * 0},
+            (1.6e9, ALWAYS): {1: array(1, (3, 1, 5, 4)), 2: array(2), 3: array(3).astype("i8"), 4: array(4)},
         },
         "pixel_offset": {
-            (0.0, ALWAYS): {1: array(5).astype("f8"), 2: array(6).astype(">f4"), 3: array(7, (3, 4, 4))},
-            (1.6e9, ALWAYS): {1: array(1, (3, 2, 4, 4))},
-            (1.7e9, ALWAYS): {1: array(1) * np.nan},
+            (0.0, ALWAYS): {1: array(1, (3, 2, 4, 4))},
+            (1.5e9, ALWAYS): {1: array(1) * np.nan},
+            (1.6e9, ALWAYS): {1: array(5).astype("f8"), 2: array(6).astype(">f4"), 3: array(7, (3, 4, 4))},
         },
     })  # fmt: skip
     code, value = imported(capsys, Path(NAME))
@@ -273,21 +274,87 @@ def test_what_cannot_be_stored_is_left_out_with_the_reason(capsys: Capture) -> N
         "geometry": "not of panels",
         "common_mode": "not of panels",
         "pedestals": "not stored yet",
-        "pixel_gain/1500000000-end": "holds no version",
-        "pixel_gain/0-end/v0001": "is not the shape",
-        "pixel_gain/0-end/v0003": "dtype",
-        "pixel_gain/1600000000-end/v0001": "what replaced it",
-        "pixel_gain/1600000000-end/v0002": "what replaced it",
-        "pixel_gain/1600000000-end/v0003": "zero",
-        "pixel_offset/1600000000-end/v0001": "is not (3, 1, rows, columns)",
-        "pixel_offset/1700000000-end/v0001": "not finite",
+        "pixel_gain/0-end": "holds no version",
+        "pixel_gain/1600000000-end/v0001": "expected (3, 1, 4, 4)",
+        "pixel_gain/1600000000-end/v0003": "dtype",
+        "pixel_gain/1500000000-end/v0001": "what replaced it",
+        "pixel_gain/1500000000-end/v0002": "what replaced it",
+        "pixel_gain/1500000000-end/v0003": "zero",
+        "pixel_offset/0-end/v0001": "expected (3, 1, 4, 4)",
+        "pixel_offset/1500000000-end/v0001": "not finite",
     }
     assert [origin["number"] for origin in origins()] == [2, 4, 1, 2, 3]
-    assert np.array_equal(got(FB, "pixel_offset", 5), array(7, (3, 4, 4))[:, np.newaxis])
+    assert np.array_equal(got(FB, "pixel_offset", 1.6e9), array(7, (3, 4, 4))[:, np.newaxis])
 
 
-WORDS = ("what replaced it", "not of panels", "not stored yet", "holds no version", "is not the shape", "dtype",
-         "not finite", "zero", "is not (3, 1, rows, columns)")  # fmt: skip
+WORDS = ("what replaced it", "not of panels", "not stored yet", "holds no version", "expected (3, 1, 4, 4)", "dtype",
+         "not finite", "zero")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("begin", "versions"),
+    [
+        (1.6e9, {}), (1.6e9, {1: array(1) * 0}), (1.6e9, {1: array(1, (3, 2, 4, 4))}),
+        (1.6e9, {1: array(2), 2: array(1) * 0}),
+        (1_509_874_200.0, {1: array(2)}),  # an hour that comes twice: no stamp says the second
+    ],
+)  # fmt: skip
+def test_nothing_earlier_stands_in_for_what_cannot_be_stored(
+    begin: float, versions: dict[int, np.ndarray], capsys: Capture
+) -> None:
+    make_dcs(Path(NAME), {
+        "pixel_gain": {(0.0, ALWAYS): {1: array(5)}, (begin, ALWAYS): versions},
+        "pixel_offset": {(0.0, ALWAYS): {1: array(6)}},
+    })  # fmt: skip
+    code, value = imported(capsys, Path(NAME))
+    assert code == 1
+    reasons = {entry["name"]: entry["reason"] for entry in value["skipped"]}
+    assert "pixel_gain/0-end would stand in for it" in reasons["pixel_gain"]
+    with pytest.raises(jfstore.NotFound):
+        got(FB, "pixel_gain", begin)
+    assert np.array_equal(got(FB, "pixel_offset", begin), array(6))
+
+
+def test_of_two_begins_in_one_second_the_later_counts(capsys: Capture) -> None:
+    make_dcs(Path(NAME), {"pixel_gain": {(100.5, ALWAYS): {1: array(1), 2: array(2)}}})
+    with h5py.File(NAME, "a") as file:
+        file.copy("pixel_gain/100-end", file["pixel_gain"], "00100-end")
+        del file["pixel_gain/00100-end/v0002"], file["pixel_gain/00100-end/begin"]
+        file["pixel_gain/00100-end"].create_dataset("begin", data=np.array([100.25]))
+    code, value = imported(capsys, Path(NAME))
+    assert (code, [entry["name"] for entry in value["skipped"]]) == (1, ["pixel_gain/00100-end"])
+    assert np.array_equal(got(FB, "pixel_gain", 101), array(2))
+
+
+# -- a file that was changed meanwhile
+
+
+@pytest.mark.parametrize("change", ["delete the last", "another default"])
+def test_what_the_file_answers_now_is_valid_after_another_import(change: str, capsys: Capture) -> None:
+    ranges = {(0.0, ALWAYS): {1: array(1), 2: array(2)}}
+    make_dcs(Path(NAME), {"pixel_gain": ranges})
+    imported(capsys, Path(NAME))
+    if change == "another default":
+        make_dcs(Path(NAME), {"pixel_gain": ranges}, default=1)
+    else:
+        with h5py.File(NAME, "a") as file:
+            del file["pixel_gain/0-end/v0002"]
+    for added in (1, 0):
+        code, value = imported(capsys, Path(NAME))
+        assert (code, len(value["added"])) == (0, added)
+        assert np.array_equal(got(FB, "pixel_gain", 5), array(1))
+
+
+def test_a_range_that_is_gone_from_the_file_is_said(capsys: Capture) -> None:
+    make_dcs(Path(NAME), {"pixel_gain": {(0.0, ALWAYS): {1: array(1)}, (1.5e9, ALWAYS): {1: array(2)}}})
+    assert imported(capsys, Path(NAME))[0] == 0
+    with h5py.File(NAME, "a") as file:
+        del file["pixel_gain/1500000000-end"]
+    code, value = imported(capsys, Path(NAME))
+    assert (code, value["added"]) == (1, [])
+    (skipped,) = value["skipped"]
+    assert skipped["name"] == "pixel_gain/1500000000-end"
+    assert "no longer in the file" in skipped["reason"]
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_4_what_is_noted_once_can_be_noted_anew(store: Store) -> None:
 def test_4_a_deleted_default_leaves_the_last(store: Store) -> None:
     make_dcs(store.path, {"pixel_gain": {ALWAYS: {1: array(1), 2: array(2), 3: array(3)}}}, default=2)
     assert equal(store.got(5), array(2))
-    assert store.run("delversion", "-t", "pixel_gain", "-T", 5)[0] == 0
+    assert store.run("delversion", "-t", "pixel_gain", "-T", 5, "-v", 2)[0] == 0
     assert equal(store.got(5), array(3))
     assert equal(original_answer(store.path, "pixel_gain", 5.0), array(3))
 

@@ -265,7 +265,7 @@ def test_the_lock_is_waited_for_and_no_lock_is_warned_of(
     assert (code, "others have been changing files there" in err) == (6, True)
     assert numbers_in(place) == (1, 2)
     (place / ".dcs-lock").unlink()
-    (place / ".dcs-lock").mkdir()
+    (place / ".dcs-lock").symlink_to("nowhere")
     code, _, err = run(capsys, *KINDS["add"].argv(place))
     assert (code, "no lock to be had" in err) == (0, True)
     assert numbers_in(place) == (1, 2, 3)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from jfstore.legacy.dcs_model import DcsContents, DcsRange, DcsType, DcsVersion, Notes
 
 _INDENT = "    "
+_TEXT = 1 << 20
 
 
 def lines_of(contents: DcsContents) -> Iterator[str]:
@@ -43,7 +44,7 @@ def _range(held: DcsRange) -> Iterator[str]:
     numbers = [version.number for version in held.versions]
     yield from _fields(3, {
         "begin    ": "None, so it is never valid" if held.begin is None else f"{held.begin} : {_local(held.begin)}",
-        "end      ": "end" if held.end == math.inf else f"{held.end} : {_local(held.end)}",
+        "end      ": _end(held.end),
         "range    ": held.key,
         "versdef  ": held.valid.number if held.valid else 0,
         "N vers   ": len(numbers),
@@ -51,6 +52,12 @@ def _range(held: DcsRange) -> Iterator[str]:
     })  # fmt: skip
     for version in held.versions:
         yield from _version(version)
+
+
+def _end(end: float | None) -> str:
+    if end is None:
+        return "None, so it is never valid"
+    return "end" if end == math.inf else f"{end} : {_local(end)}"
 
 
 def _version(version: DcsVersion) -> Iterator[str]:
@@ -66,6 +73,9 @@ def _version(version: DcsVersion) -> Iterator[str]:
         return
     if not blob.is_text:
         yield f"{_INDENT * 4} data.shape {blob.shape}  dtype {blob.dtype_name}"
+        return
+    if blob.nbytes > _TEXT:
+        yield f"{_INDENT * 4} data of {blob.nbytes} bytes, more than are printed: get writes it"
         return
     yield f"{_INDENT * 4} data"
     for line in blob.text().split("\n"):

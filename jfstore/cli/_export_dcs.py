@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ class _Exporter:
         return DcsType(name, tuple(ranges[key] for key in sorted(ranges)), notes)
 
     def _range(self, name: str, begin: int, there: Sequence[Version]) -> DcsRange | None:
-        from jfstore.legacy.dcs_edit import noted, numbers_in
+        from jfstore.legacy.dcs_edit import is_note, merged, next_number, noted
         from jfstore.legacy.dcs_model import DcsRange, Notes, range_key
         from jfstore.times import BEGINNING
 
@@ -92,21 +93,23 @@ class _Exporter:
         except NotFound:
             return None
         restored = self._restored(name, there)
-        history: dict[str, str] = {}
+        notes = Notes()
         parameters: dict[str, Any] = {"experiment": "unknown", "run": "0"}
         seconds = 0.0 if begin == BEGINNING else begin / 1e9
         versions = []
         for number in sorted(restored):
             origin = restored[number][0].origin or {}
-            history |= origin.get("history", {})
-            parameters |= origin.get("parameters", {})
+            # What a file cannot hold, of a version that was imported when it was taken, is left out.
+            told = {key: value for key, value in origin.get("parameters", {}).items() if is_note(value)}
+            notes = merged(notes, {key: text for key, text in origin.get("history", {}).items() if is_note(text)})
+            parameters |= told
             seconds = origin["begin"]
             load = partial(self._assembled, restored[number], name)
             versions.append(_version(number, _blob(load, origin["shape"]), origin["produced"]))
-        notes = Notes(history, parameters)
+        notes = replace(notes, parameters=parameters)
         last = restored[max(restored)] if restored else ()
         if [version.array(name).blake3 for version in last] != [version.array(name).blake3 for version in valid]:
-            number = max({0, *restored, *numbers_in(notes)}) + 1
+            number = next_number(restored, notes)
             produced = max(self._produced[version.seq] for version in valid)
             shape = valid[0].array(name).shape
             load = partial(self._assembled, valid, name)

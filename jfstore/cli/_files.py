@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,21 @@ def npy_pieces(array: NDArray[Any]) -> list[Any]:
     return [header.getvalue(), array.reshape(-1).view("u1")]
 
 
+def place_of_file(file: str) -> Path:
+    """Return where a file lies that is to be replaced: a link stays a link, and what is no regular file stays at all.
+
+    Raises
+    ------
+    Refused
+        If there is something that is not a regular file, such as a device or a FIFO.
+    """
+    path = Path(os.path.realpath(file)) if os.path.islink(file) else Path(file)
+    # A directory cannot be replaced anyway.
+    if os.path.lexists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise Refused(f"{file} is not a regular file; it is left as it is")
+    return path
+
+
 def publish_file(file: str, pieces: Sequence[Any], *, replace: bool = False, hint: str = "") -> None:
     """Write `pieces` to `file`.
 
@@ -41,11 +57,11 @@ def publish_file(file: str, pieces: Sequence[Any], *, replace: bool = False, hin
     Raises
     ------
     Refused
-        If there is one and it may not be replaced.
+        If there is one and it may not be replaced, or is not a regular file.
     Failed
         If it cannot be written.
     """
-    path = Path(file)
+    path = place_of_file(file) if replace else Path(file)
     try:
         if replace:
             durable.overwrite(path, pieces, mode=None)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jfstore import durable, login
 from jfstore._version import __version__
 from jfstore.cli._constants import Constants, constants_of
-from jfstore.cli._files import npy_pieces
+from jfstore.cli._files import npy_pieces, place_of_file
 from jfstore.cli._output import progress
 from jfstore.cli._program import warn_of
 from jfstore.errors import BadValue, Failed, JfstoreError
@@ -222,7 +222,7 @@ def _facts(constants: Constants, name: str, shape: tuple[int, ...], file_name: s
 
 def _write(path: Path, pieces: Sequence[Any], rights: Rights) -> None:
     try:
-        durable.overwrite(path, pieces, rights.file, group=rights.group)
+        durable.overwrite(place_of_file(str(path)), pieces, rights.file, group=rights.group)
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}") from None
 

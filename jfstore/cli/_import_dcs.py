@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,11 @@ def import_dcs(args: argparse.Namespace, repository: Repository) -> int:
     """Take in the file that `args` names, all in one commit; return the exit code, 1 if something was left out."""
     from jfstore.arrays import check_array
     from jfstore.legacy.dcs_check import panel_parts
-    from jfstore.legacy.dcs_panels import panels_of, taken_from
+    from jfstore.legacy.dcs_panels import Hole, panels_of, taken_from, without_stand_ins
     from jfstore.legacy.dcs_read import opened_dcs
     from jfstore.legacy.hdf5tree import is_hdf5
     from jfstore.repository import Entry
+    from jfstore.times import SECOND
 
     path = Path(args.tree)
     with given(path):
@@ -35,22 +36,31 @@ def import_dcs(args: argparse.Namespace, repository: Repository) -> int:
     source = os.path.abspath(path)
     with opened_dcs(path) as contents, progress("import") as show:
         panels = panels_of(contents, path.name)
-        taken, left_out = taken_from(contents, panels, repository.zone, args.recover)
+        taken, holes, left_out = taken_from(contents, panels, repository.zone, args.recover)
+        shape = repository.identity.panel_shape
+        whole = (shape[0], len(panels), *shape[1:])
 
         def checked(item: Taken) -> list[Checked]:
+            # Before it is loaded: what a foreign file says of its size is not to be believed.
+            if item.blob.shape not in ([whole, shape] if len(panels) == 1 else [whole]):
+                raise BadValue(f"{item.name}: shape {item.blob.shape}, expected {whole}")
             parts = panel_parts(item.blob.load(), len(panels), item.type, item.name)
-            return [check_array(part, item.type, repository.identity.panel_shape, item.name) for part in parts]
+            return [check_array(part, item.type, shape, item.name) for part in parts]
+
+        # Of each range the last is the one that is valid: without it, those that it replaced would be.
+        for (type_name, stamp), last in {(item.type, item.stamp): item for item in taken}.items():
+            try:
+                checked(last)
+            except BadValue as error:
+                others = [item for item in taken if (item.type, item.stamp) == (type_name, stamp)]
+                left_out.append((last.name, error.message.removeprefix(f"{last.name}: ")))
+                left_out.extend((item.name, f"what replaced it, {last.name}, is left out") for item in others[:-1])
+                taken = [item for item in taken if item not in others]
+                holes.append(Hole(last.name, type_name, last.begin / SECOND))
+        taken, standing_in = without_stand_ins(taken, holes)
+        left_out += standing_in
 
         def entries() -> Iterator[Entry]:
-            # Of each range the last is the one that is valid: without it, those that it replaced would be.
-            for (type_name, stamp), last in {(item.type, item.stamp): item for item in taken}.items():
-                try:
-                    checked(last)
-                except BadValue as error:
-                    others = [item for item in taken if (item.type, item.stamp) == (type_name, stamp)]
-                    left_out.append((last.name, error.message.removeprefix(f"{last.name}: ")))
-                    left_out.extend((item.name, f"what replaced it, {last.name}, is left out") for item in others[:-1])
-                    taken[:] = [item for item in taken if item not in others]
             for done, item in enumerate(taken):
                 show(done, len(taken))
                 try:
@@ -63,7 +73,23 @@ def import_dcs(args: argparse.Namespace, repository: Repository) -> int:
             show(len(taken), len(taken))
 
         added = repository.add(entries(), args.message, request=args.request, by_origin=True, dry_run=args.dry_run)
+        left_out += _gone(repository, panels, {f"{held.name}/{r.key}" for held in contents.types for r in held.ranges})
     if not taken:
         note(f"{path} holds nothing that can be taken")
     emit_added(args, repository, added, left_out, whole=False)
     return 1 if left_out else 0
+
+
+def _gone(repository: Repository, panels: Sequence[str], ranges: set[str]) -> list[tuple[str, str]]:
+    """Return the ranges that came from the file of the detector before, and are in it no longer."""
+    from jfstore.legacy.dcs_panels import detector_name
+
+    gone = {}
+    seqs = {version.seq for version in repository.versions() if version.panel == panels[0]}
+    for seq in sorted(seqs):
+        for version in repository.commit(seq).versions:
+            origin = version.origin or {}
+            name = f"{origin.get('type')}/{origin.get('range')}"
+            if origin.get("detector") == detector_name(panels) and name not in ranges:
+                gone[name] = "in the repository, and no longer in the file; what came from it stays valid"
+    return list(gone.items())

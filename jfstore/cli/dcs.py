@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from jfstore.cli._dcs_files import Place
     from jfstore.legacy.dcs_model import DcsContents
 
+_NEGATIVE = re.compile(r"-(?:[0-9.]|inf|nan)", re.ASCII | re.IGNORECASE)
 COMMANDS = ("print", "get", "add", "delversion", "delrange", "delctype")
 _EPILOG = """\
 A command may be cut short: p, g, a, delv, delr, delc. Without FILE it is the file
@@ -56,6 +58,23 @@ def _type_name(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _filled(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("the value is empty")
+    return text
+
+
+def _with_times(argv: Sequence[str]) -> list[str]:
+    """Return `argv` with a time such as ``-inf`` joined to its ``-T``: alone it would be taken for an option."""
+    words: list[str] = []
+    for word in argv:
+        if words and words[-1] in ("-T", "--tsec") and "--" not in words and _NEGATIVE.match(word):
+            words[-1] = f"-T{word}"
+        else:
+            words.append(word)
+    return words
+
+
 def _number(text: str) -> int:
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdecimal() and len(digits) < 10):
@@ -88,21 +107,33 @@ def get_parser() -> Parser:
     option("--version", action="version", version=f"dcs of jfstore {__version__}")
     option("command", metavar="COMMAND", nargs="?", type=_command, help=", ".join(COMMANDS))
     option("file", metavar="FILE", nargs="?", help="<detector type>-<detector Id>.h5 (default: that of a run)")
-    option("-e", "--exp", dest="experiment", metavar="EXP", action=Once, help="experiment, with -r: a run")
-    option("-r", "--run", dest="run_number", metavar="RUN", action=Once, help="number of the run")
-    option("-d", "--src", dest="source", metavar="SOURCE", action=Once,
+    option(
+        "-e", "--exp", dest="experiment", metavar="EXP", type=_filled, action=Once, help="experiment, with -r: a run"
+    )
+    option("-r", "--run", dest="run_number", metavar="RUN", type=_filled, action=Once, help="number of the run")
+    option("-d", "--src", dest="source", metavar="SOURCE", type=_filled, action=Once,
            help="which detector of the run: source, alias or a part of the source")  # fmt: skip
     option("-t", "--ctype", dest="type", metavar="TYPE", type=_type_name, action=Once,
            help="calibration type, such as pixel_gain or geometry")  # fmt: skip
     option("-c", "--cdir", dest="cdir", metavar="CDIR", action=Once,
            help="calibration directory (default: detector/calib under SIT_PSDM_DATA)")  # fmt: skip
     option("-v", "--vers", dest="number", metavar="N", type=_number, action=Once,
-           help="version number (default: the valid one; for add: the next)")  # fmt: skip
+           help="version number (default: the valid one; for add the next, for delversion the last)")  # fmt: skip
     option("-m", "--msg", dest="message", metavar="MESSAGE", action=Once, help="why, for the history")
     option("-g", "--rng", dest="range", metavar="RANGE", action=Once,
            help="a range by its name, such as 1520294400-end")  # fmt: skip
-    option("-p", "--pred", dest="predecessor", metavar="NAME", action=Once, help="predecessor of the detector")
-    option("-s", "--succ", dest="successor", metavar="NAME", action=Once, help="successor of the detector")
+    option(
+        "-p",
+        "--pred",
+        dest="predecessor",
+        metavar="NAME",
+        type=_filled,
+        action=Once,
+        help="predecessor of the detector",
+    )
+    option(
+        "-s", "--succ", dest="successor", metavar="NAME", type=_filled, action=Once, help="successor of the detector"
+    )
     option("-f", "--cfname", dest="constants", metavar="NAME", action=Once,
            help="file of the constants: .npy, or text (get: default <detector>-<type>.npy)")  # fmt: skip
     option("-i", "--verbos", dest="quiet", action="store_true", help="say nothing but what is wrong")
@@ -116,7 +147,7 @@ def _run(argv: list[str]) -> int:
     from jfstore.cli._dcs_files import place_of
 
     parser = get_parser()
-    args = parser.parse_intermixed_args(argv)
+    args = parser.parse_intermixed_args(_with_times(argv))
     if args.command is None:
         if argv:
             raise BadValue(f"the command is missing: {', '.join(COMMANDS)}; see dcs --help")
@@ -189,7 +220,7 @@ def _add(args: argparse.Namespace, place: Place) -> str:
     from jfstore.cli._dcs_files import make_directory, read_constants
     from jfstore.legacy.dcs_check import check_blob
     from jfstore.legacy.dcs_edit import Addition, add_version
-    from jfstore.legacy.dcs_model import range_key, version_key
+    from jfstore.legacy.dcs_model import answered, range_key, version_key
 
     if args.constants is None:
         raise BadValue("the file of the constants is missing: -f NAME")
@@ -199,17 +230,21 @@ def _add(args: argparse.Namespace, place: Place) -> str:
     blob = read_constants(args.constants, args.type)
     new = Addition(args.type, begin, blob, args.message or "", args.number, place.parameters(args),
                    args.predecessor, args.successor)  # fmt: skip
-    numbers: list[int] = []
+    done: list[tuple[str, str]] = []
 
     def edit(contents: DcsContents) -> DcsContents:
         check_blob(contents, new.type, blob, args.constants)
         changed, version = add_version(contents, new, time.time())
-        numbers.append(version.number)
+        name = f"{new.type}/{range_key(begin)}/{version_key(version.number)}"
+        done.append((name, answered(changed, new.type, begin)))
         return changed
 
     make_directory(args, place)
     _change(args, place, edit, create=True)
-    return f"added {args.type}/{range_key(begin)}/{version_key(numbers[-1])} to {place.path}"
+    added, wins = done[-1]
+    if wins != added:
+        warn_of([f"at {begin:.17g} get answers {wins}, and not what was added, {added}"])
+    return f"added {added} to {place.path}"
 
 
 def _change(

@@ -29,7 +29,8 @@ A file jungfrau-<detector Id>.h5 is one of the Detector Calibration Store (dcs):
 versions of gains and offsets becomes one of each panel of the detector, with begin, number,
 message, history and time of production kept in the commit; 0 is the year 1970. Each goes in
 once, so that an import can be repeated. What cannot be stored is listed with the reason,
-and with it what it replaced; the exit code is then 1.
+and with it what it replaced, and all of its calibration type if earlier constants would be
+valid in its place; the exit code is then 1.
 
 examples:
   jfstore import /reg/g/psdm/detector/gains/jungfrau -m "legacy gains" --repo test
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     from jfstore.repository import Entry
 
     repository = open_to_write(args)
+    if not os.path.exists(args.tree):
+        raise BadValue(f"{args.tree}: no such file or directory")
     if os.path.isfile(args.tree):
         return import_dcs(args, repository)
     if args.recover:

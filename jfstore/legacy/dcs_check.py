@@ -12,7 +12,8 @@ from jfstore.arrays import check_array
 from jfstore.calibtypes import CALIB_TYPES
 from jfstore.errors import BadValue, JfstoreError
 from jfstore.ids import resolve_detector
-from jfstore.legacy.dcs_model import GEOMETRY, PANEL_TYPES, Blob, DcsContents, type_named
+from jfstore.legacy.dcs_model import GEOMETRY, PANEL_TYPES, TEXTS, Blob, DcsContents, type_named
+from jfstore.legacy.dcs_write import blobs_of
 
 _JUNGFRAU = "jungfrau"
 _GAINS = 3
@@ -54,9 +55,13 @@ def check_blob(contents: DcsContents, name: str, blob: Blob, where: str) -> None
     Raises
     ------
     BadValue
-        If the shape is not that of the type, or gain and offset are not what those of a Jungfrau can be.
+        If the shape is not that of the type, or gain and offset are not what those of a Jungfrau can be;
+        or if all texts together would be more than the file may have.
     """
     if blob.is_text:
+        there = sum(held.nbytes for held in blobs_of(contents) if held.is_text)
+        if there + blob.nbytes > TEXTS:
+            raise BadValue(f"{where}: with its {blob.nbytes} bytes all texts of {contents.where} are more than {TEXTS}")
         return
     count = _panels(contents)
     if name in CALIB_TYPES and count:

@@ -22,6 +22,7 @@ from jfstore.legacy.dcs_model import (
     Notes,
     find_range,
     find_version,
+    last_of,
     range_key,
     version_key,
 )
@@ -52,12 +53,14 @@ def add_version(contents: DcsContents, new: Addition, now: float) -> tuple[DcsCo
     Raises
     ------
     Refused
-        If the number is taken, or the range exists with another begin in the same second.
+        If the number is taken, or the range exists with another begin in the same second or lacks one end.
     BadValue
         If a text is none that a note can be.
     """
     for text in (new.message, *new.parameters.values(), new.predecessor, new.successor):
         _check_text(text)
+    if "" in (*new.parameters.values(), new.predecessor, new.successor):
+        raise BadValue("a parameter, a predecessor or a successor is empty, and no such note can be kept")
     held = _get(contents.types, "name", new.type) or DcsType(new.type)
     key = range_key(new.begin)
     valid = _get(held.ranges, "key", key)
@@ -68,6 +71,8 @@ def add_version(contents: DcsContents, new: Addition, now: float) -> tuple[DcsCo
         valid = DcsRange(key, new.begin, notes=Notes(parameters={"experiment": "unknown", "run": "0"}))
         told = dict(valid.notes.parameters) | dict(new.parameters)
         type_notes = noted(type_notes, f"add range {key}: exp={told['experiment']}:run={told['run']}", now)
+    elif valid.problem:
+        raise Refused(f"{contents.where}: {new.type}/{key} is never valid, {valid.problem}: delete that range first")
     elif valid.begin != new.begin:
         raise Refused(
             f"{contents.where}: {new.type}/{key} begins at {valid.begin}, and the store can hold no second range "
@@ -93,7 +98,9 @@ def add_version(contents: DcsContents, new: Addition, now: float) -> tuple[DcsCo
 def delete_version(
     contents: DcsContents, type_name: str, held: DcsRange, number: int | None, message: str, now: float
 ) -> tuple[DcsContents, DcsVersion]:
-    """Return the contents without a version of a range, and that version: the one with a number, or the valid one.
+    """Return the contents without a version of a range, and that version: the one with a number, or the last.
+
+    The last is the whole one with the highest number, whichever is valid by default.
 
     Raises
     ------
@@ -101,8 +108,8 @@ def delete_version(
         If there is no such version.
     """
     _check_text(message)
-    known = [version for version in held.versions if version.number == number]
-    gone = known[0] if known else find_version(contents, type_name, held, number)
+    known = last_of(held.whole) if number is None else _get(held.versions, "number", number)
+    gone = known or find_version(contents, type_name, held, number)
     left = replace(
         held,
         versions=tuple(version for version in held.versions if version.number != gone.number),
@@ -137,14 +144,13 @@ def delete_type(contents: DcsContents, type_name: str, message: str, now: float)
 
 def _free_number(where: str, new: Addition, held: DcsRange) -> int:
     there = {version.number for version in held.versions}
-    used = there | numbers_in(held.notes)
+    free = next_number(there, held.notes)
     if new.number is None:
-        return max(used | {0}) + 1
+        return free
     if new.number < 1:
         raise BadValue(f"a version number is 1 or more, not {new.number}")
-    if new.number in used:
+    if new.number in there | _numbers_in(held.notes):
         what = "is there already" if new.number in there else "was deleted, and numbers are not used again"
-        free = max(used) + 1
         raise Refused(f"{where}: {new.type}/{held.key}/{version_key(new.number)} {what}; {free} is free")
     return new.number
 
@@ -154,8 +160,12 @@ def _check_text(text: str | None) -> None:
         raise BadValue("a note has a NUL or more than 64 KiB")
 
 
-def numbers_in(notes: Notes) -> set[int]:
-    """Return the numbers of versions that a history tells of."""
+def next_number(there: Iterable[int], notes: Notes) -> int:
+    """Return the number of the next version: above all that are there, and above all that a history tells of."""
+    return max({0, *there, *_numbers_in(notes)}) + 1
+
+
+def _numbers_in(notes: Notes) -> set[int]:
     return {int(match[1]) for text in notes.history.values() if (match := _NUMBERED.match(text))}
 
 
@@ -165,6 +175,27 @@ def noted(notes: Notes, text: str, now: float) -> Notes:
     while (time := f"{micros // 10**6}.{micros % 10**6:06d}") in notes.history:
         micros += 1
     return replace(notes, history=dict(notes.history) | {time: text})
+
+
+def is_note(value: object) -> bool:
+    """Whether a file can hold `value` as a note."""
+    if isinstance(value, str):
+        return not value.endswith("\0") and 0 < len(value.encode("utf-8", "surrogateescape")) <= _TEXT
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 63
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def merged(notes: Notes, history: Mapping[str, str]) -> Notes:
+    """Return `notes` with the lines of another history, too: of two of the same time the second comes after."""
+    notes = replace(notes, history=dict(history) | dict(notes.history))
+    for moment, text in history.items():
+        if notes.history[moment] != text:
+            try:
+                notes = noted(notes, text, float(moment))
+            except (ValueError, OverflowError):  # a name that is no time
+                notes = noted(notes, text, 0.0)
+    return notes
 
 
 def _get(things: Iterable[T], attribute: str, value: object) -> T | None:

@@ -8,7 +8,7 @@ immutable; `dcs_read` makes it from a file, `dcs_edit` changes it, `dcs_write` m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -27,6 +27,9 @@ TYPES = (
 PANEL_TYPES = frozenset({"pedestals", "pixel_status", "pixel_rms", "pixel_gain", "pixel_mask", "pixel_bkgd",
                          "pixel_offset"})  # fmt: skip
 """Those whose arrays have a value for each pixel of each panel."""
+
+TEXTS = 64 << 20
+"""How many bytes all constants of a file that are text may have together."""
 
 LATEST = 9_214_646_400
 """The end of the year 2261 in Unix seconds, after which no constants begin."""
@@ -108,27 +111,41 @@ class DcsVersion:
 class DcsRange:
     """A range of validity, with both its ends included; ``default`` is the version that is valid, 0 for the last.
 
-    ``begin`` is None if it is missing: such a range is never valid.
+    ``begin`` or ``end`` is None if it is missing: such a range is never valid.
     """
 
     key: str
     begin: float | None
-    end: float = math.inf
+    end: float | None = math.inf
     default: int = 0
     versions: tuple[DcsVersion, ...] = ()
     notes: Notes = Notes()
 
     @property
-    def valid(self) -> DcsVersion | None:
-        """The version that is valid: the default if there is one, else the one with the highest number."""
-        whole = [version for version in self.versions if not version.problem]
-        chosen = [version for version in whole if version.number == self.default != 0]
-        return max(chosen or whole, key=lambda version: version.number, default=None)
+    def problem(self) -> str:
+        """Why it is never valid; empty if nothing is wrong with it."""
+        missing = [name for name, value in (("begin", self.begin), ("end", self.end)) if value is None]
+        return f"its {' and its '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing" if missing else ""
 
-    def begins_before(self, t: float) -> bool:
-        """Whether it has a begin, and `t` is not before that."""
+    @property
+    def whole(self) -> list[DcsVersion]:
+        """The versions with which nothing is wrong."""
+        return [version for version in self.versions if not version.problem]
+
+    @property
+    def valid(self) -> DcsVersion | None:
+        """The version that is valid: the default if there is one, else the last."""
+        return self.chosen(self.whole)
+
+    def chosen(self, versions: Sequence[DcsVersion]) -> DcsVersion | None:
+        """Return which of `versions` would be valid if these were all; None if there are none."""
+        default = [version for version in versions if version.number == self.default != 0]
+        return last_of(default or versions)
+
+    def holds(self, t: float) -> bool:
+        """Whether it has both its ends, and `t` is neither before nor after them."""
         # NaN is neither before nor after anything.
-        return self.begin is not None and not t < self.begin
+        return self.begin is not None and self.end is not None and not t < self.begin and not t > self.end
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +158,8 @@ class DcsType:
 
     def range_at(self, t: float) -> DcsRange | None:
         """Return the range that is valid at `t`: of those that hold it the one that begins last, then the shortest."""
-        holding = [held for held in self.ranges if held.begins_before(t) and not t > held.end]
-        return max(holding, key=lambda held: (held.begin, -held.end), default=None)
+        holding = [held for held in self.ranges if held.holds(t)]
+        return max(holding, key=lambda held: (held.begin or 0.0, -(held.end or 0.0)), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +205,11 @@ def version_key(number: int) -> str:
     return f"v{number:04d}"
 
 
+def last_of(versions: Iterable[DcsVersion]) -> DcsVersion | None:
+    """Return the version with the highest number; None if there are none."""
+    return max(versions, key=lambda version: version.number, default=None)
+
+
 def type_named(name: str) -> str:
     """Return `name` if it is one of `TYPES`; BadValue with the nearest if not."""
     if name not in TYPES:
@@ -209,7 +231,8 @@ def find_range(contents: DcsContents, type_name: str, t: float | None, key: str 
     assert t is not None
     found = held.range_at(t)
     if found is None:
-        first = min((other.begin for other in held.ranges if other.begin is not None), default=-math.inf)
+        first = min((other.begin for other in held.ranges if other.begin is not None and not other.problem),
+                    default=-math.inf)  # fmt: skip
         hint = f": the first range begins at {first:.17g}" if t < first else ""
         raise NotFound(f"no {type_name} of {contents.where} is valid at {t:.17g}{hint}")
     return found
@@ -238,12 +261,22 @@ def find_version(contents: DcsContents, type_name: str, held: DcsRange, number: 
     return held.valid
 
 
+def answered(contents: DcsContents, type_name: str, t: float) -> str:
+    """Return the name of the version that is valid at `t`; empty if there is none."""
+    held = contents.type(type_name).range_at(t)
+    return f"{type_name}/{held.key}/{version_key(held.valid.number)}" if held and held.valid else ""
+
+
 def _older(held: DcsType, than: DcsRange) -> Sequence[str]:
     """Return the version that was valid before a range, as text for a message; none if there is none."""
     older = [
         (other.begin, f"{held.name}/{other.key}/{version_key(other.valid.number)}")
         for other in held.ranges
-        if other.begin is not None and than.begin is not None and other.begin < than.begin and other.valid
+        if other.begin is not None
+        and than.begin is not None
+        and other.begin < than.begin
+        and other.valid
+        and not other.problem
     ]
     return [max(older)[1]] if older else []
 

@@ -23,6 +23,16 @@ _MOMENT = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
+class Hole:
+    """A range of a type of which nothing can be stored: from `begin` on (Unix seconds) the file answers
+    something that a repository would not."""
+
+    name: str
+    type: str
+    begin: float
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """One version of a file, as it goes into a repository: for every panel, valid from `stamp` on."""
 
@@ -62,8 +72,8 @@ def panels_of(contents: DcsContents, file_name: str) -> tuple[str, ...]:
 
 def taken_from(
     contents: DcsContents, panels: Sequence[str], zone: ZoneInfo, recover: bool
-) -> tuple[list[Taken], list[tuple[str, str]]]:
-    """Return the versions of a file that a repository can hold, and the names of all else with the reason.
+) -> tuple[list[Taken], list[Hole], list[tuple[str, str]]]:
+    """Return the versions of a file that a repository can hold, the holes, and the names of all else with the reason.
 
     Versions are in the order of their production; but of a range the one that is valid comes last.
 
@@ -80,20 +90,47 @@ def taken_from(
     """
     detector = detector_name(panels)
     taken: list[tuple[float, Taken]] = []
+    holes: list[Hole] = []
     left_out = [(name, "the store of these files knows nothing of it") for name in contents.foreign]
     for held in contents.types:
         if held.name not in CALIB_TYPES:
             panel = "is not stored yet" if held.name in PANEL_TYPES else "is not of panels"
             left_out.append((held.name, f"this calibration type {panel}"))
             continue
-        ending = [valid.key for valid in held.ranges if valid.end != math.inf]
+        ending = [valid.key for valid in held.ranges if valid.end not in (math.inf, None)]
         if ending:
             left_out.append((held.name, f"{', '.join(ending)} ends, and what is valid here has no end"))
             continue
+        # Of two that begin in one second the later wins from the next second on.
+        winning = {
+            math.floor(valid.begin): valid for valid in sorted(held.ranges, key=_begin) if valid.begin is not None
+        }
         for valid in held.ranges:
-            _take(detector, held.name, valid, zone, recover, taken, left_out)
+            if valid.begin is not None and winning[math.floor(valid.begin)] is not valid:
+                left_out.append((f"{held.name}/{valid.key}", "another range begins in the same second, and wins"))
+                continue
+            _take(detector, held.name, valid, zone, recover, taken, holes, left_out)
     taken.sort(key=lambda pair: pair[0])
-    return [item for _, item in taken], left_out
+    return [item for _, item in taken], holes, left_out
+
+
+def _begin(held: DcsRange) -> float:
+    return -math.inf if held.begin is None else held.begin
+
+
+def without_stand_ins(taken: Sequence[Taken], holes: Sequence[Hole]) -> tuple[list[Taken], list[tuple[str, str]]]:
+    """Return what of `taken` may go in, and the types that may not, with the reason: those in which something
+    earlier would be valid in the place of a hole."""
+    left_out = {}
+    for hole in holes:
+        earlier = [item for item in taken if item.type == hole.type and item.begin < math.floor(hole.begin) * SECOND]
+        if earlier:
+            first = earlier[0].name.rpartition("/")[0]
+            left_out[hole.type] = (
+                f"from {hole.name} on the file has nothing that can be stored, and {first} would stand in for it; "
+                "if that is meant, take the range out of a copy of the file (dcs delrange)"
+            )
+    return [item for item in taken if item.type not in left_out], list(left_out.items())
 
 
 def _take(
@@ -103,6 +140,7 @@ def _take(
     zone: ZoneInfo,
     recover: bool,
     taken: list[tuple[float, Taken]],
+    holes: list[Hole],
     left_out: list[tuple[str, str]],
 ) -> None:
     place = f"{type_name}/{held.key}"
@@ -112,23 +150,24 @@ def _take(
             hint = "" if recover or not version.blob else "; --recover takes it"
             problem = version.problem.partition("; ")[0]
             left_out.append((f"{place}/{version_key(version.number)}", f"{problem}{hint}"))
-    if held.begin is None:
-        left_out.append((place, "its begin is missing"))
-        return
-    if not whole:
-        left_out.append((place, "it holds no version; what is valid before it stays valid here"))
+    if held.begin is None or held.end is None:
+        left_out.append((place, f"its {'begin' if held.begin is None else 'end'} is missing"))
         return
     if not 0 <= held.begin < LATEST:
         left_out.append((place, "its begin is outside the years 1970 to 2261"))
+        return
+    if not whole:
+        left_out.append((place, "it holds no version"))
+        holes.append(Hole(place, type_name, held.begin))
         return
     begin = math.floor(held.begin) * SECOND  # what began between two seconds is covered
     try:
         stamp = exact_stamp(begin, zone)
     except BadValue as error:
         left_out.append((place, error.message))
+        holes.append(Hole(place, type_name, held.begin))
         return
-    chosen = [version for version in whole if version.number == held.default != 0]
-    last = max(chosen or whole, key=lambda version: version.number)
+    last = held.chosen(whole)
     ordered = sorted(whole, key=lambda version: (version is last, version.produced or 0.0, version.number))
     latest = -math.inf
     for version, history in zip(ordered, _shares(held, ordered), strict=True):
@@ -147,6 +186,7 @@ def _take(
             "history": {moment: _clean(text) for moment, text in history.items()},
             "parameters": {key: _clean(value) for key, value in held.notes.parameters.items()},
             "shape": list(version.blob.shape),
+            **({"recovered": True} if version.problem else {}),
         }
         taken.append((latest, Taken(name, type_name, stamp, begin, version.blob, origin)))
 

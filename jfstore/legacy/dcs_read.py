@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 
 from jfstore.errors import Damaged, Failed, NotFound
 from jfstore.files import opened
-from jfstore.legacy.dcs_model import TYPES, Blob, DcsContents, DcsRange, DcsType, DcsVersion, Notes, version_key
+from jfstore.legacy.dcs_model import (
+    TEXTS,
+    TYPES,
+    Blob,
+    DcsContents,
+    DcsRange,
+    DcsType,
+    DcsVersion,
+    Notes,
+    version_key,
+)
 from jfstore.legacy.hdf5tree import Dataset, Tree, read_array, read_tree
 
 _RANGE = re.compile(r"-?[0-9]{1,309}-(?:end|-?[0-9]{1,309})", re.ASCII)
@@ -23,6 +33,9 @@ _VERSION = re.compile(r"v(-?[0-9]{1,9})", re.ASCII)
 _HISTORY, _PARAMETERS = "_history", "_parameters"
 _TEXT = 1 << 16
 _TEXTS = 16 << 20
+_NOTES = 10_000
+_INT64 = 1 << 63
+_PIECE = 1 << 20
 
 
 @contextmanager
@@ -34,7 +47,7 @@ def opened_dcs(path: Path) -> Iterator[DcsContents]:
     NotFound
         If there is no such file.
     Damaged
-        If it is not a plain HDF5 file.
+        If it is not a plain HDF5 file, or has more notes or texts than are read.
     Failed
         If it cannot be read, or changes meanwhile.
     """
@@ -54,7 +67,7 @@ class _Reader:
         self._fd = fd
         self._where = where
         self._foreign: list[str] = []
-        self._texts = 0
+        self._texts = self._notes_seen = self._constants = 0
         self._state = self._now()
 
     def _now(self) -> tuple[int, int]:
@@ -86,7 +99,7 @@ class _Reader:
             successor=texts["successor"],
             types=tuple(types),
             notes=self._notes(root, ""),
-            foreign=tuple(self._foreign),
+            foreign=tuple(dict.fromkeys(self._foreign)),
         )
 
     def _type(self, name: str, group: Tree) -> DcsType:
@@ -99,6 +112,7 @@ class _Reader:
         return DcsType(name, tuple(ranges), self._notes(group, name))
 
     def _range(self, key: str, group: Tree, path: str) -> DcsRange:
+        """Return a range; a versdef that is no integer counts as 0, the last version, and is foreign."""
         versions = []
         for name, found in group.items():
             match = _VERSION.fullmatch(name)
@@ -106,17 +120,16 @@ class _Reader:
                 versions.append(self._version(int(match[1]), found, f"{path}/{name}"))
             elif name not in ("begin", "end", "range", "versdef", _HISTORY, _PARAMETERS):
                 self._foreign.append(f"{path}/{name}")
-        end = math.inf
-        if "end" in group and self._text(group, "end", f"{path}/end") != "end":
-            found_end = self._time(group, "end", path)
-            if found_end is None:
+        end = None
+        if "end" in group:
+            end = math.inf if self._text(group, "end", f"{path}/end") == "end" else self._time(group, "end", path)
+            if end is None:
                 raise Damaged(f"{self._where}: {path}/end is no time")
-            end = found_end
         return DcsRange(
             key,
             self._time(group, "begin", path),
             end,
-            int(self._number(group, "versdef", f"{path}/versdef") or 0),
+            self._integer(group, "versdef", f"{path}/versdef") or 0,
             tuple(sorted(versions, key=lambda version: version.number)),
             self._notes(group, path),
         )
@@ -125,21 +138,33 @@ class _Reader:
         for name in group:
             if name not in ("version", "tsprod", "data", _HISTORY, _PARAMETERS):
                 self._foreign.append(f"{path}/{name}")
-        noted = self._number(group, "version", f"{path}/version")
         data, blob = group.get("data"), None
-        if isinstance(data, Dataset) and (data.offset is not None or not data.nbytes) and not self._is_blank(data):
+        if isinstance(data, Dataset) and self._is_constants(data, f"{path}/data"):
             blob = Blob(data.dtype, data.shape, partial(self._load, data))
         return DcsVersion(
             number,
             blob,
             self._time(group, "tsprod", path),
-            None if noted is None else int(noted),
+            self._integer(group, "version", f"{path}/version"),
             self._notes(group, path),
         )
 
-    def _is_blank(self, data: Dataset) -> bool:
-        """Whether `data` is text of which nothing was written."""
-        return data.dtype.startswith("|S") and not self._bytes(data).strip(b"\0")
+    def _is_constants(self, data: Dataset, path: str) -> bool:
+        """Whether anything was written to `data`: of a text, which has one element, other bytes than zeros."""
+        if data.offset is None or not data.dtype.startswith("|S"):
+            return data.offset is not None or not data.nbytes
+        if data.shape not in ((1,), ()):
+            self._foreign.append(path)
+            return False
+        self._constants += data.nbytes
+        if self._constants > TEXTS:
+            raise Damaged(f"{self._where} has more than the {TEXTS} bytes that all texts together may have")
+        # In pieces: this is done for all of them, whatever is asked for.
+        for start in range(0, data.nbytes, _PIECE):
+            piece = Dataset("|u1", (min(_PIECE, data.nbytes - start),), data.offset + start)
+            if read_array(self._fd, piece, self._where).any():
+                return True
+        return False
 
     def _notes(self, group: Tree, path: str) -> Notes:
         history: dict[str, str] = {}
@@ -149,6 +174,9 @@ class _Reader:
             if isinstance(notes, Dataset):
                 self._foreign.append(f"{path}/{kind}".lstrip("/"))
                 continue
+            self._notes_seen += len(notes)
+            if self._notes_seen > _NOTES:
+                raise Damaged(f"{self._where} has more than the {_NOTES} notes that a file may have")
             for name in notes:
                 where = f"{path}/{kind}/{name}".lstrip("/")
                 text = self._text(notes, name, where)
@@ -158,7 +186,7 @@ class _Reader:
                     parameters[name] = text
                 elif kind == _PARAMETERS and (value := self._number(notes, name, where)) is not None:
                     parameters[name] = value
-                elif where not in self._foreign:
+                else:
                     self._foreign.append(where)
         return Notes(history, parameters)
 
@@ -168,7 +196,7 @@ class _Reader:
         return read_array(self._fd, dataset, self._where).tobytes()
 
     def _text(self, group: Tree, name: str, path: str) -> str | None:
-        """Return a text, None if there is none or it is no text."""
+        """Return a text, None if there is none, or it is empty or no text."""
         dataset = group.get(name)
         if not isinstance(dataset, Dataset) or dataset.offset is None or dataset.shape not in ((1,), ()):
             return None
@@ -180,17 +208,28 @@ class _Reader:
         if self._texts > _TEXTS:
             raise Damaged(f"{self._where} has more than the {_TEXTS} bytes that all notes together may have")
         # Bytes that are no UTF-8 stay what they are if they are written again.
-        return self._bytes(dataset).rstrip(b"\0").decode("utf-8", "surrogateescape")
+        return self._bytes(dataset).rstrip(b"\0").decode("utf-8", "surrogateescape") or None
 
     def _number(self, group: Tree, name: str, path: str) -> int | float | None:
-        """Return a finite number, None if there is none."""
+        """Return a finite number, None if there is none; an integer beyond int64 is foreign."""
         dataset = group.get(name)
         if not isinstance(dataset, Dataset) or dataset.offset is None or dataset.shape not in ((1,), ()):
             return None
         if dataset.dtype[1] not in "iuf":
             return None
         value = read_array(self._fd, dataset, f"{self._where}: {path}").reshape(-1)[0].item()
+        if isinstance(value, int) and value >= _INT64:
+            self._foreign.append(path)
+            return None
         return value if math.isfinite(value) else None
+
+    def _integer(self, group: Tree, name: str, path: str) -> int | None:
+        """Return an integer, None if there is none; another number is foreign, so that no change loses it."""
+        value = self._number(group, name, path)
+        if isinstance(value, float) and not (value.is_integer() and abs(value) < _INT64):
+            self._foreign.append(path)
+            return None
+        return None if value is None else int(value)
 
     def _time(self, group: Tree, name: str, path: str) -> float | None:
         value = self._number(group, name, f"{path}/{name}")

@@ -33,7 +33,7 @@ _WAIT = 60.0
 def named_contents(path: Path) -> DcsContents:
     """Return what a new file holds: only what its name says; BadValue if that is not ``<type>-<Id>.h5``."""
     detector_type, dash, detector_id = path.name.removesuffix(".h5").partition("-")
-    if not (detector_type and dash and detector_id) or not path.name.isprintable():
+    if not (detector_type and dash and detector_id and path.suffix == ".h5") or not path.name.isprintable():
         raise BadValue(f"{path} is not named <detector type>-<detector Id>.h5, such as jungfrau-{_EXAMPLE}.h5")
     return DcsContents(where=str(path), detector_type=detector_type, detector_id=detector_id)
 

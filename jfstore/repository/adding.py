@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -126,33 +127,60 @@ def known_content(table: Table, once: bool) -> Known:
     return lambda version, new: holding(table, version.panel, version.stamp, version.content, once, new)
 
 
-def known_origin(table: Table, commit_of: Callable[[int], Commit]) -> Known:
+def known_origin(table: Table, commit_of: Callable[[int], Commit], pending: Sequence[Version]) -> Known:
     """Return the rule that what came from the same origin is not added again, whatever its content.
 
-    What follows something new of its panel, stamp and types is added again, so that it still comes after that.
+    What follows something new of its panel, stamp and types is added again, so that it still comes after that; and
+    so is the last of `pending`, if what holds there now is something else of the same detector's file.
     """
-    commits: dict[int, Commit] = {}
+    last = {_beside(version): version for version in pending}
+    there: dict[tuple[str, str], list[Version]] = {}
+    fresh: set[Any] = set()
+    seen = 0
+
+    def at(panel: str, stamp: str) -> list[Version]:
+        """Return the versions of a panel and stamp, with their origins."""
+        if (panel, stamp) not in there:
+            rows = table.rows(panel)
+            seqs = table.versions["seq"][rows[table.versions["stamp"][rows] == int(stamp)]].tolist()
+            added = [version for seq in dict.fromkeys(seqs) for version in commit(seq).versions]
+            there[panel, stamp] = sorted(
+                (version for version in added if (version.panel, version.stamp) == (panel, stamp)),
+                key=lambda version: version.number,
+            )
+        return there[panel, stamp]
+
+    commit = cache(commit_of)
 
     def known(version: Version, new: Sequence[Version]) -> str | None:
-        def is_beside(other: Version) -> bool:
-            return (other.panel, other.stamp, other.content.keys()) == (
-                version.panel, version.stamp, version.content.keys()
-            )  # fmt: skip
-
-        if any(map(is_beside, reversed(new))):
+        nonlocal seen
+        fresh.update(map(_beside, new[seen:]))
+        seen = len(new)
+        if _beside(version) in fresh:
             return None
-        rows = table.rows(version.panel)
-        for seq in dict.fromkeys(
-            table.versions["seq"][rows[table.versions["stamp"][rows] == int(version.stamp)]].tolist()
-        ):
-            if seq not in commits:
-                commits[seq] = commit_of(seq)
-            for other in commits[seq].versions:
-                if is_beside(other) and _came_from(other) == _came_from(version):
-                    return other.name
-        return None
+        same = [
+            other for other in at(version.panel, version.stamp)
+            if _beside(other) == _beside(version) and _came_from(other) == _came_from(version)
+        ]  # fmt: skip
+        if not same:
+            return None
+        holding = [o for o in at(version.panel, version.stamp) if version.content.keys() <= o.content.keys()][-1]
+        is_last = last[_beside(version)] is version
+        # What was recovered on purpose stays, though the file by itself would not have it.
+        replaces = holding.content != version.content and not (holding.origin or {}).get("recovered")
+        if is_last and replaces and _detector(holding) == _detector(version) is not None:
+            return None
+        return same[-1].name
 
     return known
+
+
+def _beside(version: Version) -> tuple[Any, ...]:
+    return version.panel, version.stamp, tuple(version.content)
+
+
+def _detector(version: Version) -> Any:
+    return (version.origin or {}).get("detector")
 
 
 def _came_from(version: Version) -> tuple[Any, ...]:

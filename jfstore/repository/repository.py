@@ -329,7 +329,7 @@ class Repository:
 
         def versions_for(table: Table, seq: int) -> list[Version]:
             unchanged.clear()
-            known = known_origin(table, self.commit) if by_origin else known_content(table, once)
+            known = known_origin(table, self.commit, pending) if by_origin else known_content(table, once)
             return list(numbered(pending, table, seq, known, unchanged))
 
         if dry_run:
