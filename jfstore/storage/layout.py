@@ -30,6 +30,11 @@ def chunks(calib_type: str, shape: Sequence[int]) -> list[str]:
     return [f"{calib_type}/c.{gain}.0.0" for gain in range(shape[0])]
 
 
+def folders(calib_types: Iterable[str]) -> list[str]:
+    """Return one name in each folder of a group."""
+    return [f"{name}/{METADATA}" for name in sorted(calib_types)]
+
+
 def _array(name: str, dtype: str, shape: Sequence[int]) -> dict[str, Any]:
     meaning = CALIB_TYPES.get(name)
     return {

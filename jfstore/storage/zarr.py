@@ -56,7 +56,7 @@ class ZarrStorage(Storage):
         whole = digest(*parts.values())
         path = checked_name(f"panels/{panel}/{stamp}-{whole[:12]}")
         file = StoredFile(path, sum(map(len, parts.values())), whole, offsets)
-        for name in parts:
+        for name in layout.folders(arrays):
             self.objects.make_folders(f"{path}/{name}")
 
         def create(name: str) -> bool:
