@@ -137,7 +137,7 @@ class Auditor:
     ) -> Finding:
         self._not_compared.clear()
         panels = moment.panels if moment and len(moment.panels) == len(slabs) else (None,) * len(slabs)
-        decimals = decimals_of(np.stack(slabs), file.type)
+        decimals = decimals_of(slabs, file.type)
         likes = [
             self._likeness(file.type, slab, panel, moment, decimals) for slab, panel in zip(slabs, panels, strict=True)
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ DECIMALS = {"pixel_gain": 4, "pixel_offset": 1}
 
 _MOST_DECIMALS = 6
 _NEARLY_ALL = 0.9
+_SAMPLE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,10 @@ class Likeness:
     is_rounded: bool
 
 
-def decimals_of(values: NDArray[np.float64], calib_type: str) -> int:
-    """Return to how many decimals nearly all `values` are rounded: as the old command did, or up to six."""
+def decimals_of(slabs: Sequence[NDArray[np.float64]], calib_type: str) -> int:
+    """Return to how many decimals nearly all values of `slabs` are rounded, as a sample of them tells: as the old
+    command did, or up to six."""
+    values = np.concatenate([slab.reshape(-1)[:: max(1, slab.size // _SAMPLE)] for slab in slabs])
     least = DECIMALS[calib_type]
     for decimals in range(least, _MOST_DECIMALS + 1):
         if np.count_nonzero(_on_step(values, decimals)) >= _NEARLY_ALL * values.size:
