@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,10 +143,3 @@ def _from_tree(run: Run, jungfrau: Jungfrau, when: str, root: Path) -> Constants
                 note(f"{name} of {found.name} was rounded from float64 to float32")
     parts = {name: tuple(found) for name, found in panels.items()}
     return Constants(run, jungfrau, t, zone, arrays, parts, {"gains": str(root.absolute())})
-
-
-def rows_of(constants: Constants) -> Iterator[dict[str, str]]:
-    """Yield a row for each calibration type and panel: which version it is."""
-    for name, panels in constants.panels.items():
-        for panel in panels:
-            yield {"type": name, "panel": panel.panel, "version": panel.version, "blake3": panel.blake3[:12]}
