@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from jfstore._version import __version__
 
 if TYPE_CHECKING:
-    from jfstore.arrays import check_array
-    from jfstore.catalogue import make_repository as init
-    from jfstore.catalogue import open_repository as open
+    from jfstore.core.arrays import check_array
+    from jfstore.core.ids import PanelId
+    from jfstore.core.validity import Selection
     from jfstore.errors import (
         BadValue,
         Busy,
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
         NotFound,
         Refused,
     )
-    from jfstore.ids import PanelId
     from jfstore.repository import Added, Answer, Entry, Repository
+    from jfstore.repository.catalogue import make_repository as init
+    from jfstore.repository.catalogue import open_repository as open
     from jfstore.repository.verify import verify
-    from jfstore.selection import Selection
 
 _ERRORS = "BadValue Busy Damaged Failed InDoubt JfstoreError JfstoreWarning NotFound Refused"
 _PLACES = {
-    "open": ("jfstore.catalogue", "open_repository"),
-    "init": ("jfstore.catalogue", "make_repository"),
-    "check_array": ("jfstore.arrays", "check_array"),
-    "PanelId": ("jfstore.ids", "PanelId"),
-    "Selection": ("jfstore.selection", "Selection"),
+    "open": ("jfstore.repository.catalogue", "open_repository"),
+    "init": ("jfstore.repository.catalogue", "make_repository"),
+    "check_array": ("jfstore.core.arrays", "check_array"),
+    "PanelId": ("jfstore.core.ids", "PanelId"),
+    "Selection": ("jfstore.core.validity", "Selection"),
     "verify": ("jfstore.repository.verify", "verify"),
     **{name: ("jfstore.repository", name) for name in ("Added", "Answer", "Entry", "Repository")},
     **{name: ("jfstore.errors", name) for name in _ERRORS.split()},

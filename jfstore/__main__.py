@@ -2,7 +2,7 @@
 
 import sys
 
-from jfstore.cli.main import main
+from jfstore.cli.app import main
 
 if __name__ == "__main__":
     sys.exit(main())

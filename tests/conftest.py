@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jfstore.cli import event_keys, jungfrau_id
-from jfstore.cli import main as jfstore
+from jfstore.cli import app as jfstore
+from jfstore.cli.programs import event_keys, jungfrau_id
 from tests.makers import buckets
 from tests.makers.dcs import Store
 from tests.makers.deployed import make_world

@@ -11,7 +11,7 @@ from jfstore.cli._output import emit, note
 from jfstore.errors import JfstoreWarning
 
 if TYPE_CHECKING:
-    from jfstore.model import Version
+    from jfstore.core.records import Version
     from jfstore.repository import Added, Repository
 
 
@@ -34,7 +34,7 @@ def emit_added(
     that understood names lead to, `changes` for which times answers change, `whole` whether a version is
     expected to hold both types.
     """
-    from jfstore.calibtypes import CALIB_TYPES
+    from jfstore.core.calib_types import CALIB_TYPES
 
     state = "would add" if args.dry_run else "added"
     rows: list[dict[str, Any]] = [

@@ -13,10 +13,10 @@ from jfstore.cli._runs import one_of_run
 from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
-    from jfstore.legacy.notes import PanelConstants
+    from jfstore.core.arrays import Float32
+    from jfstore.deployment.note import PanelConstants
     from jfstore.repository import Repository
     from jfstore.runs.run import Jungfrau, Run
-    from jfstore.storage.base import Float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +82,15 @@ def constants_of(dataset: str, source: str, when: str | None, place: str) -> Con
     tree = _gain_tree(place)
     if tree:
         return _from_tree(run, jungfrau, when, tree)
-    from jfstore.catalogue import open_repository
+    from jfstore.repository.catalogue import open_repository
 
     return _from_repository(run, jungfrau, detector, when, open_repository(place))
 
 
 def _gain_tree(place: str) -> Path | None:
     """Return the directory of a gain tree, None if `place` is to be a repository."""
-    from jfstore.catalogue import configured
-    from jfstore.legacy.gains import is_gain_tree
+    from jfstore.formats.gain_tree import is_gain_tree
+    from jfstore.repository.catalogue import configured
 
     path = Path(place)
     if not path.is_dir() or (path / "repository.json").exists() or place in configured():
@@ -101,8 +101,8 @@ def _gain_tree(place: str) -> Path | None:
 
 
 def _from_repository(run: Run, jungfrau: Jungfrau, detector: str, when: str, repository: Repository) -> Constants:
-    from jfstore.calibtypes import CALIB_TYPES
-    from jfstore.legacy.notes import PanelConstants
+    from jfstore.core.calib_types import CALIB_TYPES
+    from jfstore.deployment.note import PanelConstants
 
     answer = repository.find(detector, list(CALIB_TYPES), when)
     panels = {
@@ -122,11 +122,11 @@ def _from_repository(run: Run, jungfrau: Jungfrau, detector: str, when: str, rep
 def _from_tree(run: Run, jungfrau: Jungfrau, when: str, root: Path) -> Constants:
     import numpy as np
 
-    from jfstore.calibtypes import CALIB_TYPES
-    from jfstore.hashing import digest
-    from jfstore.legacy.gains import gain_shape, read_gain_directory, scan_gain_tree, valid_names
-    from jfstore.legacy.notes import PanelConstants
-    from jfstore.times import DEFAULT_ZONE, parse_time, zone_named
+    from jfstore.core.calib_types import CALIB_TYPES
+    from jfstore.core.hashing import digest
+    from jfstore.core.instants import DEFAULT_ZONE, parse_time, zone_named
+    from jfstore.deployment.note import PanelConstants
+    from jfstore.formats.gain_tree import gain_shape, read_gain_directory, scan_gain_tree, valid_names
 
     zone = zone_named(DEFAULT_ZONE)
     t = parse_time(when, zone)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jfstore import durable
+from jfstore.fs import durable
 
 SHAPE = (512, 1024)
 _ASIC = 256

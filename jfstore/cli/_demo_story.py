@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from jfstore import durable
 from jfstore.cli import _demo_data as data
 from jfstore.cli import _demo_xtc as xtc
 from jfstore.cli._output import note
 from jfstore.errors import Failed, Refused
+from jfstore.fs import durable
 
 PANEL = "171113-154920171025-3d00fb"
 DETECTOR = "170505-149520170815-3d00b0_170505-149520170815-3d00f7"

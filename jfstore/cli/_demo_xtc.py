@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from jfstore import durable
+from jfstore.fs import durable
 
 _HALF = "170505-149520170815-3d00b0 170505-149520170815-3d00f7"
 _LATER = "171113-154920171025-3d00b0 171113-154920171025-3d00f7"

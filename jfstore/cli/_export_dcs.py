@@ -13,8 +13,8 @@ from jfstore.errors import NotFound
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from jfstore.legacy.dcs_model import Blob, DcsContents, DcsRange, DcsType, DcsVersion
-    from jfstore.model import Version
+    from jfstore.core.records import Version
+    from jfstore.dcs.model import Blob, DcsContents, DcsRange, DcsType, DcsVersion
     from jfstore.repository import Repository
 
 
@@ -26,11 +26,11 @@ def dcs_contents(repository: Repository, detector: str, where: str) -> DcsConten
     NotFound
         If there never are constants of all its panels.
     """
-    from jfstore.calibtypes import CALIB_TYPES
-    from jfstore.ids import resolve_detector
-    from jfstore.legacy.dcs_edit import noted
-    from jfstore.legacy.dcs_model import DcsContents, Notes
-    from jfstore.legacy.dcs_panels import JUNGFRAU
+    from jfstore.core.calib_types import CALIB_TYPES
+    from jfstore.core.ids import resolve_detector
+    from jfstore.dcs.edit import noted
+    from jfstore.dcs.model import DcsContents, Notes
+    from jfstore.dcs.panels import JUNGFRAU
 
     now = time.time()
     table = repository.log.table()
@@ -68,8 +68,8 @@ class _Exporter:
 
     def type(self, name: str) -> DcsType:
         """Return a calibration type with a range for each begin at which all panels have constants."""
-        from jfstore.legacy.dcs_edit import noted
-        from jfstore.legacy.dcs_model import DcsType, Notes
+        from jfstore.dcs.edit import noted
+        from jfstore.dcs.model import DcsType, Notes
 
         held = [version for version in self._versions if name in version.content]
         ranges: dict[str, DcsRange] = {}
@@ -84,9 +84,9 @@ class _Exporter:
         return DcsType(name, tuple(ranges[key] for key in sorted(ranges)), notes)
 
     def _range(self, name: str, begin: int, there: Sequence[Version]) -> DcsRange | None:
-        from jfstore.legacy.dcs_edit import is_note, merged, next_number, noted
-        from jfstore.legacy.dcs_model import DcsRange, Notes, range_key
-        from jfstore.times import BEGINNING
+        from jfstore.core.instants import BEGINNING
+        from jfstore.dcs.edit import is_note, merged, next_number, noted
+        from jfstore.dcs.model import DcsRange, Notes, range_key
 
         try:
             valid = self._valid(name, begin)
@@ -120,7 +120,7 @@ class _Exporter:
 
     def _valid(self, name: str, begin: int) -> list[Version]:
         """Return the version of each panel that is valid at `begin`."""
-        from jfstore.selection import select
+        from jfstore.core.validity import select
 
         repository = self._repository
         table = repository.log.table()
@@ -128,7 +128,7 @@ class _Exporter:
 
     def _restored(self, name: str, there: Sequence[Version]) -> dict[int, list[Version]]:
         """Return by number the versions of the panels that came from one version of a file of this detector."""
-        from jfstore.legacy.dcs_panels import detector_name
+        from jfstore.dcs.panels import detector_name
 
         detector = detector_name(self._panels)
         found: dict[tuple[int, float | None], dict[str, Version]] = {}
@@ -150,12 +150,12 @@ class _Exporter:
 
 
 def _blob(load: Callable[[], NDArray[Any]], shape: Sequence[int]) -> Blob:
-    from jfstore.legacy.dcs_model import Blob
+    from jfstore.dcs.model import Blob
 
     return Blob("<f4", tuple(shape), lambda: load().reshape(shape))
 
 
 def _version(number: int, blob: Blob, produced: float | None) -> DcsVersion:
-    from jfstore.legacy.dcs_model import DcsVersion
+    from jfstore.dcs.model import DcsVersion
 
     return DcsVersion(number, blob, produced, number)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jfstore import durable
 from jfstore.errors import Failed, Refused
+from jfstore.fs import durable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,21 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jfstore import durable, login
 from jfstore._version import __version__
 from jfstore.cli._constants import Constants, constants_of
 from jfstore.cli._files import npy_pieces, place_of_file
 from jfstore.cli._output import progress
 from jfstore.cli._program import warn_of
+from jfstore.core.ids import file_id
 from jfstore.errors import BadValue, Failed, JfstoreError
-from jfstore.ids import file_id
-from jfstore.rights import Rights
+from jfstore.fs import durable, owner
+from jfstore.fs.rights import Rights
 
 if TYPE_CHECKING:
-    from jfstore.legacy.calibdir import CalibFile
-    from jfstore.legacy.deploying import Deployed
-    from jfstore.legacy.notes import Deployment
-    from jfstore.storage.base import Float32
+    from jfstore.core.arrays import Float32
+    from jfstore.deployment.calibdir import CalibFile
+    from jfstore.deployment.deploy import Deployed
+    from jfstore.deployment.note import Deployment
 
 _NAME_LIMIT = 255
 
@@ -85,9 +85,9 @@ def generate(request: Request) -> Generated:
     JfstoreError
         As of `constants_of`, `deploying.check` and `deploying.deploy`.
     """
-    from jfstore.legacy.calibdir import CalibFile
-    from jfstore.legacy.deploying import Deployed, Text, check, deploy, seal
-    from jfstore.legacy.textarray import FORMAT
+    from jfstore.deployment.calibdir import CalibFile
+    from jfstore.deployment.deploy import Deployed, Text, check, deploy, seal
+    from jfstore.formats.text import FORMAT
 
     if request.fmt is not None and not FORMAT.fullmatch(request.fmt):
         raise BadValue(f"{request.fmt!r} is not a format of values, such as %.4f")
@@ -144,12 +144,12 @@ def _calibdir(request: Request, constants: Constants) -> Path | None:
 
 
 def _deployment(request: Request, constants: Constants, name: str, call: str) -> Deployment:
-    from jfstore.legacy.notes import Deployment
-    from jfstore.times import now
+    from jfstore.core.instants import now
+    from jfstore.deployment.note import Deployment
 
     about = {
-        "user": login.user(),
-        "host": login.host(),
+        "user": owner.user(),
+        "host": owner.host(),
         "program": f"jfstore {__version__}",
         "dataset": constants.run.label,
         "command": shlex.join(request.command),
@@ -182,7 +182,7 @@ def local_name(constants: Constants, calib_type: str) -> str:
 
 
 def _text(request: Request, constants: Constants, name: str, array: Float32, file_name: str) -> list[bytes]:
-    from jfstore.legacy.textarray import parse_text, text_pieces
+    from jfstore.formats.text import parse_text, text_pieces
 
     pieces = text_pieces(array, _facts(constants, name, array.shape, file_name), request.fmt)
     if request.fmt is None and parse_text(b"".join(pieces), file_name).array.tobytes() != array.tobytes():
@@ -192,7 +192,7 @@ def _text(request: Request, constants: Constants, name: str, array: Float32, fil
 
 def _facts(constants: Constants, name: str, shape: tuple[int, ...], file_name: str) -> Iterator[tuple[str, str]]:
     """Yield what a text's header says beside the shape: where the constants are from, and the keys of psana's files."""
-    from jfstore.times import iso
+    from jfstore.core.instants import iso
 
     run = constants.run
     yield from [
@@ -210,11 +210,11 @@ def _facts(constants: Constants, name: str, shape: tuple[int, ...], file_name: s
     yield from [
         ("PROGRAM", f"jfstore {__version__}"),
         ("", ""),
-        ("HOST", login.host()),
+        ("HOST", owner.host()),
         ("WORK_DIR", os.getcwd()),
         ("FILE_NAME", file_name),
         ("DATE_TIME", time.strftime("%Y-%m-%dT%H:%M:%S")),
-        ("UID", login.user()),
+        ("UID", owner.user()),
         ("SHAPE", f"({','.join(map(str, shape))})"),
         ("DATATYPE", "float32"),
     ]
@@ -230,8 +230,8 @@ def _write(path: Path, pieces: Sequence[Any], rights: Rights) -> None:
 def upload_commands(constants: Constants, program: str) -> list[tuple[str, list[list[str]]]]:
     """Return the commands that add the local files to the real and to the test repository: what each group of
     them is for, and their words."""
-    from jfstore.catalogue import locate
-    from jfstore.times import SECOND, exact_stamp
+    from jfstore.core.instants import SECOND, exact_stamp
+    from jfstore.repository.catalogue import locate
 
     run, detector = constants.run, constants.jungfrau.detector_id
     begin = constants.t - constants.t % SECOND

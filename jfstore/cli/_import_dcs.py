@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 from jfstore.cli._added import emit_added
 from jfstore.cli._output import note, progress
 from jfstore.errors import BadValue
-from jfstore.files import given
+from jfstore.fs.files import given
 
 if TYPE_CHECKING:
-    from jfstore.arrays import Checked
-    from jfstore.legacy.dcs_panels import Taken
+    from jfstore.core.arrays import Checked
+    from jfstore.dcs.panels import Taken
     from jfstore.repository import Entry, Repository
 
 
 def import_dcs(args: argparse.Namespace, repository: Repository) -> int:
     """Take in the file that `args` names, all in one commit; return the exit code, 1 if something was left out."""
-    from jfstore.arrays import check_array
-    from jfstore.legacy.dcs_check import panel_parts
-    from jfstore.legacy.dcs_panels import Hole, panels_of, taken_from, without_stand_ins
-    from jfstore.legacy.dcs_read import opened_dcs
-    from jfstore.legacy.hdf5tree import is_hdf5
+    from jfstore.core.arrays import check_array
+    from jfstore.core.instants import SECOND
+    from jfstore.dcs.check import panel_parts
+    from jfstore.dcs.hdf5tree import is_hdf5
+    from jfstore.dcs.panels import Hole, panels_of, taken_from, without_stand_ins
+    from jfstore.dcs.read import opened_dcs
     from jfstore.repository import Entry
-    from jfstore.times import SECOND
 
     path = Path(args.tree)
     with given(path):
@@ -82,7 +82,7 @@ def import_dcs(args: argparse.Namespace, repository: Repository) -> int:
 
 def _gone(repository: Repository, panels: Sequence[str], ranges: set[str]) -> list[tuple[str, str]]:
     """Return the ranges that came from the file of the detector before, and are in it no longer."""
-    from jfstore.legacy.dcs_panels import detector_name
+    from jfstore.dcs.panels import detector_name
 
     gone = {}
     seqs = {version.seq for version in repository.versions() if version.panel == panels[0]}

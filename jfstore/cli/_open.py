@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def open_to_read(args: argparse.Namespace) -> Repository:
     """Return the repository of ``--repo``, the real one by default."""
-    from jfstore.catalogue import open_repository
+    from jfstore.repository.catalogue import open_repository
 
     return open_repository(getattr(args, "repo", "real"))
 
@@ -29,7 +29,7 @@ def open_to_write(args: argparse.Namespace) -> Repository:
     Refused
         If the repository is real and nobody confirmed.
     """
-    from jfstore.catalogue import open_repository
+    from jfstore.repository.catalogue import open_repository
 
     if not hasattr(args, "repo"):
         raise BadValue("which repository? writing has no default: --repo test, --repo real, or a path")

@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _type_name(text: str) -> str:
-    from jfstore.calibtypes import calib_type
+    from jfstore.core.calib_types import calib_type
 
     try:
         return calib_type(text).name

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from jfstore.cli._parser import Once
 from jfstore.errors import BadValue
-from jfstore.rights import Rights, group_number, parse_mode
+from jfstore.fs.rights import Rights, group_number, parse_mode
 
 _OWNER_OF_FILE, _OWNER_OF_DIRECTORY = 0o600, 0o700
 

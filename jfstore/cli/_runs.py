@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from jfstore.cli._parser import Once, detector_of
 from jfstore.cli._program import warn_of
-from jfstore.dataset import is_dataset, parse_dataset
 from jfstore.errors import BadValue, Damaged
+from jfstore.runs.dataset import is_dataset, parse_dataset
 
 if TYPE_CHECKING:
     from jfstore.runs.run import Jungfrau, Run
@@ -107,7 +107,7 @@ def one_of_run(dataset: str, pattern: str) -> tuple[Run, Jungfrau]:
 
 def run_value(run: Run, jungfrau: Jungfrau) -> dict[str, Any]:
     """Return a run and one of its Jungfraus, as they are printed with ``--json``."""
-    from jfstore.times import iso
+    from jfstore.core.instants import iso
 
     return {
         "dataset": run.label,

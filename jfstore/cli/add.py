@@ -17,7 +17,7 @@ from jfstore.errors import BadValue
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jfstore.arrays import Checked
+    from jfstore.core.arrays import Checked
     from jfstore.repository import Repository
 
 _EPILOG = """\
@@ -56,9 +56,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.ids import resolve_detector
+    from jfstore.core.ids import resolve_detector
+    from jfstore.core.instants import SECOND, exact_stamp, parse_time
     from jfstore.repository import Entry
-    from jfstore.times import SECOND, exact_stamp, parse_time
 
     repository = open_to_write(args)
     target = target_of(args)
@@ -85,7 +85,7 @@ def _read(args: argparse.Namespace, repository: Repository, count: int) -> list[
     """Return the checked arrays of each panel."""
     from pathlib import Path
 
-    from jfstore.legacy.gains import read_gain_directory
+    from jfstore.formats.gain_tree import read_gain_directory
 
     shape = repository.identity.panel_shape
     paths = [Path(file) for file in args.files]
@@ -108,8 +108,8 @@ def _read(args: argparse.Namespace, repository: Repository, count: int) -> list[
 
 
 def _read_type(path: Path, name: str, shape: tuple[int, int, int], count: int) -> list[Checked]:
-    from jfstore.arrays import check_array
-    from jfstore.legacy.npyfile import read_npy
+    from jfstore.core.arrays import check_array
+    from jfstore.formats.npy import read_npy
 
     if path.is_dir():
         raise BadValue(f"{path} is a directory: it is given without -t, or name a file in it")

@@ -14,8 +14,8 @@ from jfstore.cli._parser import Once, add_json, add_repo
 from jfstore.errors import Damaged, JfstoreError
 
 if TYPE_CHECKING:
-    from jfstore.audit import Moment
-    from jfstore.legacy.calibdir import CalibFile
+    from jfstore.deployment.audit import Moment
+    from jfstore.deployment.calibdir import CalibFile
 
 _EPILOG = """\
 Every deployed file of pixel_gain and pixel_offset is held against the repository, also those that were made before
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from pathlib import Path
 
-    from jfstore.audit import STATES, Auditor, exit_code
-    from jfstore.legacy.calibdir import files
+    from jfstore.deployment.audit import STATES, Auditor, exit_code
+    from jfstore.deployment.calibdir import files
 
     repository = open_to_read(args)
     found: list[CalibFile] = []
@@ -121,8 +121,8 @@ class _Moments:
 
 
 def _moment(experiment: str, source: str, number: int) -> Moment | None:
-    from jfstore.audit import Moment
-    from jfstore.dataset import parse_dataset
+    from jfstore.deployment.audit import Moment
+    from jfstore.runs.dataset import parse_dataset
     from jfstore.runs.run import read_runs
 
     try:

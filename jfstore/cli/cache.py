@@ -33,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from jfstore.errors import Refused
-    from jfstore.storage.cache import usual_cache
+    from jfstore.storage.array_cache import usual_cache
 
     cache = usual_cache()
     if cache is None:

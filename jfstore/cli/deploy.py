@@ -17,13 +17,13 @@ from jfstore.cli.generate import (
     run_of,
     value_of,
 )
-from jfstore.dataset import parse_dataset
 from jfstore.errors import BadValue, NotFound, nearest
+from jfstore.runs.dataset import parse_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jfstore.legacy.calibdir import CalibFile
+    from jfstore.deployment.calibdir import CalibFile
 
 _EPILOG = """\
 The constants that are valid when the run begins go to CALIBDIR/Jungfrau::CalibV1/<source>/<type>/<run>-end.data.
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _undo(args: argparse.Namespace) -> int:
-    from jfstore.legacy.deploying import undo
+    from jfstore.deployment.deploy import undo
 
     given = [option for option in ("time", "repo", "format") if getattr(args, option, None) is not None]
     if given:
@@ -106,9 +106,9 @@ def _place(args: argparse.Namespace) -> tuple[Path, int, str | None]:
 
 def _last_deployed(calibdir: Path, run: int, pattern: str | None) -> list[CalibFile]:
     """Return the files that the last deployment for a run brought, gains and offsets or one of them."""
-    from jfstore.calibtypes import CALIB_TYPES
-    from jfstore.legacy.calibdir import CalibFile, sources
-    from jfstore.legacy.notes import read_note
+    from jfstore.core.calib_types import CALIB_TYPES
+    from jfstore.deployment.calibdir import CalibFile, sources
+    from jfstore.deployment.note import read_note
     from jfstore.runs.run import is_part
 
     noted = {

@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from jfstore.cli._export_dcs import dcs_contents
-    from jfstore.legacy.dcs_store import write_dcs
+    from jfstore.dcs.store import write_dcs
 
     repository = open_to_read(args)
     detector = detector_of(args)

@@ -115,7 +115,7 @@ COLUMNS = ("state", "type", "file", "kept")
 def value_of(done: Generated) -> dict[str, Any]:
     """Return what was done, as it is printed with ``--json``."""
     from jfstore.cli._runs import run_value
-    from jfstore.times import iso, stamp_at
+    from jfstore.core.instants import iso, stamp_at
 
     constants = done.constants
     written = [

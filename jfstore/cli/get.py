@@ -16,8 +16,8 @@ from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
     from jfstore.cli._runs import Target
+    from jfstore.core.validity import Selection
     from jfstore.repository import Answer, Repository
-    from jfstore.selection import Selection
 
 _COLUMNS = ("type", "version", "valid_from", "valid_to", "commit", "blake3")
 _EPILOG = """\
@@ -61,7 +61,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.calibtypes import CALIB_TYPES
+    from jfstore.core.calib_types import CALIB_TYPES
 
     _check_output(args)
     repository = open_to_read(args)
@@ -97,7 +97,7 @@ def _check_output(args: argparse.Namespace) -> None:
 
 
 def _stamp(repository: Repository, ns: int | None) -> str | None:
-    from jfstore.times import stamp_at
+    from jfstore.core.instants import stamp_at
 
     return None if ns is None else stamp_at(ns, repository.zone)
 
@@ -108,8 +108,8 @@ def _rejected(selection: Selection) -> list[dict[str, str]]:
 
 def report_value(repository: Repository, answer: Answer, target: Target, explain: bool = False) -> dict[str, Any]:
     """Return the report on an answer, as it is printed with ``--json``; `explain` adds what was rejected."""
-    from jfstore.ids import detector_id
-    from jfstore.times import iso
+    from jfstore.core.ids import detector_id
+    from jfstore.core.instants import iso
 
     selections = [
         {
@@ -159,7 +159,7 @@ def _write(args: argparse.Namespace, repository: Repository, answer: Answer, val
     arrays = {name: repository.read(answer, name) for name in answer.selections}
     array = next(iter(arrays.values()))
     if args.file != "-" and not args.file.lower().endswith(".npy"):
-        from jfstore.nexus import nexus_file
+        from jfstore.formats.nexus import nexus_file
 
         pieces: Sequence[Any] = [nexus_file(arrays, [str(panel) for panel in answer.panels], value)]
     else:

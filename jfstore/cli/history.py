@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.times import iso, iso_second
+    from jfstore.core.instants import iso, iso_second
 
     repository = open_to_read(args)
     summaries = repository.history()

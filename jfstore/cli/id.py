@@ -9,8 +9,8 @@ from jfstore.cli._output import emit, note
 from jfstore.cli._parser import Once, add_json
 from jfstore.cli._program import say_broken, warn_of
 from jfstore.cli._runs import add_experiment, dataset_of, run_value
-from jfstore.dataset import parse_dataset
 from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, NotFound
+from jfstore.runs.dataset import parse_dataset
 
 COLUMNS = ("experiment", "run", "begin", "source", "alias", "config", "panels", "detector")
 _EPILOG = """\

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from pathlib import Path
 
-    from jfstore.legacy.gains import read_gain_directory, scan_gain_tree
+    from jfstore.formats.gain_tree import read_gain_directory, scan_gain_tree
     from jfstore.repository import Entry
 
     repository = open_to_write(args)

@@ -53,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.catalogue import make_repository
+    from jfstore.repository.catalogue import make_repository
 
     repository = make_repository(
         args.place, args.role, panel_shape=args.shape, zone=args.zone, detector=args.detector, storage=args.storage

@@ -12,7 +12,7 @@ from jfstore.cli._parser import add_json, add_repo, add_time, add_types
 from jfstore.errors import Failed, JfstoreWarning, NotFound, nearest
 
 if TYPE_CHECKING:
-    from jfstore.model import Version
+    from jfstore.core.records import Version
     from jfstore.repository import Repository
 
 _EPILOG = """\
@@ -48,8 +48,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.catalogue import configured, open_repository
-    from jfstore.ids import resolve_detector
+    from jfstore.core.ids import resolve_detector
+    from jfstore.repository.catalogue import configured, open_repository
 
     repositories: dict[str, Repository] = {}
     missing = {}
@@ -108,7 +108,7 @@ def _rows(
     args: argparse.Namespace, repository: Repository, wanted: set[str] | None
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Return a row for each panel, stamp and content of one repository that passes the filters."""
-    from jfstore.times import BEGINNING, iso, iso_second, parse_time, stamp_at
+    from jfstore.core.instants import BEGINNING, iso, iso_second, parse_time, stamp_at
 
     table = repository.log.table()
     t = None if args.time is None else parse_time(args.time, repository.zone)

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         return _detach(args)
     if args.mirror is None:
         raise BadValue("from where, and where to? jfstore mirror SRC DST")
-    from jfstore.catalogue import mirror_storage, open_repository
+    from jfstore.repository.catalogue import mirror_storage, open_repository
     from jfstore.repository.mirror import mirror
 
     source = open_repository(args.source)
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 def _detach(args: argparse.Namespace) -> int:
     if args.source is not None:
         raise BadValue("--detach takes the mirror and nothing else")
-    from jfstore.catalogue import open_repository
+    from jfstore.repository.catalogue import open_repository
     from jfstore.repository.mirror import detach
 
     copy = open_repository(args.detach)

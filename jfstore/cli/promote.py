@@ -14,7 +14,7 @@ from jfstore.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jfstore.model import Version
+    from jfstore.core.records import Version
     from jfstore.repository import Entry, Repository
 
 _EPILOG = """\
@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.catalogue import open_repository
+    from jfstore.repository.catalogue import open_repository
 
     source = open_repository(args.source)
     target = open_to_write(args)
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_superseded(source: Repository, target: Repository, versions: Sequence[Version]) -> None:
     """Refuse what its own repository has replaced, unless the target holds it already or gets the better one too."""
-    from jfstore.selection import holding
+    from jfstore.core.validity import holding
 
     table, there = source.log.table(), target.log.table()
     names = {version.name for version in versions}
@@ -98,7 +98,7 @@ def _refuse_superseded(source: Repository, target: Repository, versions: Sequenc
 
 def _changes(target: Repository, added: Sequence[Version]) -> list[dict[str, str | None]]:
     """Return for which times the answers of `target` would change, and what is valid there now."""
-    from jfstore.times import stamp_at
+    from jfstore.core.instants import stamp_at
 
     table = target.log.table()
     changes: list[dict[str, str | None]] = []

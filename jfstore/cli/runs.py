@@ -14,8 +14,8 @@ from jfstore.cli._parser import add_json, add_repo, add_types
 from jfstore.cli._program import say_broken, warn_of
 from jfstore.cli._runs import run_value
 from jfstore.cli.id import COLUMNS, flat
-from jfstore.dataset import is_dataset
 from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, JfstoreWarning, NotFound
+from jfstore.runs.dataset import is_dataset
 
 if TYPE_CHECKING:
     from jfstore.repository import Repository
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(tree: Tree, place: str | None, broken: list[JfstoreError]) -> Iterator[tuple[str, Run | JfstoreError]]:
     """Yield the runs of `place`; directories that cannot be read are added to `broken`."""
-    from jfstore.runs.cache import read_all
+    from jfstore.runs.run_cache import read_all
 
     there: list[tuple[Experiment, list[RunFiles]]] = []
     unfinished = 0
@@ -121,7 +121,7 @@ def _read(tree: Tree, place: str | None, broken: list[JfstoreError]) -> Iterator
 
 
 def _values(run: Run, repository: Repository | None, types: list[str] | None) -> list[dict[str, Any]]:
-    from jfstore.times import iso
+    from jfstore.core.instants import iso
 
     if not run.jungfraus:
         begin = None if run.begin is None else iso(run.begin)
@@ -137,7 +137,7 @@ def _values(run: Run, repository: Repository | None, types: list[str] | None) ->
 
 def _constants(run: Run, jungfrau: Jungfrau, repository: Repository, types: list[str] | None) -> str:
     """Return ``yes``, or what is missing."""
-    from jfstore.calibtypes import CALIB_TYPES
+    from jfstore.core.calib_types import CALIB_TYPES
 
     if not jungfrau.panels:
         return f"no panel Ids (ConfigV{jungfrau.version})"

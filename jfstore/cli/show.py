@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.times import BEGINNING, iso
+    from jfstore.core.instants import BEGINNING, iso
 
     repository = open_to_read(args)
     version = repository.version(args.version)

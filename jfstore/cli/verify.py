@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _repair(args: argparse.Namespace) -> list[str]:
     """Restore from a mirror; return the names of what was restored."""
-    from jfstore.catalogue import broken_storage, open_repository
+    from jfstore.repository.catalogue import broken_storage, open_repository
     from jfstore.repository.log import IDENTITY_NAME
     from jfstore.repository.repair import repair, repair_identity
 

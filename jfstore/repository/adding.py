@@ -10,16 +10,16 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jfstore.arrays import Checked
-from jfstore.calibtypes import calib_type
+from jfstore.core.arrays import Checked
+from jfstore.core.calib_types import calib_type
+from jfstore.core.hashing import digest
+from jfstore.core.ids import parse_panel
+from jfstore.core.instants import exact_stamp, iso, zone_named
+from jfstore.core.records import Array, Commit, Identity, StoredFile, Version
+from jfstore.core.table import Table
+from jfstore.core.validity import holding
 from jfstore.errors import BadValue
-from jfstore.hashing import digest
-from jfstore.ids import parse_panel
-from jfstore.model import Array, Commit, Identity, StoredFile, Version
-from jfstore.selection import holding
 from jfstore.storage.base import Storage
-from jfstore.table import Table
-from jfstore.times import exact_stamp, iso, zone_named
 
 _MESSAGE_LIMIT = 1 << 16
 _REQUEST = re.compile(r"[0-9a-f]{32}", re.ASCII)

@@ -7,15 +7,15 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 
-from jfstore import login
 from jfstore._version import __version__
-from jfstore.durable import NotSynced
+from jfstore.core.instants import SECOND, now
+from jfstore.core.records import Commit, Identity, Version, decode_commit, encode_commit, sealed_hash
+from jfstore.core.table import Table
 from jfstore.errors import Busy, Damaged, InDoubt, JfstoreError, JfstoreWarning
-from jfstore.model import Commit, Identity, Version, decode_commit, encode_commit, sealed_hash
+from jfstore.fs import owner
+from jfstore.fs.durable import NotSynced
 from jfstore.storage.base import Storage
 from jfstore.storage.objects import NoAnswer
-from jfstore.table import Table
-from jfstore.times import SECOND, now
 
 IDENTITY_NAME = "repository.json"
 GIVE_UP_AFTER = 60.0
@@ -250,8 +250,8 @@ class Log:
             prev=table.head or self._identity.hash,
             time=max(clock, last),
             clock=clock,
-            user=login.user(),
-            host=login.host(),
+            user=owner.user(),
+            host=owner.host(),
             program=f"jfstore {__version__}",
             message=message,
             request=request,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 from contextlib import suppress
 
+from jfstore.core.instants import DEFAULT_ZONE, now, zone_named
+from jfstore.core.records import ROLES, Identity, decode_identity, encode_identity
 from jfstore.errors import BadValue, Damaged, Refused
-from jfstore.model import ROLES, Identity, decode_identity, encode_identity
 from jfstore.repository.log import IDENTITY_NAME
 from jfstore.repository.repository import Repository
 from jfstore.storage.base import Storage
-from jfstore.times import DEFAULT_ZONE, now, zone_named
 
 PANEL_SHAPE = (3, 512, 1024)
 

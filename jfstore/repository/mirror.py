@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from jfstore.core.arrays import Float32
+from jfstore.core.records import Commit, Identity, StoredFile, Version, decode_identity, with_files, with_storage
+from jfstore.core.table import Table
 from jfstore.errors import Damaged, Refused
-from jfstore.model import Commit, Identity, StoredFile, Version, decode_identity, with_files, with_storage
 from jfstore.repository.log import IDENTITY_NAME, commit_name, read_commit
 from jfstore.repository.making import open_storage, read_identity
 from jfstore.repository.repository import Repository
-from jfstore.storage.base import Float32, Storage
-from jfstore.table import Table
+from jfstore.storage.base import Storage
 
 _SAVE_EVERY = 500
 

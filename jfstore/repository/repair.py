@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from jfstore.core.records import Commit, StoredFile, Version, with_files
 from jfstore.errors import Damaged, JfstoreError, Refused
-from jfstore.model import Commit, StoredFile, Version, with_files
 from jfstore.repository.log import IDENTITY_NAME, Log, commit_name, read_commit
 from jfstore.repository.mirror import address, are_copies, copied, identity_for, sound_commit
 from jfstore.repository.repository import Repository

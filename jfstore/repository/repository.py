@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from jfstore.arrays import Checked
-from jfstore.assemble import assemble
-from jfstore.calibtypes import calib_type
+from jfstore.core.arrays import Checked, Float32
+from jfstore.core.calib_types import calib_type
+from jfstore.core.ids import PanelId, parse_version, resolve_detector, version_name
+from jfstore.core.instants import instant, now, zone_named
+from jfstore.core.records import Commit, Identity, Version
+from jfstore.core.table import CommitSummary, Table
+from jfstore.core.validity import Selection, select
 from jfstore.errors import BadValue, Damaged, JfstoreWarning, NotFound, Refused, nearest
-from jfstore.ids import PanelId, parse_version, resolve_detector, version_name
-from jfstore.model import Commit, Identity, Version
 from jfstore.repository.adding import (
     Added,
     Entry,
@@ -25,11 +27,9 @@ from jfstore.repository.adding import (
     numbered,
     stored,
 )
+from jfstore.repository.assemble import assemble
 from jfstore.repository.log import Log, read_commit
-from jfstore.selection import Selection, select
-from jfstore.storage.base import Float32, Storage
-from jfstore.table import CommitSummary, Table
-from jfstore.times import instant, now, zone_named
+from jfstore.storage.base import Storage
 
 _PLANS = 256
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jfstore.core.records import Commit, Version
+from jfstore.core.table import Table
 from jfstore.errors import Damaged, JfstoreError
-from jfstore.model import Commit, Version
 from jfstore.repository.log import IDENTITY_NAME, commit_name, read_commit
 from jfstore.repository.making import read_identity
 from jfstore.repository.repository import Repository
-from jfstore.table import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from jfstore.core.ids import PanelId
 from jfstore.errors import Damaged
-from jfstore.ids import PanelId
 from jfstore.runs.source import Source
 from jfstore.runs.xtc import Readable, XtcObject
 

@@ -6,16 +6,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jfstore.dataset import Dataset
+from jfstore.core.ids import PanelId, detector_id
+from jfstore.core.instants import SECOND, iso
 from jfstore.errors import BadValue, Damaged, Failed, NotFound, nearest
-from jfstore.files import opened
-from jfstore.ids import PanelId, detector_id
+from jfstore.fs.files import opened
 from jfstore.runs.config import Aliases, JungfrauConfig
+from jfstore.runs.dataset import Dataset
 from jfstore.runs.head import Head, read_head
 from jfstore.runs.source import Source
 from jfstore.runs.tree import LOWEST_CONTROL_STREAM, RunFiles, Tree
 from jfstore.runs.xtc import XtcBytes
-from jfstore.times import SECOND, iso
 
 
 @dataclass(frozen=True, slots=True)

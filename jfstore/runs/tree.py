@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jfstore.dataset import Dataset, within
 from jfstore.errors import BadValue, Failed, NotFound, nearest
-from jfstore.files import read_regular
+from jfstore.fs.files import read_regular
+from jfstore.runs.dataset import Dataset, within
 
 ROOT_VARIABLE, NUMBERS_VARIABLE = "SIT_PSDM_DATA", "SIT_DATA"
 _DEFAULT_ROOT = "/reg/d/psdm"

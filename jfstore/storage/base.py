@@ -9,16 +9,12 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from jfstore.core.arrays import Float32
+from jfstore.core.records import Array, Identity, StoredFile
+from jfstore.core.table import Table
 from jfstore.errors import Damaged, Refused
-from jfstore.mapping import Slab
-from jfstore.model import Array, Identity, StoredFile
+from jfstore.storage.mapped import Slab
 from jfstore.storage.objects import Objects
-from jfstore.table import Table
-
-Float32 = NDArray[np.float32]
 
 _PART = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"
 _NAME = re.compile(rf"{_PART}(?:/{_PART}){{0,5}}", re.ASCII)

@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from jfstore import durable, files
 from jfstore.errors import Damaged
+from jfstore.fs import durable, files
 from jfstore.storage.objects import Objects
 
 _ROOT_MODE = 0o2775

@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from jfstore import files
+from jfstore.core.arrays import Float32
+from jfstore.core.hashing import digest
+from jfstore.core.records import Array, Identity, StoredFile
+from jfstore.core.table import Table
 from jfstore.errors import Damaged
-from jfstore.hashing import digest
-from jfstore.mapping import Slab
-from jfstore.model import Array, Identity, StoredFile
+from jfstore.fs import files
 from jfstore.storage import index, payload
-from jfstore.storage.base import Float32, SavedIndex, Storage, checked_name
+from jfstore.storage.base import SavedIndex, Storage, checked_name
 from jfstore.storage.directory import Directory
-from jfstore.table import Table
+from jfstore.storage.mapped import Slab
 
 
 class Hdf5Storage(Storage):

@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from jfstore.core.hashing import digest
+from jfstore.core.records import DTYPES, Identity
+from jfstore.core.table import LAYOUT, Table
 from jfstore.errors import Damaged
-from jfstore.hashing import digest
-from jfstore.model import DTYPES, Identity
+from jfstore.fs.hdf5_image import hdf5_bytes
 from jfstore.storage.base import SavedIndex, checked_name
-from jfstore.storage.memory import hdf5_bytes
-from jfstore.table import LAYOUT, Table
 
 _TAIL = b"%b %010d jfstore-index-1\n"
 _TAIL_SIZE = len(_TAIL % (b"0" * 64, 0))

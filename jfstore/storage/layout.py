@@ -13,9 +13,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from jfstore.calibtypes import CALIB_TYPES
+from jfstore.core.calib_types import CALIB_TYPES
+from jfstore.core.records import Array, StoredFile
 from jfstore.errors import Damaged
-from jfstore.model import Array, StoredFile
 
 METADATA = "zarr.json"
 _DTYPES = {"<f4": "float32"}

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jfstore.calibtypes import CALIB_TYPES
-from jfstore.storage.memory import hdf5_bytes
+from jfstore.core.calib_types import CALIB_TYPES
+from jfstore.fs.hdf5_image import hdf5_bytes
 
 PAGE = 4096
 

@@ -11,17 +11,18 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jfstore import files
+from jfstore.core.arrays import Float32
+from jfstore.core.hashing import digest
+from jfstore.core.records import Array, Identity, StoredFile
+from jfstore.core.table import Table
 from jfstore.errors import Damaged, JfstoreWarning
-from jfstore.hashing import digest
-from jfstore.mapping import Slab
-from jfstore.model import Array, Identity, StoredFile
+from jfstore.fs import files
 from jfstore.storage import index, layout
-from jfstore.storage.base import Float32, SavedIndex, Storage, checked_name
-from jfstore.storage.cache import Cache
+from jfstore.storage.array_cache import Cache
+from jfstore.storage.base import SavedIndex, Storage, checked_name
 from jfstore.storage.directory import Directory
+from jfstore.storage.mapped import Slab
 from jfstore.storage.objects import Objects
-from jfstore.table import Table
 
 _INDEX_LIMIT = 1 << 31
 _DEPTH = 3  # panels/<panel Id>/<stamp>-<hash>

@@ -15,11 +15,11 @@ import h5py
 import numpy as np
 import pytest
 
-from jfstore.legacy.dcs_check import array_blob
-from jfstore.legacy.dcs_edit import Addition, add_version
-from jfstore.legacy.dcs_model import find_range, find_version
-from jfstore.legacy.dcs_read import opened_dcs
-from jfstore.legacy.dcs_store import change_dcs
+from jfstore.dcs.check import array_blob
+from jfstore.dcs.edit import Addition, add_version
+from jfstore.dcs.model import find_range, find_version
+from jfstore.dcs.read import opened_dcs
+from jfstore.dcs.store import change_dcs
 from tests.conftest import ROOT
 from tests.makers.dcs import NAME, array, make_dcs
 from tests.makers.repositories import new_repository

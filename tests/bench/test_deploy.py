@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 import jfstore
-from jfstore.arrays import check_array
 from jfstore.cli._demo_data import constants
-from jfstore.legacy.calibdir import CalibFile
-from jfstore.legacy.deploying import Text, deploy, seal
-from jfstore.legacy.notes import Deployment, PanelConstants
-from jfstore.legacy.textarray import parse_text, text_pieces
+from jfstore.core.arrays import check_array
+from jfstore.core.instants import parse_time
+from jfstore.deployment.calibdir import CalibFile
+from jfstore.deployment.deploy import Text, deploy, seal
+from jfstore.deployment.note import Deployment, PanelConstants
+from jfstore.formats.text import parse_text, text_pieces
 from jfstore.repository import Entry, Repository
-from jfstore.times import parse_time
 from tests.bench.conftest import milliseconds
 from tests.conftest import ROOT
 from tests.makers.xtc import some_panels

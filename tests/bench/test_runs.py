@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from jfstore.dataset import parse_dataset
 from jfstore.errors import JfstoreError
-from jfstore.runs.cache import read_all
+from jfstore.runs.dataset import parse_dataset
 from jfstore.runs.run import read_runs
+from jfstore.runs.run_cache import read_all
 from jfstore.runs.tree import Tree
 from tests.bench.conftest import milliseconds
 from tests.conftest import ROOT

@@ -15,8 +15,7 @@ from obstore.store import S3Store
 from zarr.storage import ObjectStore
 
 import jfstore
-from jfstore import catalogue
-from jfstore.repository import Repository
+from jfstore.repository import Repository, catalogue
 from jfstore.repository.mirror import mirror
 from tests.bench.conftest import copy_to_fresh_memory
 from tests.bench.test_get import SHAPE, STAMP, WHEN, touched

@@ -8,8 +8,8 @@ from typing import Any
 
 from blake3 import blake3
 
-from jfstore.model import Array, Commit, StoredFile, Version
-from jfstore.table import Table
+from jfstore.core.records import Array, Commit, StoredFile, Version
+from jfstore.core.table import Table
 
 PANELS = ("170505-149520170815-3d00b0", "170505-149520170815-3d00f7", "171113-154920171025-3d00fb")
 BEGINNING = "0" * 14

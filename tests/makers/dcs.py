@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from jfstore.cli import dcs
+from jfstore.cli.programs import dcs
 from tests.makers.telling import Told, tell
 
 DCS = Path(__file__).resolve().parent.parent / "data/reference/dcs"

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 
 import jfstore
-from jfstore.arrays import check_array
-from jfstore.cli import jungfrau_gain_constants
-from jfstore.cli.main import main
-from jfstore.legacy.calibdir import CalibFile
-from jfstore.legacy.deploying import seal
-from jfstore.legacy.notes import Deployment, PanelConstants
-from jfstore.legacy.textarray import text_pieces
+from jfstore.cli.app import main
+from jfstore.cli.programs import jungfrau_gain_constants
+from jfstore.core.arrays import check_array
+from jfstore.core.instants import parse_time
+from jfstore.deployment.calibdir import CalibFile
+from jfstore.deployment.deploy import seal
+from jfstore.deployment.note import Deployment, PanelConstants
+from jfstore.formats.text import text_pieces
 from jfstore.repository import Entry, Repository
-from jfstore.times import parse_time
 from tests.makers.telling import XTC
 
 REFERENCE = XTC.parent

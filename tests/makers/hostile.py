@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jfstore.cli.main import main
+from jfstore.cli.app import main
 from tests.makers.gains import make_gain_tree
 from tests.makers.repositories import SHAPE, constants, story
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import jfstore
-from jfstore import durable
-from jfstore.arrays import Checked
-from jfstore.model import Version
+from jfstore.core.arrays import Checked
+from jfstore.core.instants import SECOND, parse_time, stamp_at
+from jfstore.core.records import Version
+from jfstore.core.table import Table
+from jfstore.fs import durable
 from jfstore.repository import Entry, Repository
-from jfstore.table import Table
-from jfstore.times import SECOND, parse_time, stamp_at
 
 PANELS = [f"171113-154920171025-{number:x}" for number in range(32)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jfstore.times import SECOND
+from jfstore.core.instants import SECOND
 
 START = 1_600_000_000 * SECOND
 """When the repository was made."""

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 import jfstore
-from jfstore.arrays import check_array
+from jfstore.core.arrays import check_array
+from jfstore.core.instants import DEFAULT_ZONE, parse_time, zone_named
 from jfstore.repository.repository import Entry, Repository
-from jfstore.times import DEFAULT_ZONE, parse_time, zone_named
 
 SHAPE = (3, 4, 8)
 TYPES = ("pixel_gain", "pixel_offset")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jfstore.cli.main import main
+from jfstore.cli.app import main
 from tests.makers.repositories import constants
 
 XTC = Path(__file__).resolve().parent.parent / "data/reference/xtc"

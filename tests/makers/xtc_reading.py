@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jfstore.dataset import parse_dataset
 from jfstore.errors import Damaged
+from jfstore.runs.dataset import parse_dataset
 from jfstore.runs.head import Head, read_head
 from jfstore.runs.run import Run, read_runs
 from tests.makers import xtc as made

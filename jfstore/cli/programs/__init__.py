@@ -1,0 +1,1 @@
+"""The commands that users knew before jfstore."""

@@ -1,0 +1,138 @@
+"""``event_keys``: the keys of psana's stores for the events of a run, as the command of that name prints them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from jfstore._version import __version__
+from jfstore.cli._output import printable
+from jfstore.cli._parser import Parser
+from jfstore.cli._program import run_program, say_broken
+from jfstore.errors import BadValue, Damaged, Refused
+
+if TYPE_CHECKING:
+    from jfstore.runs.event_keys import Event
+
+_OF_EVENT, _OF_CONFIG, _OF_CALIB = 1, 2, 4
+_EPILOG = """\
+With -p each line that holds the pattern is printed once; without, the lines of every event.
+
+examples:
+  event_keys -d exp=xpptut15:run=430 -m2 -p Jung
+  event_keys -d exp=xpptut15:run=430 -n 1
+"""
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of events")
+    return int(text)
+
+
+def _modes(text: str) -> int:
+    if text not in {str(bits) for bits in range(8)}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a sum of 1 (event keys), 2 (configuration), 4 (calibration)")
+    return int(text)
+
+
+def get_parser() -> Parser:
+    """Return the parser of ``event_keys``."""
+    parser = Parser(prog="event_keys", description="Print the event keys of a run.", epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=f"event_keys of jfstore {__version__}")
+    parser.add_argument("-d", "--dataset", metavar="DATASET", help="exp=EXP:run=RUN, or an .xtc file")
+    parser.add_argument("-n", "--nevents", metavar="N", type=_count, default=10,
+                        help="the event to stop before (default: %(default)s)")  # fmt: skip
+    parser.add_argument("-s", "--skip", metavar="N", type=_count, default=0,
+                        help="events to leave out at the begin (default: %(default)s)")  # fmt: skip
+    parser.add_argument("-m", "--mode", metavar="BITS", type=_modes, default=7,
+                        help="which keys: 1 event, 2 configuration, 4 calibration (none are in files), or a sum "
+                        "(default: %(default)s)")  # fmt: skip
+    parser.add_argument("-f", "--file", metavar="FILE", help="write the keys to this file too; it must not exist")
+    parser.add_argument("-v", "--quiet", action="store_true", help="do not print the keys")
+    parser.add_argument("-p", "--pattern", metavar="TEXT", help="only lines that hold this text")
+    return parser
+
+
+def _run(argv: list[str]) -> int:
+    from jfstore.cli._files import publish_file
+    from jfstore.runs.dataset import parse_dataset
+    from jfstore.runs.event_keys import events
+    from jfstore.runs.tree import Tree
+
+    parser = get_parser()
+    args = parser.parse_args(argv)
+    if args.dataset is None:
+        if argv:
+            raise BadValue("the dataset is missing: -d exp=EXP:run=RUN; see event_keys --help")
+        parser.print_help()
+        return 0
+    dataset = parse_dataset(args.dataset)
+    if args.file and os.path.lexists(args.file):
+        raise Refused(f"{args.file} exists")
+    print("Command:", " ".join(["event_keys", *argv]))
+    for name, value in (
+        ("scan dataset", args.dataset), ("output file", args.file), ("first event", args.skip),
+        ("last event", args.nevents), ("mode bits", args.mode), ("verbose", int(not args.quiet)),
+        ("pattern to squeeze", args.pattern),
+    ):  # fmt: skip
+        print(f"{name:18}: {value}")
+    sys.stdout.flush()
+    begin = time.monotonic()
+    printer = _Printer(args.pattern, args.mode, args.quiet)
+    problems: list[str] = []
+    count = 0
+    for run in Tree.from_environment().find(dataset):
+        for event in events(run, problems):
+            if count >= args.nevents:
+                break
+            if count >= args.skip:
+                printer.take(count, event)
+            count += 1
+    printer.end()
+    print(f"Loop over {count} events of the dataset {args.dataset} consumes {time.monotonic() - begin:.6f} sec.")
+    if args.file:
+        publish_file(args.file, ["".join(f"{line}\n" for line in printer.lines).encode()])
+    return say_broken("event_keys", list(map(Damaged, dict.fromkeys(problems))))
+
+
+class _Printer:
+    """Prints the keys of events as they come, and keeps the lines."""
+
+    def __init__(self, pattern: str | None, mode: int, quiet: bool) -> None:
+        self.lines: list[str] = []
+        self._pattern, self._mode, self._quiet = pattern, mode, quiet
+        self._seen: set[str] = set()
+
+    def take(self, number: int, event: Event) -> None:
+        wanted = (*(event.of_event if self._mode & _OF_EVENT else ()),
+                  *(event.of_config if self._mode & _OF_CONFIG else ()))  # fmt: skip
+        if self._pattern is None:
+            self._put(["_" * 85, f"Event# {number:3d}", *wanted])
+            return
+        fresh = [line for line in dict.fromkeys(wanted) if self._pattern in line and line not in self._seen]
+        self._seen.update(fresh)
+        self._put(fresh)
+
+    def end(self) -> None:
+        if self._pattern is None:
+            self._put(["_" * 85])
+
+    def _put(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.lines.append(printable(line))
+            if not self._quiet:
+                print(self.lines[-1])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``event_keys`` with `argv` (those of the process if not given) and return its exit code."""
+    return run_program("event_keys", _run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

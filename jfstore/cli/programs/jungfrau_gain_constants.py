@@ -1,0 +1,127 @@
+"""``jungfrau_gain_constants``: a run's gains and offsets merged, written and deployed, as by the command of old."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from jfstore._version import __version__
+from jfstore.cli._generate import Generated, Request, generate, upload_commands, upload_lines
+from jfstore.cli._output import printable
+from jfstore.cli._parser import Once, Parser
+from jfstore.cli._program import run_program
+from jfstore.cli._rights import add_rights, rights_of
+from jfstore.cli._runs import ANY_JUNGFRAU
+from jfstore.errors import BadValue
+
+_NAME = "jungfrau_gain_constants"
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_EPILOG = """\
+The constants are those that are valid when the run begins, or at STAMP, of every panel of its Jungfrau; if any
+panel has none, nothing is written.
+
+examples:
+  jungfrau_gain_constants -d exp=xcsls3716:run=631
+  jungfrau_gain_constants -d exp=xcsls3716:run=631 -s Jungfrau.0 -D -U
+  jungfrau_gain_constants exp=xcsls3716:run=631 Jungfrau.0 20171205161400 -D -c ./calib
+"""
+
+
+def get_parser() -> Parser:
+    """Return the parser of ``jungfrau_gain_constants``."""
+    parser = Parser(prog=_NAME, description="Merge, write and deploy the gains and offsets of a run's Jungfrau.",
+                    epilog=_EPILOG)  # fmt: skip
+    add = parser.add_argument
+    add("--version", action="version", version=f"{_NAME} of jfstore {__version__}")
+    add("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
+    add("source", metavar="SOURCE", nargs="?", help="source, alias or a part of the source (default: Jungfrau)")
+    add("stamp", metavar="STAMP", nargs="?", help="for another time than the begin of the run: YYYYMMDDHHMMSS")
+    add("-d", "--dsname", metavar="DATASET", action=Once, help="the same as DATASET")
+    add("-s", "--source", dest="source_option", metavar="SOURCE", action=Once, help="the same as SOURCE")
+    add("-t", "--tstamp", metavar="STAMP", action=Once, help="the same as STAMP")
+    add("-D", "--deploy", action="store_true", help="deploy the files where psana reads them")
+    add("-U", "--upload", action="store_true", help="show the commands that add the merged files to a repository")
+    add("-c", "--clbdir", metavar="CALIBDIR", action=Once,
+        help="the calibration directory (default: that of the experiment)")  # fmt: skip
+    add("-R", "--repdir", metavar="REPOSITORY|GAINS_DIR", default="real",
+        help="where the panels' constants are: test, real, the path of a repository, or the directory of a legacy "
+        "gain tree (default: %(default)s)")  # fmt: skip
+    add("-L", "--loglev", metavar="LEVEL", default="INFO", type=str.upper, choices=_LEVELS,
+        help="what to print: INFO, or WARNING for little (default: %(default)s)")  # fmt: skip
+    add("-P", "--lfpath", metavar="PATH", help="ignored, as it has long been")
+    add("--format", metavar="FORMAT", help="format of the values in text, such as %%.4f as the original has for gains "
+        "(default: all the digits that bring back every bit)")  # fmt: skip
+    add("--replace", action="store_true", help="also replace deployed files that jfstore did not write")
+    add_rights(parser)
+    return parser
+
+
+def _one(what: str, *given: str | None) -> str | None:
+    there = [value for value in given if value is not None]
+    if len(set(there)) > 1:
+        raise BadValue(f"the {what} is given twice: {' and '.join(there)}")
+    return there[0] if there else None
+
+
+def _run(argv: list[str]) -> int:
+    parser = get_parser()
+    args = parser.parse_args(argv)
+    dataset = _one("dataset", args.dataset, args.dsname)
+    if dataset is None:
+        if argv:
+            raise BadValue(f"the dataset is missing: -d exp=EXP:run=RUN; see {_NAME} --help")
+        parser.print_help()
+        return 0
+    source = _one("source", args.source, args.source_option) or ANY_JUNGFRAU
+    request = Request(
+        (_NAME, *argv), dataset, source, _one("time", args.stamp, args.tstamp), args.repdir,
+        local=True, deploy=args.deploy, calibdir=args.clbdir, fmt=args.format, replacing=args.replace,
+        rights=rights_of(args),
+    )  # fmt: skip
+    done = generate(request)
+    if args.loglev in ("DEBUG", "INFO"):
+        _print(_told(request, done))
+    if args.upload:
+        _print(upload_lines(upload_commands(done.constants, _NAME)))
+    return 0
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(printable(line))
+
+
+def _told(request: Request, done: Generated) -> Iterable[str]:
+    from jfstore.core.instants import iso, stamp_at
+
+    constants = done.constants
+    jungfrau = constants.jungfrau
+    yield "_" * 80
+    yield "Generator of gain correction constants for Jungfrau"
+    yield f'Dataset "{request.dataset}", name pattern "{request.source}"'
+    yield f'      found source "{jungfrau.source}" with number of panels: {jungfrau.count}'
+    yield f"Jungfrau id: {jungfrau.detector_id}"
+    when = f"{stamp_at(constants.t, constants.zone)} ({iso(constants.t)})"
+    yield f"Selected constants, valid at {when}, {constants.origin_text}:"
+    names = {name: [panel.version for panel in panels] for name, panels in constants.panels.items()}
+    for number, versions in enumerate(zip(*names.values(), strict=True)):
+        for version in dict.fromkeys(versions):
+            types = [name for name in names if names[name][number] == version]
+            yield f"      {version}{'' if len(types) == len(names) else f' ({types[0]})'}"
+    yield from (f"Save {name}" for name in done.written)
+    if done.calibdir is None:
+        yield "Add option -D to deploy calib files, with -c CALIBDIR"
+    elif not done.deployed:
+        yield f"Add option -D to deploy calib files under directory {done.calibdir}"
+    for deployed in done.deployed:
+        kept = f"; what was there is kept as {deployed.kept}" if deployed.kept else ""
+        yield f"{'Deploy' if deployed.state == 'deployed' else 'Unchanged'} {deployed.file.path}{kept}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``jungfrau_gain_constants`` with `argv` (those of the process if not given) and return its exit code."""
+    return run_program(_NAME, _run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

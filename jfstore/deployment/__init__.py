@@ -1,0 +1,1 @@
+"""Constants of a run: chosen, written, deployed and audited."""

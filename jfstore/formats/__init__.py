@@ -1,0 +1,1 @@
+"""Files of other programs: gain trees, npy, text, NeXus."""

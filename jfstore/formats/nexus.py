@@ -1,0 +1,60 @@
+"""A detector's constants as one self-describing HDF5 file, which silx and h5web open on a picture.
+
+The layout is NeXus: ``/entry`` (NXentry) with a group of class NXdata for each calibration type, whose
+``data`` has the axes gain, panel, row, column.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jfstore._version import __version__
+from jfstore.core.arrays import Float32
+from jfstore.core.calib_types import calib_type
+from jfstore.fs.hdf5_image import hdf5_bytes
+
+_AXES = ("gain", "panel", "row", "column")
+
+
+def nexus_file(arrays: Mapping[str, Float32], panels: Sequence[str], provenance: Mapping[str, Any]) -> bytes:
+    """Return the bytes of the file.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        float32 of shape (gain, panel, row, column) by calibration type; the first is shown first.
+    panels : sequence of str
+        Panel Ids, in the order of the axis.
+    provenance : mapping
+        What is known of the answer; kept whole as JSON text in ``/entry/provenance``.
+    """
+
+    def fill(file: Any) -> None:
+        first = next(iter(arrays))
+        file.attrs.update({"NX_class": "NXroot", "default": "entry", "creator": f"jfstore {__version__}"})
+        entry = file.create_group("entry")
+        entry.attrs.update({"NX_class": "NXentry", "default": first})
+        entry["provenance"] = json.dumps(provenance, indent=2)
+        entry["detector_id"] = "_".join(panels)
+        entry["panel_id"] = list(panels)
+        for name, array in arrays.items():
+            meaning = calib_type(name)
+            group = entry.create_group(name)
+            group.attrs.update({"NX_class": "NXdata", "signal": "data", "axes": list(_AXES)})
+            group["title"] = f"{name} at {provenance['time']['stamp']}"
+            data = group.create_dataset("data", data=array)
+            data.attrs.update(
+                {
+                    "units": meaning.units,
+                    "long_name": f"{meaning.long_name} ({meaning.units})",
+                    "interpretation": "image",
+                }
+            )
+            for axis, count in zip(_AXES, array.shape, strict=True):
+                group[axis] = np.arange(count, dtype=np.int32)
+
+    return hdf5_bytes(fill)

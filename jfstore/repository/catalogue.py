@@ -1,0 +1,279 @@
+"""The catalogue: which repository a name means. Names are configured; a path is always a path, a URL a URL.
+
+``test`` and ``real`` mean, in this order: the directories named by the environment variables
+``JFSTORE_TEST`` and ``JFSTORE_REAL``; the user's ``config.toml``; the site's; the two of LCLS. A
+configuration file has one table::
+
+    [repositories]
+    real = "/path/of/the/real/repository"
+    other = "s3://bucket/path/of/another"
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import platformdirs
+
+from jfstore.core.instants import DEFAULT_ZONE
+from jfstore.core.records import ROLES
+from jfstore.errors import BadValue, Damaged, Failed, Refused, nearest
+from jfstore.repository.log import IDENTITY_NAME
+from jfstore.repository.making import create, read_identity
+from jfstore.repository.repository import Repository
+from jfstore.storage.base import Storage
+from jfstore.storage.hdf5 import Hdf5Storage
+
+LCLS = {"test": "/reg/g/psdm/detector/calib/jungfrau", "real": "/reg/d/psdm/detector/calib/jungfrau"}
+STORAGES = ("hdf5", "zarr")
+_CONFIG = "config.toml"
+_DETECTOR = re.compile(r"[a-z][a-z0-9_]{0,30}", re.ASCII)
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable that re-points `name`, ``JFSTORE_TEST`` for ``test``."""
+    return f"JFSTORE_{name.upper()}"
+
+
+def configured() -> dict[str, str]:
+    """Return every configured name with its path, as environment, user, site and LCLS give them.
+
+    Raises
+    ------
+    Failed
+        If a configuration file cannot be read or is not as it should be.
+    """
+    names = dict(LCLS)
+    for directory in (platformdirs.site_config_dir("jfstore"), platformdirs.user_config_dir("jfstore")):
+        names.update(_read_config(Path(directory) / _CONFIG))
+    names.update({role: os.environ[variable_of(role)] for role in ROLES if os.environ.get(variable_of(role))})
+    return names
+
+
+def _read_config(path: Path) -> Mapping[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as error:
+        raise Failed(f"{path}: {error}") from None
+    import tomllib  # slow to load, and seldom needed
+
+    try:
+        config = tomllib.loads(text)
+    except ValueError as error:
+        raise Failed(f"{path}: {error}") from None
+    names = config.pop("repositories", {})
+    if config or not isinstance(names, dict) or not all(isinstance(path, str) for path in names.values()):
+        raise Failed(f"{path}: expected one table [repositories] of names and paths")
+    return names
+
+
+def locate(place: str) -> tuple[str | None, Path | str]:
+    """Return the name (None if `place` is a path or a URL) and the directory or URL that `place` means.
+
+    Raises
+    ------
+    BadValue
+        If `place` is neither a configured name nor looks like a path or a URL.
+    """
+    if not place:
+        raise BadValue("the repository's name or path (--repo) is empty")
+    if "://" in place:
+        return None, _place(place)
+    # A path is a path, whatever is configured and whether that can be read.
+    names = {} if os.sep in place else configured()
+    if place in names:
+        if not names[place]:
+            raise Failed(f"the configured path of repository {place!r} is empty")
+        return place, _place(names[place])
+    if os.sep not in place and place not in (".", "..") and not os.path.lexists(place):
+        near = nearest(place, names) or sorted(names)
+        raise BadValue(f"{place!r} is not a configured repository (a path has a /)", near)
+    return None, Path(place)
+
+
+def _place(text: str) -> Path | str:
+    """Return the directory that a path or a ``file://`` URL names, or another URL as it is."""
+    if not text.startswith("file://"):
+        return text if "://" in text else Path(text).expanduser()
+    path = text.removeprefix("file://")
+    if not path.startswith("/"):
+        raise BadValue(f"{text} names no path: file:// and an absolute path, file:///path")
+    return Path(path)
+
+
+def _there(name: str | None, path: Path) -> Path:
+    if path.is_dir():
+        return path
+    if name is None:
+        raise Failed(f"{path} is not there or is not a directory")
+    hint = f"set {variable_of(name)}" if name in ROLES else f"see {platformdirs.user_config_dir('jfstore')}/{_CONFIG}"
+    raise Failed(f"repository {name!r} is {path}, which is not there; {hint}")
+
+
+def open_repository(place: str | os.PathLike[str]) -> Repository:
+    """Return the repository that a name, a path or a URL means.
+
+    Parameters
+    ----------
+    place : str or path
+        ``test``, ``real``, another configured name, the path of a directory, or a URL.
+
+    Raises
+    ------
+    Failed
+        If its directory is not there, or its server does not answer.
+    Refused
+        If the place is no repository, its role is not that of its name, or a newer jfstore made it.
+    BadValue
+        If `place` is no name.
+    """
+    name, path = locate(place) if isinstance(place, str) else (None, Path(place))
+    try:
+        if isinstance(path, Path):
+            _there(name, path)
+        identity = read_identity(_storage_of(path, STORAGES[0] if isinstance(path, Path) else "zarr"))
+    except OSError as error:
+        raise Failed(f"{error.filename or path}: {error.strerror}") from None
+    if name in ROLES and identity.role != name:
+        raise Refused(f"repository {name!r} is {path}, but that is a {identity.role} repository")
+    return Repository(_storage_of(path, identity.storage, identity.detector), identity)
+
+
+def _storage_of(path: Path | str, kind: str, detector: str = "jungfrau") -> Storage:
+    if kind == "hdf5" and isinstance(path, Path):
+        return Hdf5Storage(path, f"{detector}.h5")
+    if kind == "zarr":
+        return _zarr(path, f"{detector}.index")
+    raise Refused(f"{path} was made by a newer jfstore: it does not know the storage {kind!r} there")
+
+
+def _zarr(path: Path | str, index_name: str) -> Storage:
+    from jfstore.storage.zarr import ZarrStorage
+
+    if isinstance(path, Path):
+        return ZarrStorage(path, index_name)
+    from jfstore.storage.array_cache import usual_cache
+    from jfstore.storage.bucket import Remote
+
+    return ZarrStorage(Remote(path), index_name, usual_cache())
+
+
+def make_repository(
+    place: str,
+    role: str | None,
+    *,
+    panel_shape: tuple[int, int, int] = (3, 512, 1024),
+    zone: str = DEFAULT_ZONE,
+    detector: str = "jungfrau",
+    storage: str = STORAGES[0],
+) -> Repository:
+    """Make a repository at a name, path or URL.
+
+    Parameters
+    ----------
+    place : str
+        A configured name, the path of a directory, whose parent must exist, or the URL of a place in a bucket.
+    role : str or None
+        ``test`` or ``real``; the names ``test`` and ``real`` say it already.
+    panel_shape : tuple of int
+        (gain, row, column) of a panel.
+    zone : str
+        Time zone of the IANA database in which stamps are written.
+    detector : str
+        Detector type; gives the index its name.
+    storage : str
+        How arrays lie in it: ``hdf5`` or ``zarr``.
+
+    Raises
+    ------
+    Failed
+        If the directory above is not there.
+    BadValue
+        If no role is given, or another than the name's.
+    Refused
+        If there is one already, or the file system cannot hold one.
+    """
+    name, path = _new_place(place)
+    if name in ROLES:
+        if role not in (None, name):
+            raise BadValue(f"repository {name!r} cannot have the role {role!r}")
+        role = name
+    if role is None:
+        raise BadValue("the role of the repository is missing: --role test or --role real")
+    if not _DETECTOR.fullmatch(detector):
+        raise BadValue(f"{detector!r} is not a detector type, such as jungfrau")
+    made = _new_storage(path, storage, detector)
+    return create(made, role, panel_shape=panel_shape, zone=zone, detector=detector)
+
+
+def _new_place(place: str) -> tuple[str | None, Path | str]:
+    """Return name and place as `locate` does, of something that need not be there: a word is a directory."""
+    if place and os.sep not in place and place not in configured():
+        place = f".{os.sep}{place}"
+    return locate(place)
+
+
+def _new_storage(path: Path | str, kind: str, detector: str) -> Storage:
+    """Return a storage at a place that may hold nothing yet."""
+    if kind not in STORAGES:
+        raise BadValue(f"{kind!r} is not a storage: {' or '.join(STORAGES)}")
+    if not isinstance(path, Path):
+        if kind != "zarr":
+            raise BadValue(f"{path}: HDF5 files need a directory; at a URL the storage is zarr: --storage zarr")
+    elif not path.parent.is_dir():
+        raise Failed(f"{path.parent} is not there; make it first")
+    elif path.exists() and not path.is_dir():
+        raise Refused(f"{path} exists and is not a directory")
+    return _storage_of(path, kind, detector)
+
+
+def mirror_storage(place: str, source: Repository, kind: str | None) -> Storage:
+    """Return the storage of a mirror of `source` at a name, path or URL, whether it is there already or not.
+
+    Parameters
+    ----------
+    place : str
+        As for `make_repository`.
+    source : Repository
+        What is to be copied.
+    kind : str or None
+        ``hdf5`` or ``zarr``; that of the mirror which is there, if None, or what fits the place.
+
+    Raises
+    ------
+    Refused
+        If the mirror that is there is of another kind, or the place is named for another role.
+    """
+    name, path = _new_place(place)
+    if name in ROLES and name != source.identity.role:
+        raise Refused(f"{name!r} cannot be a mirror of a {source.identity.role} repository")
+    usual = kind or ("hdf5" if isinstance(path, Path) else "zarr")
+    storage = _new_storage(path, usual, source.identity.detector)
+    try:
+        there = read_identity(storage).storage
+    except (Refused, NotADirectoryError):
+        return storage
+    if kind not in (None, there):
+        raise Refused(f"{storage.location} is a {there} repository already, not {kind}")
+    return _storage_of(path, there, source.identity.detector)
+
+
+def broken_storage(place: str, source: Repository) -> Storage | None:
+    """Return the storage of a copy of `source` whose ``repository.json`` cannot be read, None if it can."""
+    path = locate(place)[1]
+    index = f"{source.identity.detector}.index"
+    kind = "hdf5" if isinstance(path, Path) and not (path / index).exists() else "zarr"
+    storage = _storage_of(path, kind, source.identity.detector)
+    try:
+        read_identity(storage)
+    except Damaged:
+        return storage
+    except Refused:
+        # A newer jfstore may have made it.
+        return None if storage.objects.exists(IDENTITY_NAME) or not storage.commits() else storage
+    return None

@@ -1,0 +1,201 @@
+"""``jfstore add``: directories, files and detectors in; what it says, and when nothing is stored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jfstore
+from jfstore.cli.app import main
+from jfstore.repository.repository import Repository
+from tests.makers.gains import make_gain_directory
+from tests.makers.repositories import SHAPE, STAMP, A, B, C, constants, log_names, new_repository, reopened, tree
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    code = main([str(word) for word in words])
+    return (code, *capsys.readouterr())
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    monkeypatch.chdir(tmp_path)
+    return new_repository(tmp_path / "R")
+
+
+def saved(name: str, array: np.ndarray) -> str:
+    np.save(name, array, allow_pickle=False)
+    return name
+
+
+def gains(seed: int) -> np.ndarray:
+    return constants(seed, "pixel_gain")
+
+
+def offsets(seed: int) -> np.ndarray:
+    return constants(seed, "pixel_offset")
+
+
+def stored(repository: Repository, detector: str, calib_type: str) -> bytes:
+    return reopened(repository).get(detector, calib_type, STAMP).tobytes()
+
+
+COMMON = ["-T", STAMP, "-m", "why", "--repo", "./R"]
+
+
+def test_a_directory_is_both_types_in_one_version(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    made = make_gain_directory(Path("M044"), SHAPE)
+    code, out, err = run(capsys, "add", A, "-f", "M044", *COMMON)
+    assert code == 0
+    assert out.splitlines()[1].split("\t")[:3] == ["added", f"{A}/{STAMP}/v1", "pixel_gain,pixel_offset"]
+    assert err == "commit 1 in the test repository R\n"
+    for name, array in made.items():
+        assert stored(repository, A, name) == array.tobytes()
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (3, 1, 4, 8)])
+def test_files_in_pairs_of_type_and_file(
+    shape: tuple[int, ...], repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [saved("g.npy", gains(1).reshape(shape)), saved("o.npy", offsets(1).reshape(shape))]
+    assert (
+        run(capsys, "add", A, "-t", "pixel_gain", "-f", files[0], "-t", "pixel_offset", "-f", files[1], *COMMON)[0] == 0
+    )
+    assert stored(repository, A, "pixel_gain") == gains(1).tobytes()
+    assert stored(repository, A, "pixel_offset") == offsets(1).tobytes()
+
+
+def test_the_order_of_the_pairs_does_not_matter(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [saved("g.npy", gains(1)), saved("o.npy", offsets(1))]
+    assert (
+        run(capsys, "add", A, "-t", "pixel_offset", "-f", files[1], "-t", "pixel_gain", "-f", files[0], *COMMON)[0] == 0
+    )
+    assert stored(repository, A, "pixel_gain") == gains(1).tobytes()
+
+
+def test_one_type_of_the_pair_warns(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "add", A, "-t", "pixel_gain", "-f", saved("g.npy", gains(1)), *COMMON)
+    assert code == 0
+    assert err.startswith(f"jfstore: warning: {A}/{STAMP}/v1 has no pixel_offset")
+
+
+def test_a_detector_is_one_commit_and_only_changed_panels_get_a_version(
+    repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = saved("1.npy", np.stack([gains(1), gains(2)], axis=1))
+    second = saved("2.npy", np.stack([gains(1), gains(3)], axis=1))
+    for number, file in enumerate([first, second], start=1):
+        assert run(capsys, "add", f"{B}_{C}", "-t", "pixel_gain", "-f", file, *COMMON)[0] == 0
+        assert len(log_names(repository)) == number
+    assert [version.name for version in reopened(repository).versions()] == [
+        f"{B}/{STAMP}/v1",
+        f"{C}/{STAMP}/v1",
+        f"{C}/{STAMP}/v2",
+    ]
+    assert stored(repository, f"{C}_{B}", "pixel_gain") == np.stack([gains(3), gains(1)], axis=1).tobytes()
+
+
+def test_content_that_holds_is_unchanged(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    make_gain_directory(Path("M044"), SHAPE)
+    run(capsys, "add", A, "-f", "M044", *COMMON)
+    before = tree(Path("R"))
+    code, out, err = run(capsys, "add", A, "-f", "M044", *COMMON)
+    assert (code, err) == (0, "nothing is new for the test repository R\n")
+    assert out.splitlines()[1].startswith(f"unchanged\t{A}/{STAMP}/v1\t")
+    assert tree(Path("R")) == before
+
+
+def test_float64_is_rounded_said_and_recorded(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    array = gains(1).astype("<f8") * (1 + 1e-10)
+    _, _, err = run(capsys, "add", A, "-t", "pixel_gain", "-f", saved("g.npy", array), *COMMON)
+    assert "pixel_gain was rounded from float64 to float32" in err
+    assert stored(repository, A, "pixel_gain") == array.astype("<f4").tobytes()
+    value = json.loads(run(capsys, "show", f"{A}/{STAMP}/v1", "--repo", "./R", "--json")[1])
+    assert value["arrays"]["pixel_gain"]["converted_from"] == "<f8"
+
+
+@pytest.mark.parametrize(
+    "form", [np.asfortranarray, lambda array: array.astype(">f4"), lambda array: np.asfortranarray(array.astype(">f4"))]
+)
+def test_byte_order_and_memory_order_are_normalised(
+    form: object, repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callable(form)
+    assert run(capsys, "add", A, "-t", "pixel_gain", "-f", saved("g.npy", form(gains(1))), *COMMON)[0] == 0
+    assert stored(repository, A, "pixel_gain") == gains(1).tobytes()
+
+
+@pytest.mark.parametrize("extra", [[], ["--json"]])
+def test_a_dry_run_stores_nothing(extra: list[str], repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    make_gain_directory(Path("M044"), SHAPE)
+    before = tree(Path("R"))
+    code, out, err = run(capsys, "add", A, "-f", "M044", *COMMON, "--dry-run", *extra)
+    assert code == 0
+    assert "would add" in out or json.loads(out)["dry_run"] is True
+    assert "nothing was stored" in err
+    assert tree(Path("R")) == before
+
+
+def test_a_dry_run_finds_what_is_wrong(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "add", A, "-t", "pixel_gain", "-f", saved("g.npy", gains(1)[:2]), *COMMON, "--dry-run")
+    assert (code, out) == (2, "")
+
+
+def test_a_request_is_never_added_twice(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    request = ["--request", "0123456789abcdef" * 2]
+    values = []
+    for name in ("1.npy", "2.npy"):
+        file = saved(name, gains(1))
+        code, out, _ = run(capsys, "add", A, "-t", "pixel_gain", "-f", file, *COMMON, *request, "--json")
+        values.append((code, json.loads(out)["seq"], [added["version"] for added in json.loads(out)["added"]]))
+    assert values == [(0, 1, [f"{A}/{STAMP}/v1"])] * 2
+    file = saved("other.npy", gains(2))
+    assert run(capsys, "add", A, "-t", "pixel_gain", "-f", file, *COMMON, *request)[0] == 5
+    assert log_names(repository) == ["0000000001.json"]
+
+
+@pytest.mark.parametrize(
+    "time", ["20180306000000", "2018-03-06T00:00:00-08:00", "2018-03-06T08:00:00Z", "@1520323200", "1520323200"]
+)
+def test_every_form_of_a_time_is_the_same_stamp(
+    time: str, repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = saved("g.npy", gains(1))
+    code, out, _ = run(capsys, "add", A, "-T", time, "-t", "pixel_gain", "-f", file, "-m", "x", "--repo", "./R")
+    assert code == 0
+    assert f"{A}/20180306000000/v1" in out
+
+
+@pytest.mark.parametrize(
+    "panel", ["154920171025-3d00fb", "0171113-154920171025-3D00FB", "0x171113-0x154920171025-0x3d00fb"]
+)
+def test_every_form_of_a_panel_id_is_the_same_panel(
+    panel: str, repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, name in enumerate([A, panel]):
+        assert run(capsys, "add", name, "-t", "pixel_gain", "-f", saved("g.npy", gains(seed)), *COMMON)[0] == 0
+    assert [version.name for version in reopened(repository).versions()] == [f"{A}/{STAMP}/v1", f"{A}/{STAMP}/v2"]
+
+
+def test_a_real_repository_needs_yes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new_repository(tmp_path / "real", "real")
+    words = ["add", A, "-T", STAMP, "-t", "pixel_gain", "-f", saved(str(tmp_path / "g.npy"), gains(1))]
+    words += ["-m", "x", "--repo", str(tmp_path / "real")]
+    before = tree(tmp_path)
+    code, out, err = run(capsys, *words)
+    assert (code, out, tree(tmp_path)) == (5, "", before)
+    assert "--yes" in err
+    assert run(capsys, *words, "--yes")[0] == 0
+    assert jfstore.open(str(tmp_path / "real")).get(A, "pixel_gain", STAMP).tobytes() == gains(1).tobytes()
+
+
+def test_message_and_source_are_kept(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    message = "tab\there, ünïcode — 日本 and\na second line"
+    file = saved("g.npy", gains(1))
+    assert run(capsys, "add", A, "-t", "pixel_gain", "-f", file, "-T", STAMP, "-m", message, "--repo", "./R")[0] == 0
+    value = json.loads(run(capsys, "show", f"{A}/{STAMP}/v1", "--repo", "./R", "--json")[1])
+    assert value["commit"]["message"] == message
+    assert value["source"] == str(Path(file).absolute())

@@ -1,0 +1,198 @@
+"""Text constants: read as psana reads them, written so that every bit comes back, malformed ones refused by line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as some
+
+from jfstore.errors import BadValue, Failed
+from jfstore.formats.text import parse_text, read_text, text_pieces
+from tests.conftest import ROOT
+
+REFERENCE = ROOT / "tests/data/reference"
+EXPECTED = json.loads((REFERENCE / "expected.json").read_text())
+HEADER = b"# DTYPE       float32\n# NDIM        3\n# DIM:0       2\n# DIM:1       2\n# DIM:2       3\n\n"
+ROWS = b"1 2 3\n4 5 6\n7 8 9\n10 11 12\n"
+REAL = np.float32
+
+
+def written(array: np.ndarray, fmt: str | None = None) -> bytes:
+    return b"".join(text_pieces(array, [("TITLE", "a test")], fmt))
+
+
+def as_psana_reads(raw: bytes) -> np.ndarray:
+    """Return float32 rows as psana makes them: Python's float of each word, then float32."""
+    lines = [line.split() for line in raw.decode().splitlines() if line.strip() and not line.startswith("#")]
+    return np.array([[float(word) for word in line] for line in lines], np.float32)
+
+
+# -- the reference
+
+
+@pytest.mark.parametrize("name", EXPECTED["texts"])
+def test_reference_files_are_read_as_psana_reads_them(name: str) -> None:
+    array = read_text(REFERENCE / "text" / name).array
+    loaded = EXPECTED["texts"][name]["loaded_by_load_txt"]
+    assert list(array.shape) == loaded["shape"]
+    assert array.dtype.str == loaded["dtype"]
+    assert hashlib.sha256(array.tobytes()).hexdigest() == loaded["sha256"]
+
+
+@pytest.mark.parametrize("path", sorted((REFERENCE / "gains-tree/merged").glob("*.txt")), ids=lambda path: path.stem)
+def test_merged_reference_files_too(path: Path) -> None:
+    loaded = EXPECTED["gains-tree"][path.stem]["txt_loaded"]
+    assert hashlib.sha256(read_text(path).array.tobytes()).hexdigest() == loaded["sha256"]
+
+
+def test_only_without_metadata_there_is_no_shape() -> None:
+    assert [name for name in EXPECTED["texts"] if not read_text(REFERENCE / "text" / name).has_shape] == [
+        "no-metad.txt"
+    ]
+
+
+@pytest.mark.parametrize(("name", "fmt"), [("pixel_gain-2panels-f4", "%.4f"), ("pixel_offset-2panels-f4", "%.1f")])
+def test_with_a_format_the_rows_are_those_of_the_reference(name: str, fmt: str) -> None:
+    original = (REFERENCE / "text" / f"{name}.txt").read_bytes()
+    raw = b"".join(text_pieces(np.load(REFERENCE / "text" / f"{name}.npy"), (), fmt))
+    ours, theirs = (text[text.index(b"# DTYPE") :] for text in (raw, original))
+    assert ours == theirs
+
+
+def test_the_header_is_that_of_the_reference() -> None:
+    original = (REFERENCE / "text/pixel_gain-2panels-f4.txt").read_bytes()
+    head = original[: original.index(b"\n\n", original.index(b"# DIM:3")) + 2]
+    facts = [("TITLE", "golden"), ("CALIB_TYPE", "pixel_gain"), ("", ""), ("HOST", "golden-host")]
+    facts += [("WORK_DIR", "/golden"), ("FILE_NAME", "pixel_gain-2panels-f4.txt"), ("DATE_TIME", "2020-09-13T12:26:40")]
+    facts += [("UID", "golden-user"), ("SHAPE", "(3,2,16,32)"), ("DATATYPE", "float32")]
+    ours = text_pieces(np.load(REFERENCE / "text/pixel_gain-2panels-f4.npy"), facts)[0]
+    # The original pads the keys of a caller's own lines as the caller does.
+    assert [line.split() for line in ours.splitlines()] == [line.split() for line in head.splitlines()]
+
+
+# -- there and back
+
+
+@settings(max_examples=300, deadline=None)
+@given(some.arrays(REAL, st.tuples(st.just(3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)),
+                   elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))  # fmt: skip
+def test_every_float32_comes_back_bit_for_bit(array: np.ndarray) -> None:
+    raw = written(array)
+    found = parse_text(raw, "x")
+    assert found.array.shape == array.shape
+    assert found.array.tobytes() == array.tobytes()
+    assert as_psana_reads(raw).tobytes() == array.tobytes()
+
+
+def test_random_bits_come_back_through_numpy_and_psana() -> None:
+    bits = np.random.default_rng(1).integers(0, 2**32, (512, 1024), np.uint32).view(REAL)
+    array = np.where(np.isfinite(bits), bits, REAL(0))
+    raw = written(array)
+    assert parse_text(raw, "x").array.tobytes() == array.tobytes()
+    assert as_psana_reads(raw).tobytes() == array.tobytes()
+    assert np.loadtxt(raw.decode().splitlines()).astype(REAL).tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "int64", "float32", "float64", ">f4", ">u2"])
+@pytest.mark.parametrize("shape", [(5,), (1, 1), (2, 3), (2, 3, 4), (3, 1, 4, 8)])
+def test_other_types_and_shapes_come_back(dtype: str, shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(2).uniform(0, 200, shape).astype(dtype)
+    found = parse_text(written(array), "x").array
+    assert (found.shape, found.dtype) == (shape, array.dtype.newbyteorder("="))
+    assert np.array_equal(found, array)
+
+
+@pytest.mark.parametrize("bad", [1.0, np.zeros((0, 3)), [np.nan], [1, np.inf], ["x"], [1j], [None]])
+def test_what_is_no_array_of_finite_numbers_is_not_written(bad: Any) -> None:
+    with pytest.raises(BadValue):
+        text_pieces(np.asarray(bad))
+
+
+@pytest.mark.parametrize("fmt", ["", "%d", "%s", "%.4f%n", "%999.4f", "{}", "%.400f", "%(x)s", "%.4f\n"])
+def test_what_is_no_format_of_values_is_refused(fmt: str) -> None:
+    with pytest.raises(BadValue, match="format"):
+        text_pieces(np.ones((2, 2)), (), fmt)
+
+
+def test_a_line_break_in_a_fact_begins_no_line() -> None:
+    raw = b"".join(text_pieces(np.ones((2, 2)), [("FILE_NAME", "a\n# NDIM 7\nb\r\tc\u00b5")]))
+    assert b"# FILE_NAME   a # NDIM 7 b c\\xb5\n" in raw
+    assert parse_text(raw, "x").array.shape == (2, 2)
+    with pytest.raises(BadValue, match="DIM:0"):
+        text_pieces(np.ones((2, 2)), [("DIM:0", "3")])
+
+
+# -- malformed
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", r"x, line 1: the file ends before any value"),
+        (b"\n\n# DTYPE float32\n", r"x, line 3: the file ends"),
+        (HEADER + ROWS.replace(b"5", b"five"), r"x, line 8: 'five' is not a finite number"),
+        (HEADER + ROWS.replace(b"5", b"nan"), r"x, line 8: 'nan'"),
+        (HEADER + ROWS.replace(b"5", b"-inf"), r"x, line 8: '-inf'"),
+        (HEADER + ROWS.replace(b"5", b"1e999"), r"x, line 8: '1e999'"),
+        (HEADER + ROWS.replace(b"5", b"1_0"), r"x, line 8: '1_0'"),
+        (HEADER + ROWS.replace(b"5", b"0x5"), r"x, line 8: '0x5'"),
+        (HEADER + ROWS.replace(b"5", "\uff15".encode()), r"x, line 8: '.*' is not"),
+        (HEADER + ROWS.replace(b"5", b"\0"), r"x, line 8: "),
+        (HEADER + ROWS.replace(b"4 5 6", b"4 5"), r"x, line 8: 2 values, the lines before have 3"),
+        (HEADER + ROWS[:-10], r"x, line 9: 9 values until the end, but its header promises 12 \(2x2x3\)"),
+        (HEADER + ROWS[:-5], r"x, line 10: 2 values, the lines before have 3"),
+        (HEADER + ROWS + b"1 2 3\n", r"x, line 11: 15 values until the end, but"),
+        (HEADER + ROWS + ROWS, r"x, line 14: 24 values until the end, but its header promises 12"),
+        (HEADER.replace(b"NDIM        3", b"NDIM        4") + ROWS, r"x, line 2: NDIM is 4, but 3 lines"),
+        (HEADER.replace(b"NDIM        3", b"NDIM        x") + ROWS, r"x, line 2: NDIM is x"),
+        (HEADER.replace(b"DIM:1       2", b"DIM:1       -2") + ROWS, r"x, line 4: '-2' is not the size"),
+        (HEADER.replace(b"float32", b"object") + ROWS, r"x, line 1: DTYPE 'object' is not a type of numbers"),
+        (HEADER.replace(b"float32", b"uint8") + ROWS.replace(b"5", b"5.5"), r"x: not all values are uint8"),
+        (HEADER.replace(b"float32", b"uint8") + ROWS.replace(b"5", b"256"), r"x: not all values are uint8"),
+        (b" ".join([b"1"] * 70000), r"x, line 1: 70000 values, more than"),
+    ],
+)  # fmt: skip
+def test_malformed_text_is_refused_with_the_line(raw: bytes, message: str) -> None:
+    with pytest.raises(BadValue, match=rf"^{message}"):
+        parse_text(raw, "x")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [b"1 2 3 \n4 5 6 \n7 8 9 \n10 11 12", b"  1  2 3\n\n4 5 6\r\n7 8\t9\n# a comment\n10 11 12\n",
+     b"1 2. 3.0\n4e0 +5 6\n7 8 9\n10 11 .12E2\n"],
+)  # fmt: skip
+def test_what_is_only_laid_out_differently_is_read(rows: bytes) -> None:
+    assert np.array_equal(parse_text(HEADER + rows, "x").array, np.arange(1, 13, dtype=REAL).reshape(2, 2, 3))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_changed_bytes_are_read_or_refused(data: st.DataObject) -> None:
+    raw, said = bytearray(HEADER + ROWS), []
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        values = parse_text(bytes(raw), "x").values
+    except BadValue as error:
+        said.append(str(error))
+    else:
+        assert np.isfinite(values).all()
+    assert all(text.startswith("x") for text in said)
+
+
+def test_places_that_are_no_text(tmp_path: Path) -> None:
+    with pytest.raises(BadValue, match="no such file"):
+        read_text(tmp_path / "none")
+    with pytest.raises(BadValue, match="not a regular file"):
+        read_text(tmp_path)
+    (tmp_path / "x").write_text("1")
+    with pytest.raises(Failed, match="Not a directory"):
+        read_text(tmp_path / "x" / "y")

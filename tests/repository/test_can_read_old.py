@@ -1,0 +1,94 @@
+"""Repositories of released versions stay readable; ``python -m tests.repository.test_can_read_old`` adds one."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jfstore
+from jfstore.core.arrays import check_array
+from jfstore.core.instants import parse_time
+from jfstore.repository import Entry
+from tests.conftest import ROOT
+
+DATA = ROOT / "tests/data/repositories"
+SHAPE = (3, 4, 8)
+PANELS = ["171113-154920171025-3d00fb", "170505-149520170815-3d00b0"]
+TYPES = ["pixel_gain", "pixel_offset"]
+# Panel, stamp and what the arrays are made from, a list of them for each commit.
+COMMITS = [
+    [(0, "00000000000000", 1), (1, "20171025000000", 2)],
+    [(0, "20180306000000", 3)],
+    [(0, "20180306000000", 4), (1, "20180306000000", 3)],
+]
+
+
+def array(seed: int, name: str) -> np.ndarray:
+    """Return the constants that `seed` means; by a formula, so that no program is asked."""
+    values = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    return values / np.float32(7) + np.float32(seed + 100 * TYPES.index(name) + 0.5)
+
+
+def make(path: Path) -> None:
+    """Write the repository."""
+    repository = jfstore.init(str(path), "test", panel_shape=SHAPE)
+    for number, entries in enumerate(COMMITS, 1):
+        repository.add(
+            [
+                Entry(
+                    PANELS[panel],
+                    stamp,
+                    parse_time(stamp, repository.zone),
+                    {name: check_array(array(seed, name), name, SHAPE, "made") for name in TYPES},
+                )
+                for panel, stamp, seed in entries
+            ],
+            f"commit {number}",
+        )
+
+
+@pytest.fixture(params=sorted(path.name for path in DATA.iterdir()))
+def old(request: pytest.FixtureRequest) -> jfstore.Repository:
+    return jfstore.open(str(DATA / request.param))
+
+
+def test_everything_is_sound(old: jfstore.Repository) -> None:
+    report = jfstore.verify(old)
+    assert (report.problems, report.commits, report.versions) == ((), len(COMMITS), 5)
+
+
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize(
+    ("panel", "when", "as_of", "seed"),
+    [
+        (0, "20000101000000", None, 1),
+        (0, "20180306000000", None, 4),
+        (0, "20180306000000", 2, 3),
+        (0, "20180306000000", 1, 1),
+        (1, "20171025000000", None, 2),
+        (1, "20190101000000", None, 3),
+    ],
+)
+def test_answers_are_what_they_were(
+    old: jfstore.Repository, name: str, panel: int, when: str, as_of: int | None, seed: int
+) -> None:
+    got = old.get(PANELS[panel], name, when, as_of=as_of)
+    assert got[:, 0].tobytes() == array(seed, name).tobytes()
+
+
+def test_the_log_alone_says_the_same(old: jfstore.Repository, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(old.storage.location, copy)
+    (copy / "jungfrau.h5").unlink()
+    assert jfstore.open(str(copy)).versions() == old.versions()
+
+
+if __name__ == "__main__":
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jfstore.repository.log._user", lambda: "maintainer")
+        patch.setattr("socket.gethostname", lambda: "example")
+        make(DATA / sys.argv[1])
