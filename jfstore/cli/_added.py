@@ -63,8 +63,9 @@ def emit_added(
         if missing:
             warnings.warn(
                 f"{version.name} has no {', '.join(missing)}: that will come from another version",
-                JfstoreWarning, stacklevel=2,
-            )  # fmt: skip
+                JfstoreWarning,
+                stacklevel=2,
+            )
     where = f"{repository.identity.role} repository {repository.storage.location}"
     if args.dry_run:
         note(f"nothing was stored in the {where} (--dry-run)")

@@ -78,7 +78,7 @@ def constants_of(dataset: str, source: str, when: str | None, place: str) -> Con
     if not run.experiment or run.run < 0:
         raise BadValue(f"{run.label}: neither its name nor its place says experiment and run")
     detector = jungfrau.known_id(run.label)
-    when = run.begin_text() if when is None else when
+    when = run.start_text() if when is None else when
     tree = _gain_tree(place)
     if tree:
         return _from_tree(run, jungfrau, when, tree)
@@ -106,15 +106,16 @@ def _from_repository(run: Run, jungfrau: Jungfrau, detector: str, when: str, rep
 
     answer = repository.find(detector, list(CALIB_TYPES), when)
     panels = {
-        name: tuple(
-            PanelConstants(s.version.panel, s.version.name, s.version.array(name).blake3) for s in selections
-        )
+        name: tuple(PanelConstants(s.version.panel, s.version.name, s.version.array(name).blake3) for s in selections)
         for name, selections in answer.selections.items()
-    }  # fmt: skip
+    }
     identity = repository.identity
     origin = {
-        "repository": identity.id, "role": identity.role, "path": repository.storage.location, "as_of": answer.as_of
-    }  # fmt: skip
+        "repository": identity.id,
+        "role": identity.role,
+        "path": repository.storage.location,
+        "as_of": answer.as_of,
+    }
     arrays = {name: repository.read(answer, name) for name in answer.selections}
     return Constants(run, jungfrau, answer.t, repository.zone, arrays, panels, origin)
 

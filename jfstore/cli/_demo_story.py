@@ -86,8 +86,18 @@ def _day(story: _Story, root: Path) -> None:
     story.tell("An analyst gets the gains of a detector of two panels that were valid on 2017-12-05.")
     story.run("get", DETECTOR, "-T", "20171205161400", "-t", "pixel_gain", "-f", gain, "--force", "--repo", "test")
     story.tell("The maintainer adds a second version of a panel's constants; the first stays.")
-    story.run("add", PANEL, "-T", "20180306000000", "-f", str(root / "M044-new"), "-m", "lowest range measured again",
-              "--repo", "test")  # fmt: skip
+    story.run(
+        "add",
+        PANEL,
+        "-T",
+        "20180306000000",
+        "-f",
+        str(root / "M044-new"),
+        "-m",
+        "lowest range measured again",
+        "--repo",
+        "test",
+    )
     story.run("get", PANEL, "-T", "20180401000000", "--repo", "test")
     story.tell("It was checked: to the real repository with it, and with the panels of the detector.")
     versions = [f"{PANEL}/20180306000000/v2", *(f"{panel}/20171025000000/v1" for panel in DETECTOR.split("_"))]

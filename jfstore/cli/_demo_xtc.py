@@ -60,28 +60,28 @@ def _config(version: int, panels: list[str]) -> bytes:
     return body
 
 
-def _run(experiment: str, run: int, begin: int, number: int, version: int, panels: list[str]) -> bytes:
+def _run(experiment: str, run: int, start: int, number: int, version: int, panels: list[str]) -> bytes:
     """Return the file of a run that begins at `begin` (Unix seconds), with Jungfrau.`number`."""
     source = 1 << 24 | 20951, _DETECTORS[experiment[:3].title()] << 24 | _JUNGFRAU << 8 | number
     alias = struct.pack("<I2I31sx", 1, *source, b"jungfrau1M" if len(panels) == 2 else b"jungfrau512k")
     configured = _object(69, 1, 7670, 0, alias) + _object(107, version, *source, _config(version, panels))
     return b"".join(
         [
-            _datagram(4, begin - 3600, children=configured),
-            _datagram(6, begin, env=run),
-            *(_datagram(transition, begin + 1) for transition in (8, 10, 11, 9)),
-            _datagram(7, begin + 60),
+            _datagram(4, start - 3600, children=configured),
+            _datagram(6, start, env=run),
+            *(_datagram(transition, start + 1) for transition in (8, 10, 11, 9)),
+            _datagram(7, start + 60),
         ]
     )
 
 
 def write_runs(root: Path) -> None:
     """Write the files of `RUNS` under `root`, laid out as ``SIT_PSDM_DATA`` is."""
-    for experiment, first, last, begin, number, version, panels in RUNS:
+    for experiment, first, last, start, number, version, panels in RUNS:
         directory = root / experiment[:3].upper() / experiment / "xtc"
         for missing in reversed([path for path in (directory, *directory.parents) if not path.is_dir()]):
             durable.make_directory(missing, 0o755)
         for run in sorted({first, last}):
-            file = _run(experiment, run, begin + 600 * (run != first), number, version, panels.split())
+            file = _run(experiment, run, start + 600 * (run != first), number, version, panels.split())
             path = directory / f"{experiment}-r{run:04d}-s00-c00.xtc"
             durable.overwrite(path, [file], mode=0o644, settle=False)

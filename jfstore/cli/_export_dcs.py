@@ -73,8 +73,8 @@ class _Exporter:
 
         held = [version for version in self._versions if name in version.content]
         ranges: dict[str, DcsRange] = {}
-        for begin in sorted({version.begin for version in held}):
-            made = self._range(name, begin, [version for version in held if version.begin == begin])
+        for start in sorted({version.start for version in held}):
+            made = self._range(name, start, [version for version in held if version.start == start])
             # What is valid from the beginning on is hidden by what is valid from 1970 on.
             if made:
                 ranges[made.key] = made
@@ -83,19 +83,19 @@ class _Exporter:
             notes = noted(notes, f"add range {key}: exp=unknown:run=0", self._now)
         return DcsType(name, tuple(ranges[key] for key in sorted(ranges)), notes)
 
-    def _range(self, name: str, begin: int, there: Sequence[Version]) -> DcsRange | None:
+    def _range(self, name: str, start: int, there: Sequence[Version]) -> DcsRange | None:
         from jfstore.core.instants import BEGINNING
         from jfstore.dcs.edit import is_note, merged, next_number, noted
         from jfstore.dcs.model import DcsRange, Notes, range_key
 
         try:
-            valid = self._valid(name, begin)
+            valid = self._valid(name, start)
         except NotFound:
             return None
         restored = self._restored(name, there)
         notes = Notes()
         parameters: dict[str, Any] = {"experiment": "unknown", "run": "0"}
-        seconds = 0.0 if begin == BEGINNING else begin / 1e9
+        seconds = 0.0 if start == BEGINNING else start / 1e9
         versions = []
         for number in sorted(restored):
             origin = restored[number][0].origin or {}
@@ -118,13 +118,13 @@ class _Exporter:
             notes = noted(notes, f"add version {number}: {' '.join(named)}", produced)
         return DcsRange(range_key(seconds), seconds, versions=tuple(versions), notes=notes)
 
-    def _valid(self, name: str, begin: int) -> list[Version]:
+    def _valid(self, name: str, start: int) -> list[Version]:
         """Return the version of each panel that is valid at `begin`."""
         from jfstore.core.validity import select
 
         repository = self._repository
         table = repository.log.table()
-        return [select(table, panel, begin, name, repository.zone).version for panel in self._panels]
+        return [select(table, panel, start, name, repository.zone).version for panel in self._panels]
 
     def _restored(self, name: str, there: Sequence[Version]) -> dict[int, list[Version]]:
         """Return by number the versions of the panels that came from one version of a file of this detector."""

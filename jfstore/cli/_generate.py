@@ -160,7 +160,7 @@ def _deployment(request: Request, constants: Constants, name: str, call: str) ->
         source=constants.jungfrau.source,
         type=name,
         run=constants.run.run,
-        begin=constants.run.begin,
+        start=constants.run.start,
         valid_at=constants.t,
         panels=constants.panels[name],
         fmt=request.fmt,
@@ -234,11 +234,11 @@ def upload_commands(constants: Constants, program: str) -> list[tuple[str, list[
     from jfstore.repository.catalogue import locate
 
     run, detector = constants.run, constants.jungfrau.detector_id
-    begin = constants.t - constants.t % SECOND
+    start = constants.t - constants.t % SECOND
     try:
-        stamp = exact_stamp(begin, constants.zone)
+        stamp = exact_stamp(start, constants.zone)
     except BadValue:
-        stamp = f"@{begin // SECOND}"
+        stamp = f"@{start // SECOND}"
     message = f"See command: {program} -d {run.label} -U"
     files = {name: f"{local_name(constants, name)}.npy" for name in constants.arrays}
     groups = []
@@ -253,10 +253,27 @@ def upload_commands(constants: Constants, program: str) -> list[tuple[str, list[
             continue  # there are no DCS files in a bucket
         store = directory / f"jungfrau-{file_id(detector, _NAME_LIMIT - len('jungfrau-.h5'))}.h5"
         adds = [
-            ["dcs", "add", str(store), "-t", name, "-f", file, "-T", str(begin // SECOND), "-m", message,
-             "-e", run.experiment, "-r", str(run.run), "-d", constants.jungfrau.source]
+            [
+                "dcs",
+                "add",
+                str(store),
+                "-t",
+                name,
+                "-f",
+                file,
+                "-T",
+                str(start // SECOND),
+                "-m",
+                message,
+                "-e",
+                run.experiment,
+                "-r",
+                str(run.run),
+                "-d",
+                constants.jungfrau.source,
+            ]
             for name, file in files.items()
-        ]  # fmt: skip
+        ]
         groups.append((f"to the DCS file of the detector in the directory of the {role} repository", adds))
     return groups
 

@@ -56,7 +56,7 @@ def import_dcs(args: argparse.Namespace, repository: Repository) -> int:
                 left_out.append((last.name, error.message.removeprefix(f"{last.name}: ")))
                 left_out.extend((item.name, f"what replaced it, {last.name}, is left out") for item in others[:-1])
                 taken = [item for item in taken if item not in others]
-                holes.append(Hole(last.name, type_name, last.begin / SECOND))
+                holes.append(Hole(last.name, type_name, last.start / SECOND))
         taken, standing_in = without_stand_ins(taken, holes)
         left_out += standing_in
 
@@ -69,7 +69,7 @@ def import_dcs(args: argparse.Namespace, repository: Repository) -> int:
                     left_out.append((item.name, error.message.removeprefix(f"{item.name}: ")))
                     continue
                 for panel, array in zip(panels, arrays, strict=True):
-                    yield Entry(panel, item.stamp, item.begin, {item.type: array}, f"{source}/{item.name}", item.origin)
+                    yield Entry(panel, item.stamp, item.start, {item.type: array}, f"{source}/{item.name}", item.origin)
             show(len(taken), len(taken))
 
         added = repository.add(entries(), args.message, request=args.request, by_origin=True, dry_run=args.dry_run)

@@ -31,12 +31,27 @@ def _group(text: str) -> int:
 
 def add_rights(parser: argparse.ArgumentParser) -> None:
     """Add ``--dirmode``, ``--filemode`` and ``--group``."""
-    parser.add_argument("--dirmode", metavar="MODE", action=Once, type=_mode(_OWNER_OF_DIRECTORY),
-                        help="octal mode of new directories, whatever the umask (default: 2775)")  # fmt: skip
-    parser.add_argument("--filemode", metavar="MODE", action=Once, type=_mode(_OWNER_OF_FILE),
-                        help="octal mode of new files, whatever the umask (default: 664)")  # fmt: skip
-    parser.add_argument("--group", metavar="GROUP", action=Once, type=_group,
-                        help="group of new files and directories (default: as their directory says)")  # fmt: skip
+    parser.add_argument(
+        "--dirmode",
+        metavar="MODE",
+        action=Once,
+        type=_mode(_OWNER_OF_DIRECTORY),
+        help="octal mode of new directories, whatever the umask (default: 2775)",
+    )
+    parser.add_argument(
+        "--filemode",
+        metavar="MODE",
+        action=Once,
+        type=_mode(_OWNER_OF_FILE),
+        help="octal mode of new files, whatever the umask (default: 664)",
+    )
+    parser.add_argument(
+        "--group",
+        metavar="GROUP",
+        action=Once,
+        type=_group,
+        help="group of new files and directories (default: as their directory says)",
+    )
 
 
 def rights_of(args: argparse.Namespace) -> Rights:

@@ -31,15 +31,24 @@ class Target:
 
 def add_experiment(parser: argparse.ArgumentParser) -> None:
     """Add ``-e`` and ``-r``."""
-    parser.add_argument("-e", "--experiment", metavar="EXP", action=Once, help="experiment, with -r: the time and the "
-                        "detector (-d: its source) are those of a run")  # fmt: skip
+    parser.add_argument(
+        "-e",
+        "--experiment",
+        metavar="EXP",
+        action=Once,
+        help="experiment, with -r: the time and the detector (-d: its source) are those of a run",
+    )
     parser.add_argument("-r", "--run", dest="run_number", metavar="RUN", action=Once, help="number of the run")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add what names a run beside a detector: SOURCE, ``-e`` and ``-r``."""
-    parser.add_argument("source", metavar="SOURCE", nargs="?",
-                        help="which Jungfrau of the dataset: source, alias or a part of the source")  # fmt: skip
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        nargs="?",
+        help="which Jungfrau of the dataset: source, alias or a part of the source",
+    )
     add_experiment(parser)
 
 
@@ -81,7 +90,7 @@ def target_of(args: argparse.Namespace) -> Target:
     if args.time is not None:
         raise BadValue(f"{text} says the time: leave out -T {args.time}, or give a detector Id")
     run, jungfrau = one_of_run(text, ANY_JUNGFRAU if pattern is None else pattern)
-    return Target(jungfrau.known_id(run.label), run.begin_text(), run, jungfrau)
+    return Target(jungfrau.known_id(run.label), run.start_text(), run, jungfrau)
 
 
 def one_of_run(dataset: str, pattern: str) -> tuple[Run, Jungfrau]:
@@ -113,7 +122,7 @@ def run_value(run: Run, jungfrau: Jungfrau) -> dict[str, Any]:
         "dataset": run.label,
         "experiment": run.experiment or None,
         "run": run.run if run.run >= 0 else None,
-        "begin": None if run.begin is None else iso(run.begin),
+        "begin": None if run.start is None else iso(run.start),
         "file": run.file,
         "source": jungfrau.source,
         "alias": jungfrau.alias,

@@ -39,16 +39,23 @@ examples:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "add", help="add a version of a panel's or a detector's constants",
-        description="Add a version of constants, valid from a time on.", epilog=_EPILOG,
-    )  # fmt: skip
+        "add",
+        help="add a version of a panel's or a detector's constants",
+        description="Add a version of constants, valid from a time on.",
+        epilog=_EPILOG,
+    )
     add_detector(parser, "PANEL", "panel Id, detector Id (panel Ids joined by _), or dataset exp=EXP:run=RUN")
     add_run(parser)
     add_time(parser, "start of validity", required=False)
     parser.add_argument(
-        "-f", "--file", dest="files", metavar="DIR|FILE.npy", action="append", required=True,
+        "-f",
+        "--file",
+        dest="files",
+        metavar="DIR|FILE.npy",
+        action="append",
+        required=True,
         help="the constants: a directory, or a file for each -t",
-    )  # fmt: skip
+    )
     add_types(parser, "calibration type of the file that follows; may be repeated")
     add_write_options(parser)
     parser.set_defaults(run=run)
@@ -63,16 +70,16 @@ def run(args: argparse.Namespace) -> int:
     repository = open_to_write(args)
     target = target_of(args)
     panels = [str(panel) for panel in resolve_detector(target.detector, repository.log.table().panel_rows)]
-    begin = parse_time(target.time, repository.zone)
+    start = parse_time(target.time, repository.zone)
     if target.run or args.time == "now":
-        begin -= begin % SECOND
-    stamp = exact_stamp(begin, repository.zone)
+        start -= start % SECOND
+    stamp = exact_stamp(start, repository.zone)
     arrays = _read(args, repository, len(panels))
     source = ", ".join(os.path.abspath(file) for file in args.files)
     if target.run:
         source += f", valid from {target.run.label}"
         note(f"{target.run.label} began at {stamp} ({target.run.file})")
-    entries = [Entry(panel, stamp, begin, arrays[i], source) for i, panel in enumerate(panels)]
+    entries = [Entry(panel, stamp, start, arrays[i], source) for i, panel in enumerate(panels)]
     for name, checked in arrays[0].items():
         if checked.converted_from:
             note(f"{name} was rounded from float64 to float32")

@@ -43,12 +43,15 @@ examples:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "audit", help="is what was deployed still right",
-        description="Hold the files in calibration directories against a repository.", epilog=_EPILOG,
-    )  # fmt: skip
+        "audit",
+        help="is what was deployed still right",
+        description="Hold the files in calibration directories against a repository.",
+        epilog=_EPILOG,
+    )
     parser.add_argument("directories", metavar="CALIBDIR", nargs="+", help="directory that has Jungfrau::CalibV1 in it")
-    parser.add_argument("-e", "--experiment", metavar="EXP", action=Once,
-                        help="experiment of the runs, where the path does not say it")  # fmt: skip
+    parser.add_argument(
+        "-e", "--experiment", metavar="EXP", action=Once, help="experiment of the runs, where the path does not say it"
+    )
     add_repo(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -128,8 +131,8 @@ def _moment(experiment: str, source: str, number: int) -> Moment | None:
     try:
         for each in read_runs(parse_dataset(f"exp={experiment}:run={number}")):
             for jungfrau in each.jungfraus:
-                if jungfrau.source == source and jungfrau.panels and each.begin is not None:
-                    return Moment(tuple(map(str, jungfrau.panels)), each.begin)
+                if jungfrau.source == source and jungfrau.panels and each.start is not None:
+                    return Moment(tuple(map(str, jungfrau.panels)), each.start)
     except JfstoreError:
         pass  # the tree of runs may not be on this machine
     return None

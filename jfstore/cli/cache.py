@@ -22,9 +22,11 @@ examples:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "cache", help="what is kept on this machine of repositories in buckets",
-        description="Show or clear what is kept on this machine of repositories in buckets.", epilog=_EPILOG,
-    )  # fmt: skip
+        "cache",
+        help="what is kept on this machine of repositories in buckets",
+        description="Show or clear what is kept on this machine of repositories in buckets.",
+        epilog=_EPILOG,
+    )
     parser.add_argument("--clear", action="store_true", help="remove all of it")
     add_json(parser)
     parser.set_defaults(run=run)

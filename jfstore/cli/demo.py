@@ -24,13 +24,20 @@ examples:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "demo", help="make a complete example and walk through it",
-        description="Make a complete example and walk through it.", epilog=_EPILOG,
-    )  # fmt: skip
-    parser.add_argument("directory", metavar="DIR", nargs="?", default="jfstore-demo",
-                        help="where (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--storage", choices=("hdf5", "zarr"), default="hdf5",
-                        help="how arrays lie in its repositories (default: %(default)s)")  # fmt: skip
+        "demo",
+        help="make a complete example and walk through it",
+        description="Make a complete example and walk through it.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument(
+        "directory", metavar="DIR", nargs="?", default="jfstore-demo", help="where (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--storage",
+        choices=("hdf5", "zarr"),
+        default="hdf5",
+        help="how arrays lie in its repositories (default: %(default)s)",
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 

@@ -45,9 +45,11 @@ examples:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "deploy", help="a run's constants where psana reads them; --undo",
-        description="Deploy the constants that are valid for a run where psana reads them.", epilog=_EPILOG,
-    )  # fmt: skip
+        "deploy",
+        help="a run's constants where psana reads them; --undo",
+        description="Deploy the constants that are valid for a run where psana reads them.",
+        epilog=_EPILOG,
+    )
     add_run_options(parser)
     parser.add_argument("--undo", action="store_true", help="bring back what was there before the last deployment")
     parser.add_argument(

@@ -28,9 +28,11 @@ example:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "export", help="a detector's constants as a DCS file",
-        description="Write what a repository holds of a detector as a file for other programs.", epilog=_EPILOG,
-    )  # fmt: skip
+        "export",
+        help="a detector's constants as a DCS file",
+        description="Write what a repository holds of a detector as a file for other programs.",
+        epilog=_EPILOG,
+    )
     parser.add_argument("--format", choices=FORMATS, required=True, help="format of the file")
     add_detector(parser, "DETECTOR", "panel Id, or detector Id (panel Ids joined by _)")
     parser.add_argument("-f", "--file", metavar="OUT", required=True, help="the file to write")

@@ -27,15 +27,27 @@ examples:
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add what names a run and its Jungfrau, and the calibration directory."""
     parser.add_argument("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
-    parser.add_argument("source", metavar="SOURCE", nargs="?",
-                        help="which Jungfrau of it: source, alias or a part of the source")  # fmt: skip
-    parser.add_argument("-d", "--detector", metavar="DATASET|SOURCE", action=Once,
-                        help="the same as DATASET; with -e and -r the same as SOURCE")  # fmt: skip
-    parser.add_argument("-s", "--source", dest="source_option", metavar="SOURCE", action=Once,
-                        help="the same as SOURCE")  # fmt: skip
+    parser.add_argument(
+        "source", metavar="SOURCE", nargs="?", help="which Jungfrau of it: source, alias or a part of the source"
+    )
+    parser.add_argument(
+        "-d",
+        "--detector",
+        metavar="DATASET|SOURCE",
+        action=Once,
+        help="the same as DATASET; with -e and -r the same as SOURCE",
+    )
+    parser.add_argument(
+        "-s", "--source", dest="source_option", metavar="SOURCE", action=Once, help="the same as SOURCE"
+    )
     add_experiment(parser)
-    parser.add_argument("-c", "--calibdir", metavar="CALIBDIR", action=Once,
-                        help="the calibration directory (default: that of the experiment)")  # fmt: skip
+    parser.add_argument(
+        "-c",
+        "--calibdir",
+        metavar="CALIBDIR",
+        action=Once,
+        help="the calibration directory (default: that of the experiment)",
+    )
 
 
 def add_constants_options(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +55,12 @@ def add_constants_options(parser: argparse.ArgumentParser) -> None:
     add_time(parser, "another time than the begin of the run", required=False)
     add_repo(parser, "or the directory of a legacy gain tree; default: real")
     parser.add_argument("-R", dest="repo", metavar="NAME|PATH", default=argparse.SUPPRESS, help="the same as --repo")
-    parser.add_argument("--format", metavar="FORMAT", help="format of the values in text, such as %%.4f as the old "
-                        "command has for gains (default: all the digits that bring back every bit)")  # fmt: skip
+    parser.add_argument(
+        "--format",
+        metavar="FORMAT",
+        help="format of the values in text, such as %%.4f as the old "
+        "command has for gains (default: all the digits that bring back every bit)",
+    )
     parser.add_argument("--replace", action="store_true", help="also replace deployed files that jfstore did not write")
     add_rights(parser)
     add_json(parser)
@@ -57,8 +73,11 @@ def run_of(args: argparse.Namespace) -> tuple[str, str | None]:
     (sources if dataset or args.dataset else datasets).append(args.detector)
     there = [text for text in datasets if text is not None]
     if len(there) != 1:
-        raise BadValue(f"the dataset is given twice: {' and '.join(there)}" if there
-                       else "the dataset is missing: exp=EXP:run=RUN, or -e EXP -r RUN")  # fmt: skip
+        raise BadValue(
+            f"the dataset is given twice: {' and '.join(there)}"
+            if there
+            else "the dataset is missing: exp=EXP:run=RUN, or -e EXP -r RUN"
+        )
     named = [text for text in sources if text is not None]
     if len(named) > 1:
         raise BadValue(f"the source is given twice: {' and '.join(named)}")
@@ -69,22 +88,34 @@ def request_of(args: argparse.Namespace, local: bool, deploy: bool, dry_run: boo
     """Return what was asked for."""
     dataset, source = run_of(args)
     return Request(
-        ("jfstore", *args.argv), dataset, ANY_JUNGFRAU if source is None else source, args.time,
-        getattr(args, "repo", "real"), local=local, deploy=deploy, calibdir=args.calibdir, fmt=args.format,
-        replacing=args.replace, dry_run=dry_run, rights=rights_of(args),
-    )  # fmt: skip
+        ("jfstore", *args.argv),
+        dataset,
+        ANY_JUNGFRAU if source is None else source,
+        args.time,
+        getattr(args, "repo", "real"),
+        local=local,
+        deploy=deploy,
+        calibdir=args.calibdir,
+        fmt=args.format,
+        replacing=args.replace,
+        dry_run=dry_run,
+        rights=rights_of(args),
+    )
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "generate", help="a run's constants as files, here and where psana reads them",
-        description="Write the constants that are valid for a run as files.", epilog=_EPILOG,
-    )  # fmt: skip
+        "generate",
+        help="a run's constants as files, here and where psana reads them",
+        description="Write the constants that are valid for a run as files.",
+        epilog=_EPILOG,
+    )
     add_run_options(parser)
     parser.add_argument("-D", "--deploy", action="store_true", help="deploy the text files where psana reads them, too")
-    parser.add_argument("-U", "--upload", action="store_true",
-                        help="print the commands that add the merged files to a repository")  # fmt: skip
+    parser.add_argument(
+        "-U", "--upload", action="store_true", help="print the commands that add the merged files to a repository"
+    )
     add_constants_options(parser)
     parser.set_defaults(run=run)
 
@@ -120,8 +151,10 @@ def value_of(done: Generated) -> dict[str, Any]:
     constants = done.constants
     written = [
         {"state": "written", "type": name, "file": file, "kept": None}
-        for name in constants.arrays for file in done.written if file[:-4].endswith(name)
-    ]  # fmt: skip
+        for name in constants.arrays
+        for file in done.written
+        if file[:-4].endswith(name)
+    ]
     deployed = [
         {"state": each.state, "type": each.file.type, "file": str(each.file.path), "kept": each.kept}
         for each in done.deployed
@@ -132,10 +165,11 @@ def value_of(done: Generated) -> dict[str, Any]:
         "origin": dict(constants.origin),
         "constants": [
             {"type": name, "panel": panel.panel, "version": panel.version, "blake3": panel.blake3}
-            for name, panels in constants.panels.items() for panel in panels
+            for name, panels in constants.panels.items()
+            for panel in panels
         ],
         "files": written + deployed,
-    }  # fmt: skip
+    }
 
 
 def report(done: Generated) -> None:

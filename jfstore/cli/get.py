@@ -41,9 +41,11 @@ examples:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "get", help="a detector's constants that are valid at a time",
-        description="Get a detector's constants that are valid at a time.", epilog=_EPILOG,
-    )  # fmt: skip
+        "get",
+        help="a detector's constants that are valid at a time",
+        description="Get a detector's constants that are valid at a time.",
+        epilog=_EPILOG,
+    )
     add_detector(parser, "DETECTOR", "panel Id, detector Id (panel Ids joined by _), or dataset exp=EXP:run=RUN")
     add_run(parser)
     add_time(parser, "the time for which the constants are wanted", required=False)

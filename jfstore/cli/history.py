@@ -18,9 +18,11 @@ example:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "history", help="who changed what, when and why",
-        description="List the commits of a repository, oldest first.", epilog=_EPILOG,
-    )  # fmt: skip
+        "history",
+        help="who changed what, when and why",
+        description="List the commits of a repository, oldest first.",
+        epilog=_EPILOG,
+    )
     add_repo(parser)
     add_json(parser)
     parser.set_defaults(run=run)

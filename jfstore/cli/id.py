@@ -28,12 +28,15 @@ examples:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "id", help="panel and detector Ids of a run",
-        description="Print the panel and detector Ids of a run's Jungfraus.", epilog=_EPILOG,
-    )  # fmt: skip
+        "id",
+        help="panel and detector Ids of a run",
+        description="Print the panel and detector Ids of a run's Jungfraus.",
+        epilog=_EPILOG,
+    )
     parser.add_argument("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
-    parser.add_argument("source", metavar="SOURCE", nargs="?",
-                        help="only this Jungfrau: source, alias or a part of the source")  # fmt: skip
+    parser.add_argument(
+        "source", metavar="SOURCE", nargs="?", help="only this Jungfrau: source, alias or a part of the source"
+    )
     parser.add_argument(
         "-d", "--detector", dest="source_option", metavar="SOURCE", action=Once, help="the same as SOURCE"
     )

@@ -41,9 +41,11 @@ examples:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "import", help="take in a legacy gain tree or a DCS file",
-        description="Take in a legacy gain tree or a DCS file, all in one commit.", epilog=_EPILOG,
-    )  # fmt: skip
+        "import",
+        help="take in a legacy gain tree or a DCS file",
+        description="Take in a legacy gain tree or a DCS file, all in one commit.",
+        epilog=_EPILOG,
+    )
     parser.add_argument(
         "tree", metavar="TREE|FILE.h5", help="directory of M044, M068, ... and of names that lead there, or a DCS file"
     )
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
                     if name.directory != directory:
                         arrays = read_gain_directory(name.directory, repository.identity.panel_shape)
                         directory = name.directory
-                    yield Entry(name.panel, name.stamp, name.begin, arrays, name.name)
+                    yield Entry(name.panel, name.stamp, name.start, arrays, name.name)
                 except (BadValue, Failed) as error:
                     skipped[name.name] = error.message
             show(len(tree.names), len(tree.names))

@@ -29,8 +29,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "init", help="make a repository", description="Make a repository in a directory or a bucket.", epilog=_EPILOG
     )
-    parser.add_argument("place", metavar="DIR|URL|NAME",
-                        help="where: a new directory, a place in a bucket, or the name test or real")  # fmt: skip
+    parser.add_argument(
+        "place", metavar="DIR|URL|NAME", help="where: a new directory, a place in a bucket, or the name test or real"
+    )
     parser.add_argument(
         "--role", choices=("test", "real"), help="what it is for; the names test and real say it already"
     )
@@ -45,8 +46,12 @@ def add_parser(subparsers: Any) -> None:
         "--zone", default="America/Los_Angeles", help="time zone in which stamps are written (default: %(default)s)"
     )
     parser.add_argument("--detector", default="jungfrau", metavar="TYPE", help="detector type (default: %(default)s)")
-    parser.add_argument("--storage", choices=("hdf5", "zarr"), default="hdf5",
-                        help="how arrays lie in it: HDF5 files, or zarr v3 groups (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--storage",
+        choices=("hdf5", "zarr"),
+        default="hdf5",
+        help="how arrays lie in it: HDF5 files, or zarr v3 groups (default: %(default)s)",
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 

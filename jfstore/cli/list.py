@@ -33,12 +33,15 @@ examples:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "list", help="what is stored, test and real side by side",
-        description="List what is stored, by default the test and the real repository side by side.", epilog=_EPILOG,
-    )  # fmt: skip
+        "list",
+        help="what is stored, test and real side by side",
+        description="List what is stored, by default the test and the real repository side by side.",
+        epilog=_EPILOG,
+    )
     parser.add_argument("panels", metavar="PANEL", nargs="*", help="only these panels (panel or detector Ids)")
-    parser.add_argument("-d", "--detector", dest="panels_option", metavar="PANEL", action="append", default=[],
-                        help="the same as PANEL")  # fmt: skip
+    parser.add_argument(
+        "-d", "--detector", dest="panels_option", metavar="PANEL", action="append", default=[], help="the same as PANEL"
+    )
     add_types(parser, "only what holds this calibration type; may be repeated")
     add_time(parser, "only what is valid at this time", required=False)
     add_repo(parser, "default: test and real, side by side")
@@ -125,9 +128,9 @@ def _rows(
             if not names:
                 continue
             # Each type has its own validity: a later version may hold one of the pair only.
-            current = [name for name in names if highest[version.begin, name] == version.number]
-            ends = {name: _after(starts[name], version.begin) for name in names}
-            if t is not None and not any(version.begin <= t < _end(ends[name]) for name in current):
+            current = [name for name in names if highest[version.start, name] == version.number]
+            ends = {name: _after(starts[name], version.start) for name in names}
+            if t is not None and not any(version.start <= t < _end(ends[name]) for name in current):
                 continue
             if version.seq not in summaries:
                 summaries[version.seq] = table.summary(version.seq)
@@ -135,12 +138,17 @@ def _rows(
             key = (panel, version.stamp, tuple(sorted(version.content.items())))
             row = rows.setdefault(
                 key,
-                {"panel": panel, "stamp": version.stamp, "types": list(version.content), "content": version.content,
-                 "numbers": []},
-            )  # fmt: skip
+                {
+                    "panel": panel,
+                    "stamp": version.stamp,
+                    "types": list(version.content),
+                    "content": version.content,
+                    "numbers": [],
+                },
+            )
             row["numbers"].append(version.number)
             row.update(
-                valid_from=None if version.begin == BEGINNING else iso(version.begin),
+                valid_from=None if version.start == BEGINNING else iso(version.start),
                 valid_to={name: None if end is None else iso(end) for name, end in ends.items()},
                 valid_to_stamp=[None if end is None else stamp_at(end, repository.zone) for end in ends.values()],
                 current=current,
@@ -158,15 +166,15 @@ def _highest_and_starts(versions: list[Version]) -> tuple[dict[tuple[int, str], 
     highest: dict[tuple[int, str], int] = {}
     for version in versions:
         for name in version.content:
-            highest[version.begin, name] = max(version.number, highest.get((version.begin, name), 0))
+            highest[version.start, name] = max(version.number, highest.get((version.start, name), 0))
     starts: dict[str, list[int]] = {}
-    for begin, name in sorted(highest):
-        starts.setdefault(name, []).append(begin)
+    for start, name in sorted(highest):
+        starts.setdefault(name, []).append(start)
     return highest, starts
 
 
-def _after(starts: list[int], begin: int) -> int | None:
-    place = bisect_right(starts, begin)
+def _after(starts: list[int], start: int) -> int | None:
+    place = bisect_right(starts, start)
     return starts[place] if place < len(starts) else None
 
 

@@ -25,13 +25,16 @@ examples:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "mirror", help="a copy of a repository, in any storage",
-        description="Make a copy of a repository, or bring one up to date.", epilog=_EPILOG,
-    )  # fmt: skip
+        "mirror",
+        help="a copy of a repository, in any storage",
+        description="Make a copy of a repository, or bring one up to date.",
+        epilog=_EPILOG,
+    )
     parser.add_argument("source", metavar="SRC", nargs="?", help="what is copied: a name, a path, or a URL")
     parser.add_argument("mirror", metavar="DST", nargs="?", help="where to: a name, a path, or a URL")
-    parser.add_argument("--storage", choices=("hdf5", "zarr"),
-                        help="how arrays lie in a new copy (default: hdf5, at a URL zarr)")  # fmt: skip
+    parser.add_argument(
+        "--storage", choices=("hdf5", "zarr"), help="how arrays lie in a new copy (default: hdf5, at a URL zarr)"
+    )
     parser.add_argument("--detach", metavar="MIRROR", help="make a mirror a repository of its own")
     parser.add_argument(
         "--yes", action="store_true", help="do not ask before a mirror of a real repository is detached"

@@ -31,9 +31,11 @@ example:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "promote", help="from test to real, content and origin kept",
-        description="Copy versions from one repository to another.", epilog=_EPILOG,
-    )  # fmt: skip
+        "promote",
+        help="from test to real, content and origin kept",
+        description="Copy versions from one repository to another.",
+        epilog=_EPILOG,
+    )
     parser.add_argument(
         "versions", metavar="VERSION", nargs="+", help="<panel Id>/<stamp>/v<number>, as jfstore list shows it"
     )
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             raise Refused(f"{source.storage.location} and {target.storage.location} {problem}")
     # Every name is looked up before the first array is read: all or nothing; the higher number goes last and wins.
     named = {version.name: version for version in map(source.version, args.versions)}
-    versions = sorted(named.values(), key=lambda version: (version.panel, version.begin, version.number))
+    versions = sorted(named.values(), key=lambda version: (version.panel, version.start, version.number))
     if not args.superseded:
         _refuse_superseded(source, target, versions)
     with progress("promote") as show:
@@ -86,7 +88,7 @@ def _refuse_superseded(source: Repository, target: Repository, versions: Sequenc
     names = {version.name for version in versions}
     for version in versions:
         same = table.version_list(table.rows(version.panel))
-        better = [other for other in same if other.begin == version.begin and other.number > version.number]
+        better = [other for other in same if other.start == version.start and other.number > version.number]
         better = [other for other in better if other.content.keys() >= version.content.keys()]
         given = any(other.name in names for other in better)
         held = holding(there, version.panel, version.stamp, version.content, ever=False)
@@ -106,9 +108,9 @@ def _changes(target: Repository, added: Sequence[Version]) -> list[dict[str, str
         for name in version.content:
             there = table.version_list(table.rows(version.panel, name))
             new = [other for other in added if other.panel == version.panel and name in other.content]
-            later = [other.begin for other in (*there, *new) if other.begin > version.begin]
-            before = [other for other in there if other.begin <= version.begin]
-            now = max(before, key=lambda other: (other.begin, other.number), default=None)
+            later = [other.start for other in (*there, *new) if other.start > version.start]
+            before = [other for other in there if other.start <= version.start]
+            now = max(before, key=lambda other: (other.start, other.number), default=None)
             changes.append(
                 {
                     "panel": version.panel,

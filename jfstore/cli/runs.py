@@ -42,9 +42,11 @@ examples:
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
-        "runs", help="runs with their Jungfraus, and whether there are constants for them",
-        description="List runs with their Jungfraus, and whether there are constants for them.", epilog=_EPILOG,
-    )  # fmt: skip
+        "runs",
+        help="runs with their Jungfraus, and whether there are constants for them",
+        description="List runs with their Jungfraus, and whether there are constants for them.",
+        epilog=_EPILOG,
+    )
     parser.add_argument("place", metavar="INSTRUMENT|EXPERIMENT", nargs="?", help="only these (default: all)")
     parser.add_argument("--resolve", action="store_true", help="also: does every panel have constants then?")
     add_types(parser, "with --resolve: constants of this calibration type; may be repeated (default: all)")
@@ -124,8 +126,8 @@ def _values(run: Run, repository: Repository | None, types: list[str] | None) ->
     from jfstore.core.instants import iso
 
     if not run.jungfraus:
-        begin = None if run.begin is None else iso(run.begin)
-        return [{"experiment": run.experiment, "run": run.run, "begin": begin, "file": run.file, "source": None}]
+        start = None if run.start is None else iso(run.start)
+        return [{"experiment": run.experiment, "run": run.run, "begin": start, "file": run.file, "source": None}]
     return [
         {
             **run_value(run, jungfrau),
@@ -141,12 +143,12 @@ def _constants(run: Run, jungfrau: Jungfrau, repository: Repository, types: list
 
     if not jungfrau.panels:
         return f"no panel Ids (ConfigV{jungfrau.version})"
-    if run.begin is None:
+    if run.start is None:
         return "no begin time"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", JfstoreWarning)
         try:
-            repository.find(jungfrau.detector_id, types or list(CALIB_TYPES), run.begin_text())
+            repository.find(jungfrau.detector_id, types or list(CALIB_TYPES), run.start_text())
         except (NotFound, BadValue) as error:
             return error.message
     return "yes"

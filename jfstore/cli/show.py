@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         "version": version.name,
         "panel": version.panel,
         "stamp": version.stamp,
-        "valid_from": None if version.begin == BEGINNING else iso(version.begin),
+        "valid_from": None if version.start == BEGINNING else iso(version.start),
         "zone": repository.identity.zone,
         "number": version.number,
         "arrays": {

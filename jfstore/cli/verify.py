@@ -32,9 +32,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--quick", action="store_true", help="do not read the arrays: sizes, log and index only")
     parser.add_argument("--clean", action="store_true", help="first remove temporary files older than a day")
     parser.add_argument("--rebuild-index", action="store_true", help="first make the index anew from the log")
-    parser.add_argument("--repair-from", metavar="MIRROR",
-                        help="first restore what is damaged or missing, bit for bit, from a copy of the repository: "
-                        "a name, a path, or a URL")  # fmt: skip
+    parser.add_argument(
+        "--repair-from",
+        metavar="MIRROR",
+        help="first restore what is damaged or missing, bit for bit, from a copy of the repository: "
+        "a name, a path, or a URL",
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask before any of these on a real repository")
     add_repo(parser)
     add_json(parser)

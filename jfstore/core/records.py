@@ -60,7 +60,7 @@ class Version:
 
     panel: str
     stamp: str
-    begin: int
+    start: int
     number: int
     arrays: tuple[Array, ...]
     file: StoredFile
@@ -249,7 +249,7 @@ def _version_body(version: Version) -> dict[str, Any]:
     body: dict[str, Any] = {
         "panel": version.panel,
         "stamp": version.stamp,
-        "begin": version.begin,
+        "begin": version.start,
         "number": version.number,
         "arrays": arrays,
     }
@@ -328,9 +328,9 @@ def _version(seq: int, body: dict[str, Any], file: dict[str, Any]) -> Version:
     panel, stamp = _field(body, "panel", str), _field(body, "stamp", str)
     if str(parse_panel(panel)) != panel or not re.fullmatch(r"[0-9]{14}", stamp, re.ASCII):
         raise ValueError(f"a version of {panel!r} at {stamp!r}")
-    begin = _field(body, "begin", int)
-    if not BEGINNING <= begin < 2**63:
-        raise ValueError(f"begin is {begin}")
+    start = _field(body, "begin", int)
+    if not BEGINNING <= start < 2**63:
+        raise ValueError(f"begin is {start}")
     stored = StoredFile(
         _field(file, "path", str),
         _natural(file, "size"),
@@ -343,7 +343,7 @@ def _version(seq: int, body: dict[str, Any], file: dict[str, Any]) -> Version:
     return Version(
         panel=panel,
         stamp=stamp,
-        begin=begin,
+        start=start,
         number=_natural(body, "number", 2**31),
         arrays=arrays,
         file=stored,

@@ -38,8 +38,14 @@ def reframed(raw: bytes, kind: str, extra: str, extra_body: Any) -> bytes:
 
 def _frame(kind: str, first: bytes, seal: str, extra: str, second: bytes) -> bytes:
     return b'{"%b":\n%b,\n"hash":"%b",\n"%b":\n%b,\n"%b_hash":"%b"}\n' % (
-        kind.encode(), first, seal.encode(), extra.encode(), second, extra.encode(), digest(second).encode(),
-    )  # fmt: skip
+        kind.encode(),
+        first,
+        seal.encode(),
+        extra.encode(),
+        second,
+        extra.encode(),
+        digest(second).encode(),
+    )
 
 
 def unseal(raw: bytes, kind: str, extra: str) -> tuple[Any, str, Any]:

@@ -153,11 +153,11 @@ class Table:
         files: dict[int, tuple[tuple[Array, ...], StoredFile]] = {}
         versions = []
         fields = (columns[name].tolist() for name in ("panel", "number", "stamp", "begin", "seq", "file"))
-        for panel, number, stamp, begin, seq, file in zip(*fields, strict=True):
+        for panel, number, stamp, start, seq, file in zip(*fields, strict=True):
             if file not in files:
                 files[file] = self.file_arrays(file)
             arrays, stored = files[file]
-            versions.append(Version(names[panel], f"{stamp:014d}", begin, number, arrays, stored, seq))
+            versions.append(Version(names[panel], f"{stamp:014d}", start, number, arrays, stored, seq))
         return versions
 
     def summary(self, seq: int) -> CommitSummary:
@@ -208,7 +208,7 @@ class Table:
                 panel = panels.setdefault(version.panel, len(panels))
                 file = self._file_row(version, files, new, kinds)
                 new["versions"].append(
-                    (panel, version.number, int(version.stamp), version.begin, commit.seq, file, bits)
+                    (panel, version.number, int(version.stamp), version.start, commit.seq, file, bits)
                 )
         new["panels"] = [name.encode() for name in list(panels)[len(self.panels) :]]
         grown = {

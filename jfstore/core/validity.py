@@ -81,12 +81,12 @@ def select(
     rows = table.rows(panel, calib_type)
     columns = table.versions[rows]
     known = columns["seq"] <= (table.seq if as_of is None else as_of)
-    begins = columns["begin"]
-    valid = known & (begins <= t)
+    starts = columns["begin"]
+    valid = known & (starts <= t)
     if not valid.any():
         raise _nothing(table, panel, t, calib_type, zone, columns["stamp"][known], as_of)
-    start = begins[valid].max()
-    holding = valid & (begins == start)
+    start = starts[valid].max()
+    holding = valid & (starts == start)
     numbers = columns["number"][holding]
     wanted = numbers.max() if number is None else number
     if wanted not in numbers:
@@ -96,16 +96,16 @@ def select(
             f"{stamp_at(int(start), zone)}; there: {there}"
         )
     winner = int(np.flatnonzero(holding & (columns["number"] == wanted))[0])
-    later = begins[known & (begins > start)]
+    later = starts[known & (starts > start)]
 
     def explain() -> list[tuple[Version, str]]:
         reasons = []
-        for seq, begin in zip(columns["seq"].tolist(), begins.tolist(), strict=True):
+        for seq, other in zip(columns["seq"].tolist(), starts.tolist(), strict=True):
             if seq > (table.seq if as_of is None else as_of):
                 reasons.append(f"added later, by commit {seq}")
-            elif begin > t:
+            elif other > t:
                 reasons.append("starts later")
-            elif begin < start:
+            elif other < start:
                 reasons.append(f"superseded from {stamp_at(int(start), zone)}")
             else:
                 reasons.append(f"v{wanted} of this stamp {'is newer' if number is None else 'was asked for'}")

@@ -38,7 +38,7 @@ class Addition:
     """A version to add, and what is noted with it."""
 
     type: str
-    begin: float
+    start: float
     blob: Blob
     message: str = ""
     number: int | None = None
@@ -62,20 +62,20 @@ def add_version(contents: DcsContents, new: Addition, now: float) -> tuple[DcsCo
     if "" in (*new.parameters.values(), new.predecessor, new.successor):
         raise BadValue("a parameter, a predecessor or a successor is empty, and no such note can be kept")
     held = _get(contents.types, "name", new.type) or DcsType(new.type)
-    key = range_key(new.begin)
+    key = range_key(new.start)
     valid = _get(held.ranges, "key", key)
     notes, type_notes = contents.notes, held.notes
     if held not in contents.types:
         notes = noted(notes, f"add ctype {new.type}: ", now)
     if valid is None:
-        valid = DcsRange(key, new.begin, notes=Notes(parameters={"experiment": "unknown", "run": "0"}))
+        valid = DcsRange(key, new.start, notes=Notes(parameters={"experiment": "unknown", "run": "0"}))
         told = dict(valid.notes.parameters) | dict(new.parameters)
         type_notes = noted(type_notes, f"add range {key}: exp={told['experiment']}:run={told['run']}", now)
     elif valid.problem:
         raise Refused(f"{contents.where}: {new.type}/{key} is never valid, {valid.problem}: delete that range first")
-    elif valid.begin != new.begin:
+    elif valid.start != new.start:
         raise Refused(
-            f"{contents.where}: {new.type}/{key} begins at {valid.begin}, and the store can hold no second range "
+            f"{contents.where}: {new.type}/{key} begins at {valid.start}, and the store can hold no second range "
             f"of that second: add at that time, or in another second"
         )
     number = _free_number(contents.where, new, valid)

@@ -40,9 +40,13 @@ class Reader:
         with theirs:
             # Ctrl-C is for us, and not for it.
             self._process = subprocess.Popen(  # noqa: S603 - our own words
-                program, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment,
+                program,
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         atexit.register(self.close)
 
     def ask(self, fd: int) -> tuple[int, bytes]:

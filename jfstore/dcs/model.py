@@ -20,12 +20,22 @@ from jfstore.errors import BadValue, Damaged, NotFound, nearest
 GEOMETRY = "geometry"
 """The calibration type that is text."""
 TYPES = (
-    "pedestals", "pixel_status", "pixel_rms", "pixel_gain", "pixel_mask", "pixel_bkgd", "common_mode", GEOMETRY,
-    "pixel_offset", "status_data", "status_extra",
-)  # fmt: skip
+    "pedestals",
+    "pixel_status",
+    "pixel_rms",
+    "pixel_gain",
+    "pixel_mask",
+    "pixel_bkgd",
+    "common_mode",
+    GEOMETRY,
+    "pixel_offset",
+    "status_data",
+    "status_extra",
+)
 """The names that calibration types have in these files."""
-PANEL_TYPES = frozenset({"pedestals", "pixel_status", "pixel_rms", "pixel_gain", "pixel_mask", "pixel_bkgd",
-                         "pixel_offset"})  # fmt: skip
+PANEL_TYPES = frozenset(
+    {"pedestals", "pixel_status", "pixel_rms", "pixel_gain", "pixel_mask", "pixel_bkgd", "pixel_offset"}
+)
 """Those whose arrays have a value for each pixel of each panel."""
 
 TEXTS = 64 << 20
@@ -111,11 +121,11 @@ class DcsVersion:
 class DcsRange:
     """A range of validity, with both its ends included; ``default`` is the version that is valid, 0 for the last.
 
-    ``begin`` or ``end`` is None if it is missing: such a range is never valid.
+    ``start`` or ``end`` is None if it is missing: such a range is never valid.
     """
 
     key: str
-    begin: float | None
+    start: float | None
     end: float | None = math.inf
     default: int = 0
     versions: tuple[DcsVersion, ...] = ()
@@ -124,7 +134,7 @@ class DcsRange:
     @property
     def problem(self) -> str:
         """Why it is never valid; empty if nothing is wrong with it."""
-        missing = [name for name, value in (("begin", self.begin), ("end", self.end)) if value is None]
+        missing = [name for name, value in (("begin", self.start), ("end", self.end)) if value is None]
         return f"its {' and its '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing" if missing else ""
 
     @property
@@ -145,7 +155,7 @@ class DcsRange:
     def holds(self, t: float) -> bool:
         """Whether it has both its ends, and `t` is neither before nor after them."""
         # NaN is neither before nor after anything.
-        return self.begin is not None and self.end is not None and not t < self.begin and not t > self.end
+        return self.start is not None and self.end is not None and not t < self.start and not t > self.end
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +169,7 @@ class DcsType:
     def range_at(self, t: float) -> DcsRange | None:
         """Return the range that is valid at `t`: of those that hold it the one that begins last, then the shortest."""
         holding = [held for held in self.ranges if held.holds(t)]
-        return max(holding, key=lambda held: (held.begin or 0.0, -(held.end or 0.0)), default=None)
+        return max(holding, key=lambda held: (held.start or 0.0, -(held.end or 0.0)), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +199,7 @@ class DcsContents:
         return there[name]
 
 
-def range_key(begin: float, end: float = math.inf) -> str:
+def range_key(start: float, end: float = math.inf) -> str:
     """Return the name of a range, ``<begin>-<end>`` in whole seconds, ``end`` for one without an end.
 
     Examples
@@ -197,7 +207,7 @@ def range_key(begin: float, end: float = math.inf) -> str:
     >>> range_key(1520294400.75), range_key(100.0, 200.5)
     ('1520294400-end', '100-201')
     """
-    return f"{math.floor(begin)}-{'end' if end == math.inf else math.ceil(end)}"
+    return f"{math.floor(start)}-{'end' if end == math.inf else math.ceil(end)}"
 
 
 def version_key(number: int) -> str:
@@ -231,8 +241,9 @@ def find_range(contents: DcsContents, type_name: str, t: float | None, key: str 
     assert t is not None
     found = held.range_at(t)
     if found is None:
-        first = min((other.begin for other in held.ranges if other.begin is not None and not other.problem),
-                    default=-math.inf)  # fmt: skip
+        first = min(
+            (other.start for other in held.ranges if other.start is not None and not other.problem), default=-math.inf
+        )
         hint = f": the first range begins at {first:.17g}" if t < first else ""
         raise NotFound(f"no {type_name} of {contents.where} is valid at {t:.17g}{hint}")
     return found
@@ -270,11 +281,11 @@ def answered(contents: DcsContents, type_name: str, t: float) -> str:
 def _older(held: DcsType, than: DcsRange) -> Sequence[str]:
     """Return the version that was valid before a range, as text for a message; none if there is none."""
     older = [
-        (other.begin, f"{held.name}/{other.key}/{version_key(other.valid.number)}")
+        (other.start, f"{held.name}/{other.key}/{version_key(other.valid.number)}")
         for other in held.ranges
-        if other.begin is not None
-        and than.begin is not None
-        and other.begin < than.begin
+        if other.start is not None
+        and than.start is not None
+        and other.start < than.start
         and other.valid
         and not other.problem
     ]

@@ -29,7 +29,7 @@ class Hole:
 
     name: str
     type: str
-    begin: float
+    start: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Taken:
     name: str
     type: str
     stamp: str
-    begin: int
+    start: int
     blob: Blob
     origin: Mapping[str, Any]
 
@@ -103,10 +103,10 @@ def taken_from(
             continue
         # Of two that begin in one second the later wins from the next second on.
         winning = {
-            math.floor(valid.begin): valid for valid in sorted(held.ranges, key=_begin) if valid.begin is not None
+            math.floor(valid.start): valid for valid in sorted(held.ranges, key=_start) if valid.start is not None
         }
         for valid in held.ranges:
-            if valid.begin is not None and winning[math.floor(valid.begin)] is not valid:
+            if valid.start is not None and winning[math.floor(valid.start)] is not valid:
                 left_out.append((f"{held.name}/{valid.key}", "another range begins in the same second, and wins"))
                 continue
             _take(detector, held.name, valid, zone, recover, taken, holes, left_out)
@@ -114,8 +114,8 @@ def taken_from(
     return [item for _, item in taken], holes, left_out
 
 
-def _begin(held: DcsRange) -> float:
-    return -math.inf if held.begin is None else held.begin
+def _start(held: DcsRange) -> float:
+    return -math.inf if held.start is None else held.start
 
 
 def without_stand_ins(taken: Sequence[Taken], holes: Sequence[Hole]) -> tuple[list[Taken], list[tuple[str, str]]]:
@@ -123,7 +123,7 @@ def without_stand_ins(taken: Sequence[Taken], holes: Sequence[Hole]) -> tuple[li
     earlier would be valid in the place of a hole."""
     left_out = {}
     for hole in holes:
-        earlier = [item for item in taken if item.type == hole.type and item.begin < math.floor(hole.begin) * SECOND]
+        earlier = [item for item in taken if item.type == hole.type and item.start < math.floor(hole.start) * SECOND]
         if earlier:
             first = earlier[0].name.rpartition("/")[0]
             left_out[hole.type] = (
@@ -150,22 +150,22 @@ def _take(
             hint = "" if recover or not version.blob else "; --recover takes it"
             problem = version.problem.partition("; ")[0]
             left_out.append((f"{place}/{version_key(version.number)}", f"{problem}{hint}"))
-    if held.begin is None or held.end is None:
-        left_out.append((place, f"its {'begin' if held.begin is None else 'end'} is missing"))
+    if held.start is None or held.end is None:
+        left_out.append((place, f"its {'begin' if held.start is None else 'end'} is missing"))
         return
-    if not 0 <= held.begin < LATEST:
+    if not 0 <= held.start < LATEST:
         left_out.append((place, "its begin is outside the years 1970 to 2261"))
         return
     if not whole:
         left_out.append((place, "it holds no version"))
-        holes.append(Hole(place, type_name, held.begin))
+        holes.append(Hole(place, type_name, held.start))
         return
-    begin = math.floor(held.begin) * SECOND  # what began between two seconds is covered
+    start = math.floor(held.start) * SECOND  # what began between two seconds is covered
     try:
-        stamp = exact_stamp(begin, zone)
+        stamp = exact_stamp(start, zone)
     except BadValue as error:
         left_out.append((place, error.message))
-        holes.append(Hole(place, type_name, held.begin))
+        holes.append(Hole(place, type_name, held.start))
         return
     last = held.chosen(whole)
     ordered = sorted(whole, key=lambda version: (version is last, version.produced or 0.0, version.number))
@@ -179,7 +179,7 @@ def _take(
             "detector": detector,
             "type": type_name,
             "range": held.key,
-            "begin": held.begin,
+            "begin": held.start,
             "number": version.number,
             "produced": version.produced,
             "message": _message(history, version.number),
@@ -188,7 +188,7 @@ def _take(
             "shape": list(version.blob.shape),
             **({"recovered": True} if version.problem else {}),
         }
-        taken.append((latest, Taken(name, type_name, stamp, begin, version.blob, origin)))
+        taken.append((latest, Taken(name, type_name, stamp, start, version.blob, origin)))
 
 
 def _shares(held: DcsRange, ordered: Sequence[DcsVersion]) -> list[dict[str, str]]:

@@ -96,8 +96,11 @@ def change_dcs(
         if held is False:
             raise Busy(f"{path}: others have been changing files there for {_WAIT:.0f} s")
         if held is None:
-            warnings.warn(f"no lock to be had in {path.parent}: take care that nobody else changes {path.name}",
-                          JfstoreWarning, stacklevel=2)  # fmt: skip
+            warnings.warn(
+                f"no lock to be had in {path.parent}: take care that nobody else changes {path.name}",
+                JfstoreWarning,
+                stacklevel=2,
+            )
         until = time.monotonic() + _WAIT
         while not _changed(path, edit, create, rights or Rights(), show):
             # Somebody who knows nothing of the lock was faster.

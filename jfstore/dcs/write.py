@@ -130,7 +130,7 @@ def _type(group: Any, held: DcsType) -> Iterator[tuple[Any, Blob]]:
 
 
 def _range(group: Any, held: DcsRange) -> Iterator[tuple[Any, Blob]]:
-    _scalar(group, "begin", held.begin)
+    _scalar(group, "begin", held.start)
     _scalar(group, "end", "end" if held.end == math.inf else held.end)
     _scalar(group, "range", held.key)
     _scalar(group, "versdef", held.default)

@@ -111,7 +111,7 @@ class Auditor:
     def _of_ours(self, file: CalibFile, ours: Deployment, moment: Moment | None) -> Finding:
         names = tuple(panel.version for panel in ours.panels)
         state, detail = self._judge(file, [panel.blake3 for panel in ours.panels], names, moment)
-        if ours.begin not in (None, ours.valid_at):
+        if ours.start not in (None, ours.valid_at):
             detail += f"; deployed as valid at {self._when(ours.valid_at)}"
         if ours.fmt is not None:
             return Finding(file, "rounded copy", names, f"deployed with --format {ours.fmt}; {state}: {detail}")
@@ -243,11 +243,11 @@ class Auditor:
         for name in names:
             version = self._by_name[name]
             there = [v for v in self._by_name.values() if v.panel == version.panel and file.type in v.content]
-            better = [v for v in there if v.begin == version.begin and v.number > version.number]
-            later = [v for v in there if v.begin > version.begin]
+            better = [v for v in there if v.start == version.start and v.number > version.number]
+            later = [v for v in there if v.start > version.start]
             if better:
                 lines.append(f"{name} was replaced by {self._said(max(better, key=lambda v: v.number))}")
-            until = f" until {min(later, key=lambda v: v.begin).stamp}" if later else ""
+            until = f" until {min(later, key=lambda v: v.start).stamp}" if later else ""
             unclear.append(f"{name} is valid from {version.stamp}{until}")
         if lines:
             return "stale", "; ".join(lines)
@@ -274,7 +274,7 @@ def _place(file: CalibFile) -> tuple[str, str, int]:
 
 
 def _moment_of_note(deployment: Deployment) -> Moment:
-    t = deployment.valid_at if deployment.begin is None else deployment.begin
+    t = deployment.valid_at if deployment.start is None else deployment.start
     return Moment(tuple(panel.panel for panel in deployment.panels), t)
 
 

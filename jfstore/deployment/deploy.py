@@ -117,8 +117,11 @@ class _Staged:
 
 
 def deploy(
-    texts: Iterable[Text], *, replacing: bool = False, rights: Rights = Rights()  # noqa: B008 - frozen
-) -> list[Deployed]:  # fmt: skip
+    texts: Iterable[Text],
+    *,
+    replacing: bool = False,
+    rights: Rights = Rights(),  # noqa: B008 - frozen
+) -> list[Deployed]:
     """Give texts the names of their files, unless files with the same values have them already; all, or none.
 
     Parameters

@@ -47,9 +47,7 @@ def _on_step(values: NDArray[np.float64], decimals: int) -> NDArray[np.bool_]:
     return on_step
 
 
-def compare(
-    version: Version, values: NDArray[np.float64], stored: NDArray[np.float32], decimals: int
-) -> Likeness:  # fmt: skip
+def compare(version: Version, values: NDArray[np.float64], stored: NDArray[np.float32], decimals: int) -> Likeness:
     """Return how like `values`, as a text has them with so many decimals, are to `stored`, the array of `version`."""
     with np.errstate(over="ignore"):
         equal = values.astype(np.float32) == stored

@@ -47,7 +47,7 @@ class Deployment:
         Of the whole file.
     source, type, run
         As its path says.
-    begin : int or None
+    start : int or None
         When the run began, if that is known; nanoseconds UTC.
     valid_at : int
         For which instant the constants were chosen.
@@ -72,7 +72,7 @@ class Deployment:
     source: str
     type: str
     run: int
-    begin: int | None
+    start: int | None
     valid_at: int
     panels: tuple[PanelConstants, ...]
     fmt: str | None
@@ -100,7 +100,7 @@ class Deployment:
 
     def _essence(self) -> tuple[Any, ...]:
         place = self.origin.get("repository", self.origin.get("gains"))
-        return self.source, self.type, self.run, self.begin, self.valid_at, self.panels, self.fmt, place
+        return self.source, self.type, self.run, self.start, self.valid_at, self.panels, self.fmt, place
 
 
 def encode_note(file: CalibFile, deployments: Iterable[Deployment]) -> bytes:
@@ -118,7 +118,7 @@ def _body(deployment: Deployment) -> dict[str, Any]:
         "type": deployment.type,
         "run": deployment.run,
         "detector": deployment.detector,
-        "begin": None if deployment.begin is None else iso(deployment.begin),
+        "begin": None if deployment.start is None else iso(deployment.start),
         "valid_at": iso(deployment.valid_at),
         "panels": [
             {"panel": panel.panel, "version": panel.version, "blake3": panel.blake3} for panel in deployment.panels
@@ -172,7 +172,7 @@ def _deployment(body: Any, file: CalibFile) -> Deployment:
         source=_text(body["source"]),
         type=_text(body["type"]),
         run=body["run"],
-        begin=None if body["begin"] is None else _instant(body["begin"]),
+        start=None if body["begin"] is None else _instant(body["begin"]),
         valid_at=_instant(body["valid_at"]),
         panels=panels,
         fmt=None if body["format"] is None else _text(body["format"]),

@@ -39,7 +39,7 @@ class GainName:
     name: str
     panel: str
     stamp: str
-    begin: int
+    start: int
     directory: Path
 
 
@@ -110,8 +110,8 @@ def valid_names(tree: GainTree, panels: Sequence[str], t: int, zone: ZoneInfo) -
         for name, reason in tree.problems.items():
             if _names_panel(name, panel):
                 raise BadValue(f"{name}: {reason}; it might be what is valid for panel {panel}")
-        names = sorted((name for name in tree.names if name.panel == panel), key=lambda name: name.begin)
-        valid = [name for name in names if name.begin <= t]
+        names = sorted((name for name in tree.names if name.panel == panel), key=lambda name: name.start)
+        valid = [name for name in names if name.start <= t]
         if valid:
             found.append(valid[-1])
         else:
@@ -176,7 +176,7 @@ def scan_gain_tree(root: Path, zone: ZoneInfo) -> GainTree:
     targets = {found.directory.name for found in names if found.directory.parent == base} & directories
     for name in sorted(directories - targets):
         problems[name] = "a directory that no <panel Id>-<stamp> leads to"
-    ordered = sorted(names, key=lambda found: (str(found.directory), found.panel, found.begin))
+    ordered = sorted(names, key=lambda found: (str(found.directory), found.panel, found.start))
     return GainTree(tuple(ordered), tuple(sorted(targets)), dict(sorted(problems.items())))
 
 
@@ -185,7 +185,7 @@ def _understood(entry: os.DirEntry[str], match: re.Match[str], root: Path, zone:
         raise BadValue("a short panel Id: which panel it means cannot be known here")
     panel = str(parse_panel(match[1]))
     stamp = match[2] or BEGINNING_STAMP
-    begin = parse_time(stamp, zone)
+    start = parse_time(stamp, zone)
     target = entry.name
     if entry.is_file(follow_symlinks=False):
         target = _link_text(Path(entry.path))
@@ -197,7 +197,7 @@ def _understood(entry: os.DirEntry[str], match: re.Match[str], root: Path, zone:
         raise BadValue(f"leads out of the tree, to {directory}")
     if not directory.is_dir():
         raise BadValue(f"leads to {directory.name}, which is not a directory of the tree")
-    return GainName(entry.name, panel, stamp, begin, directory)
+    return GainName(entry.name, panel, stamp, start, directory)
 
 
 def _link_text(path: Path) -> str:

@@ -28,11 +28,11 @@ _REQUEST = re.compile(r"[0-9a-f]{32}", re.ASCII)
 @dataclass(frozen=True, slots=True)
 class Entry:
     """Something to add: the arrays of one panel, by calibration type, as `check_array` returned them, and
-    their start of validity: the stamp, and the instant it names in nanoseconds UTC (``begin``)."""
+    their start of validity: the stamp, and the instant it names in nanoseconds UTC (``start``)."""
 
     panel: str
     stamp: str
-    begin: int
+    start: int
     arrays: Mapping[str, Checked]
     source: str | None = None
     origin: Mapping[str, Any] | None = None
@@ -74,7 +74,7 @@ def stored(
         if key not in files:
             files[key] = _file_of(storage, entry, arrays, table, dry_run)
         yield Version(
-            entry.panel, entry.stamp, entry.begin, 0, tuple(arrays), files[key], 0, _clean(entry.source), entry.origin
+            entry.panel, entry.stamp, entry.start, 0, tuple(arrays), files[key], 0, _clean(entry.source), entry.origin
         )
 
 
@@ -97,8 +97,8 @@ def _check_entry(entry: Entry, zone: ZoneInfo) -> None:
         raise BadValue(f"{entry.panel}: there are no arrays to add")
     if str(parse_panel(entry.panel)) != entry.panel:
         raise BadValue(f"{entry.panel!r} is not the normal form of a panel Id, {parse_panel(entry.panel)}")
-    if exact_stamp(entry.begin, zone) != entry.stamp:
-        raise BadValue(f"stamp {entry.stamp!r} is not that of {iso(entry.begin)}, {exact_stamp(entry.begin, zone)}")
+    if exact_stamp(entry.start, zone) != entry.stamp:
+        raise BadValue(f"stamp {entry.stamp!r} is not that of {iso(entry.start)}, {exact_stamp(entry.start, zone)}")
 
 
 Known = Callable[[Version, Sequence[Version]], str | None]
@@ -159,9 +159,10 @@ def known_origin(table: Table, commit_of: Callable[[int], Commit], pending: Sequ
         if _beside(version) in fresh:
             return None
         same = [
-            other for other in at(version.panel, version.stamp)
+            other
+            for other in at(version.panel, version.stamp)
             if _beside(other) == _beside(version) and _came_from(other) == _came_from(version)
-        ]  # fmt: skip
+        ]
         if not same:
             return None
         holding = [o for o in at(version.panel, version.stamp) if version.content.keys() <= o.content.keys()][-1]

@@ -363,7 +363,7 @@ class Repository:
             "seq": version.seq,
             "commit": self.summary(version.seq).hash,
         }
-        return Entry(version.panel, version.stamp, version.begin, arrays, version.source, origin)
+        return Entry(version.panel, version.stamp, version.start, arrays, version.source, origin)
 
 
 def _warn_of_mixed(found: Mapping[str, Sequence[Selection]]) -> None:

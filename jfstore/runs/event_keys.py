@@ -143,8 +143,9 @@ def events(run: RunFiles, problems: list[str]) -> Iterator[Event]:
                 except OSError as error:
                     problems.append(f"{path}: {error.strerror}")
         of_daq = [_accepted(files, store, problems) for n, files in streams.items() if n < LOWEST_CONTROL_STREAM]
-        of_controls = [_Window(_accepted(files, store, problems)) for n, files in streams.items()
-                       if n >= LOWEST_CONTROL_STREAM]  # fmt: skip
+        of_controls = [
+            _Window(_accepted(files, store, problems)) for n, files in streams.items() if n >= LOWEST_CONTROL_STREAM
+        ]
         for file, datagram in heapq.merge(*of_daq, key=lambda pair: pair[1].clock):
             found = _objects_of(file, datagram, problems)
             for window in of_controls:
@@ -156,8 +157,9 @@ def events(run: RunFiles, problems: list[str]) -> Iterator[Event]:
 
 def _objects_of(file: Readable, datagram: Datagram, problems: list[str]) -> list[XtcObject]:
     try:
-        return [each for each in objects(file, datagram)
-                if each.end > each.start and each.type not in (_NO_TYPE, _EPICS)]  # fmt: skip
+        return [
+            each for each in objects(file, datagram) if each.end > each.start and each.type not in (_NO_TYPE, _EPICS)
+        ]
     except (Damaged, Failed) as error:
         problems.append(str(error))
         return []

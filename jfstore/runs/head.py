@@ -38,7 +38,7 @@ class Head:
         All detectors that were configured, in the order in which psana lists them.
     aliases : tuple of (Source, str)
         Names of sources; the first of a source or a name counts.
-    begin : int or None
+    start : int or None
         Clock of BeginRun, nanoseconds since 1970 UTC; None if the stream has none.
     run : int
         Run number in BeginRun, 0 if it says none.
@@ -49,7 +49,7 @@ class Head:
     jungfraus: Mapping[Source, JungfrauConfig]
     sources: tuple[Source, ...]
     aliases: tuple[tuple[Source, str], ...]
-    begin: int | None
+    start: int | None
     run: int
     notes: tuple[str, ...]
 
@@ -73,7 +73,7 @@ def read_head(file: Readable) -> Head:
     if not file.size:
         raise Damaged(f"{file.name} is empty")
     configured: _Configured | None = None
-    begin, run = None, 0
+    start, run = None, 0
     for count, datagram in enumerate(datagrams(file)):
         if count >= _MOST_DATAGRAMS:
             raise Damaged(f"{file.name} has no BeginRun among its first {_MOST_DATAGRAMS} datagrams")
@@ -85,12 +85,12 @@ def read_head(file: Readable) -> Head:
             if datagram.transition == BEGIN_RUN:
                 if not datagram.seconds:
                     raise Damaged(f"{file.name}: the BeginRun at offset {datagram.offset} has no time")
-                begin, run = datagram.clock, datagram.env
+                start, run = datagram.clock, datagram.env
             break
     if configured is None:
         raise Damaged(f"{file.name} has no Configure")
     sources = sorted(configured.sources, key=lambda source: source.order)
-    return Head(configured.jungfraus, tuple(sources), tuple(configured.aliases), begin, run, tuple(configured.notes))
+    return Head(configured.jungfraus, tuple(sources), tuple(configured.aliases), start, run, tuple(configured.notes))
 
 
 def _read_configure(file: Readable, datagram: Datagram) -> _Configured:

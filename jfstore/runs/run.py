@@ -72,7 +72,7 @@ class Run:
         Name of the experiment; empty for a file whose name does not say it.
     run : int
         Number; -1 if neither the file's name nor BeginRun says it.
-    begin : int or None
+    start : int or None
         Begin time, nanoseconds since 1970 UTC; None if no stream has a BeginRun.
     file : str
         Path of the first sound file, the one that everything comes from if the streams agree.
@@ -90,7 +90,7 @@ class Run:
 
     experiment: str
     run: int
-    begin: int | None
+    start: int | None
     file: str
     jungfraus: tuple[Jungfrau, ...]
     others: tuple[tuple[str, str | None], ...]
@@ -103,18 +103,18 @@ class Run:
         """``exp=xpptut15:run=430``, or the path of the file."""
         return f"exp={self.experiment}:run={self.run}" if self.experiment and self.run >= 0 else self.file
 
-    def begun(self) -> int:
+    def known_start(self) -> int:
         """Return the begin time; NotFound if no stream has one."""
-        if self.begin is None:
+        if self.start is None:
             raise NotFound(
                 f"{self.label}: {self.file} has no BeginRun, so the begin time is not known; "
                 "pass a detector Id and -T TIME"
             )
-        return self.begin
+        return self.start
 
-    def begin_text(self) -> str:
+    def start_text(self) -> str:
         """Return the begin time as ``@<Unix seconds>``, exactly; errors as of `begun`."""
-        seconds, nanoseconds = divmod(self.begun(), SECOND)
+        seconds, nanoseconds = divmod(self.known_start(), SECOND)
         return f"@{seconds}.{nanoseconds:09d}"
 
 
@@ -147,7 +147,7 @@ def read_run(files: RunFiles) -> Run:
         raise failures[0]
     notes = [note for _, head in heads.values() for note in head.notes]
     configs = _merged(heads, notes)
-    begin, number = _begin(heads, notes)
+    start, number = _start(heads, notes)
     if files.run >= 0 and number and number != files.run:
         notes.append(f"{files.label}: its BeginRun says that it is run {number}")
     aliases = Aliases()
@@ -157,7 +157,7 @@ def read_run(files: RunFiles) -> Run:
     return Run(
         files.experiment,
         files.run if files.run >= 0 else (number or -1),
-        begin,
+        start,
         next(iter(heads.values()))[0],
         tuple(
             Jungfrau(source.name, aliases.of.get(source), config.version, config.count, config.panels)
@@ -188,23 +188,23 @@ def _merged(heads: dict[int, tuple[str, Head]], notes: list[str]) -> dict[Source
     return {source: configs[source][1] for source in sorted(configs, key=lambda source: source.order)}
 
 
-def _begin(heads: dict[int, tuple[str, Head]], notes: list[str]) -> tuple[int | None, int]:
+def _start(heads: dict[int, tuple[str, Head]], notes: list[str]) -> tuple[int | None, int]:
     """Return begin time and run number (0 if not known) of a run."""
     # The DAQ's streams have one clock; those of the controls may have another.
-    begun = [(stream, *both) for stream, both in heads.items() if both[1].begin is not None]
-    number = next((head.run for _, _, head in begun if head.run), 0)
-    if not begun:
+    known_start = [(stream, *both) for stream, both in heads.items() if both[1].start is not None]
+    number = next((head.run for _, _, head in known_start if head.run), 0)
+    if not known_start:
         return None, number
-    _, first, counts = begun[0]
-    for stream, path, head in begun[1:]:
-        if stream < LOWEST_CONTROL_STREAM and head.begin != counts.begin:
-            assert head.begin is not None
-            assert counts.begin is not None
+    _, first, counts = known_start[0]
+    for stream, path, head in known_start[1:]:
+        if stream < LOWEST_CONTROL_STREAM and head.start != counts.start:
+            assert head.start is not None
+            assert counts.start is not None
             notes.append(
-                f"{first} and {path} disagree on the begin of the run: {iso(counts.begin)}, {iso(head.begin)}; "
+                f"{first} and {path} disagree on the begin of the run: {iso(counts.start)}, {iso(head.start)}; "
                 "the first counts"
             )
-    return counts.begin, number
+    return counts.start, number
 
 
 def match_jungfrau(run: Run, pattern: str) -> Jungfrau:

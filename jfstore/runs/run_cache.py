@@ -70,7 +70,7 @@ def _value_of(run: Run) -> dict[str, Any]:
     return {
         "experiment": run.experiment,
         "run": run.run,
-        "begin": run.begin,
+        "begin": run.start,
         "file": run.file,
         "jungfraus": [
             [j.source, j.alias, j.version, j.count, [str(panel) for panel in j.panels]] for j in run.jungfraus

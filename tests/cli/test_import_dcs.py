@@ -59,16 +59,16 @@ def origins(repository: str = "./S") -> list[dict[str, Any]]:
 def test_every_begin_answers_as_the_file_does(file: Path, detector: str, name: str, capsys: Capture) -> None:
     code, value = imported(capsys, file, "./R")
     assert (code, value["seq"], [entry["name"] for entry in value["skipped"]]) == (1, 1, ["geometry"])
-    for begin in BEGINS:
+    for start in BEGINS:
         for type_name in ("pixel_gain", "pixel_offset"):
             (wanted,) = [
                 query["result"]["sha256"]
                 for query in EXPECTED[name]["queries"]
-                if (query["ctype"], query["tsec"], query["version"]) == (type_name, float(begin), None)
+                if (query["ctype"], query["tsec"], query["version"]) == (type_name, float(start), None)
                 and type(query["tsec"]) is float
             ]
-            assert seal(got(detector, type_name, begin, "./R")) == wanted
-            code, _, _ = tell(capsys, "get", detector, "-T", f"@{begin}", "-t", type_name, "-f", "o.npy", "--force",
+            assert seal(got(detector, type_name, start, "./R")) == wanted
+            code, _, _ = tell(capsys, "get", detector, "-T", f"@{start}", "-t", type_name, "-f", "o.npy", "--force",
                               "--repo", "./R")  # fmt: skip
             assert (code, seal(np.load("o.npy"))) == (0, wanted)
 
@@ -226,14 +226,14 @@ def test_a_begin_between_two_seconds_is_floored_and_kept(capsys: Capture) -> Non
 
 
 @pytest.mark.parametrize(
-    ("begin", "reason"),
+    ("start", "reason"),
     [
         (-5.0, "outside the years 1970 to 2261"), (9_214_646_400.0, "outside the years 1970 to 2261"),
         (1e300, "outside the years 1970 to 2261"),
     ],
 )  # fmt: skip
-def test_a_begin_that_no_stamp_can_be_is_left_out(begin: float, reason: str, capsys: Capture) -> None:
-    make_dcs(Path(NAME), {"pixel_gain": {(begin, ALWAYS): {1: array(1)}, (1.5e9, ALWAYS): {1: array(2)}}})
+def test_a_begin_that_no_stamp_can_be_is_left_out(start: float, reason: str, capsys: Capture) -> None:
+    make_dcs(Path(NAME), {"pixel_gain": {(start, ALWAYS): {1: array(1)}, (1.5e9, ALWAYS): {1: array(2)}}})
     code, value = imported(capsys, Path(NAME))
     assert (code, len(value["added"])) == (1, 1)
     (skipped,) = value["skipped"]
@@ -292,7 +292,7 @@ WORDS = ("what replaced it", "not of panels", "not stored yet", "holds no versio
 
 
 @pytest.mark.parametrize(
-    ("begin", "versions"),
+    ("start", "versions"),
     [
         (1.6e9, {}), (1.6e9, {1: array(1) * 0}), (1.6e9, {1: array(1, (3, 2, 4, 4))}),
         (1.6e9, {1: array(2), 2: array(1) * 0}),
@@ -300,10 +300,10 @@ WORDS = ("what replaced it", "not of panels", "not stored yet", "holds no versio
     ],
 )  # fmt: skip
 def test_nothing_earlier_stands_in_for_what_cannot_be_stored(
-    begin: float, versions: dict[int, np.ndarray], capsys: Capture
+    start: float, versions: dict[int, np.ndarray], capsys: Capture
 ) -> None:
     make_dcs(Path(NAME), {
-        "pixel_gain": {(0.0, ALWAYS): {1: array(5)}, (begin, ALWAYS): versions},
+        "pixel_gain": {(0.0, ALWAYS): {1: array(5)}, (start, ALWAYS): versions},
         "pixel_offset": {(0.0, ALWAYS): {1: array(6)}},
     })  # fmt: skip
     code, value = imported(capsys, Path(NAME))
@@ -311,8 +311,8 @@ def test_nothing_earlier_stands_in_for_what_cannot_be_stored(
     reasons = {entry["name"]: entry["reason"] for entry in value["skipped"]}
     assert "pixel_gain/0-end would stand in for it" in reasons["pixel_gain"]
     with pytest.raises(jfstore.NotFound):
-        got(FB, "pixel_gain", begin)
-    assert np.array_equal(got(FB, "pixel_offset", begin), array(6))
+        got(FB, "pixel_gain", start)
+    assert np.array_equal(got(FB, "pixel_offset", start), array(6))
 
 
 def test_of_two_begins_in_one_second_the_later_counts(capsys: Capture) -> None:

@@ -162,7 +162,7 @@ def test_the_hash_does_not_depend_on_where_the_arrays_lie():
         {"versions": COMMIT.versions[:1]},
         {"versions": COMMIT.versions[::-1]},
         {"versions": (replace(COMMIT.versions[0], number=2), COMMIT.versions[1])},
-        {"versions": (replace(COMMIT.versions[0], begin=0), COMMIT.versions[1])},
+        {"versions": (replace(COMMIT.versions[0], start=0), COMMIT.versions[1])},
         {"versions": (replace(COMMIT.versions[0], origin=None), COMMIT.versions[1])},
         {"versions": (replace(COMMIT.versions[0], source="M045"), COMMIT.versions[1])},
         {"versions": (replace(COMMIT.versions[0], arrays=COMMIT.versions[0].arrays[:1]), COMMIT.versions[1])},

@@ -233,16 +233,16 @@ def oracle(log, panel, t, calib_type, as_of=None, number=None):
         for version in commit.versions
         if version.panel == panel and calib_type in [array.type for array in version.arrays]
     ]
-    begins = sorted(version.begin for version in candidates)
-    before = [begin for begin in begins if begin <= t]
+    starts = sorted(version.start for version in candidates)
+    before = [start for start in starts if start <= t]
     if not before:
         return None
-    numbers = [version.number for version in candidates if version.begin == before[-1]]
+    numbers = [version.number for version in candidates if version.start == before[-1]]
     wanted = max(numbers) if number is None else number
     if wanted not in numbers:
         return None
-    (winner,) = (v for v in candidates if v.begin == before[-1] and v.number == wanted)
-    return winner.stamp, wanted, before[-1], next((begin for begin in begins if begin > before[-1]), None)
+    (winner,) = (v for v in candidates if v.start == before[-1] and v.number == wanted)
+    return winner.stamp, wanted, before[-1], next((start for start in starts if start > before[-1]), None)
 
 
 def answer(table, panel, t, calib_type, as_of=None, number=None):

@@ -253,7 +253,7 @@ def test_a_run_says_file_and_time(calib: Path, store: Store) -> None:
     with opened_dcs(file) as contents:
         held = contents.types[0].ranges[0]
     # The begin of the run is 0.123456789 s later: floored, it covers the run.
-    assert held.begin == BEGIN
+    assert held.start == BEGIN
     assert held.notes.parameters == {"experiment": "xcsls3716", "run": "631", "source": "Jungfrau.0"}
     assert run(store._capsys, "get", *words)[0] == 0
     assert np.array_equal(np.load(f"jungfrau-{PAIR}-pixel_gain.npy"), np.load("two.npy"))
@@ -328,7 +328,7 @@ def test_what_jungfrau_gain_constants_prints_can_be_run(
     for role in ("test", "real"):
         with opened_dcs(deploying_here / role / f"jungfrau-{PAIR}.h5") as contents:
             assert [held.name for held in contents.types] == ["pixel_gain", "pixel_offset"]
-            assert contents.types[0].ranges[0].begin == BEGIN
+            assert contents.types[0].ranges[0].start == BEGIN
     repository = jfstore.open(str(deploying_here / "real"))
     assert verify(repository).problems == ()
     assert original_answer(deploying_here / "real" / f"jungfrau-{PAIR}.h5", "pixel_gain", 1.6e9).tobytes() == (

@@ -107,7 +107,7 @@ def test_what_is_written_answers_as_the_original_would(spans: list[tuple[float, 
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / NAME
         path.write_bytes(b"".join(file_pieces(contents)))
-        for t in [*times, *(begin for begin, _ in keys.values()), *(end for _, end in keys.values())]:
+        for t in [*times, *(start for start, _ in keys.values()), *(end for _, end in keys.values())]:
             ours, theirs = answer(contents, t), original_answer(path, "pixel_gain", t)
             assert (ours is None) == (theirs is None)
             assert ours is None or np.array_equal(ours, theirs)
@@ -127,12 +127,12 @@ class Changes(RuleBasedStateMachine):
 
     @rule(
         name=st.sampled_from(TYPES),
-        begin=st.sampled_from([0.0, 50.0, 100.5]),
+        start=st.sampled_from([0.0, 50.0, 100.5]),
         number=st.one_of(st.none(), st.integers(1, 6)),
     )
-    def add(self, name: str, begin: float, number: int | None) -> None:
-        place, self.seed = (name, begin), self.seed + 1
-        new = Addition(name, begin, blob(self.seed), "why", number)
+    def add(self, name: str, start: float, number: int | None) -> None:
+        place, self.seed = (name, start), self.seed + 1
+        new = Addition(name, start, blob(self.seed), "why", number)
         used = self.used.setdefault(place, set())
         if number in used:
             with pytest.raises(Refused):
@@ -156,27 +156,27 @@ class Changes(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.there))
     @rule(data=st.data(), whole=st.booleans())
     def delete_more(self, data: st.DataObject, whole: bool) -> None:
-        name, begin = data.draw(st.sampled_from(sorted(self.there)))
+        name, start = data.draw(st.sampled_from(sorted(self.there)))
         if whole:
             self.contents = delete_type(self.contents, name, "why", self.now)
         else:
-            self.contents = delete_range(self.contents, name, range_key(begin), "why", self.now)
-        for place in [place for place in self.there if place[0] == name and (whole or place[1] == begin)]:
+            self.contents = delete_range(self.contents, name, range_key(start), "why", self.now)
+        for place in [place for place in self.there if place[0] == name and (whole or place[1] == start)]:
             del self.there[place], self.used[place]
 
     @invariant()
     def all_is_there(self) -> None:
         found = {
-            (held.name, valid.begin): {version.number: version.blob for version in valid.versions}
+            (held.name, valid.start): {version.number: version.blob for version in valid.versions}
             for held in self.contents.types
             for valid in held.ranges
         }
         assert {place: set(versions) for place, versions in found.items()} == {
             place: set(versions) for place, versions in self.there.items()
         }
-        for (name, begin), versions in self.there.items():
+        for (name, start), versions in self.there.items():
             if versions:
-                assert np.array_equal(answer(self.contents, begin, name), array(versions[max(versions)], (2,)))
+                assert np.array_equal(answer(self.contents, start, name), array(versions[max(versions)], (2,)))
 
 
 Changes.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
@@ -242,12 +242,12 @@ def some_contents(draw: st.DrawFn) -> DcsContents:
     types = []
     for name in sorted(draw(st.sets(st.sampled_from(TYPES)))):
         held = []
-        for begin in sorted(draw(st.sets(st.integers(0, 9)))):
+        for start in sorted(draw(st.sets(st.integers(0, 9)))):
             some = draw(st.lists(versions, max_size=3, unique_by=lambda version: version.number))
             some.sort(key=lambda version: version.number)
             end = draw(st.sampled_from([math.inf, 20.5]))
-            exact = draw(st.sampled_from([None, begin + 0.5]))
-            held.append(DcsRange(range_key(begin, end), exact, end, draw(st.integers(0, 3)), tuple(some), draw(notes)))
+            exact = draw(st.sampled_from([None, start + 0.5]))
+            held.append(DcsRange(range_key(start, end), exact, end, draw(st.integers(0, 3)), tuple(some), draw(notes)))
         held.sort(key=lambda one: one.key)
         types.append(DcsType(name, tuple(held), draw(notes)))
     return DcsContents(

@@ -332,9 +332,9 @@ def test_rounded_otherwise(deploying_here: Path, repository: Repository, name: s
 def test_of_versions_that_round_alike_the_valid_one_is_meant(deploying_here: Path, repository: Repository) -> None:
     array = gain(repository)
     alike = ((array + np.round(array.astype(float), 4)) / 2).astype(np.float32)
-    begin = parse_time("20180101000000", repository.zone)
+    start = parse_time("20180101000000", repository.zone)
     entries = [
-        Entry(panel, "20180101000000", begin, {"pixel_gain": check_array(alike[:, i], "pixel_gain", world.SHAPE, "x")})
+        Entry(panel, "20180101000000", start, {"pixel_gain": check_array(alike[:, i], "pixel_gain", world.SHAPE, "x")})
         for i, panel in enumerate(PANELS)
     ]
     repository.add(entries, "alike")
@@ -369,9 +369,9 @@ def test_a_copy_of_file_and_note_is_judged_for_its_own_run(deploying_here: Path,
     single = "exp=mfx11116:run="
     zone = repository.zone
     array = check_array(np.ascontiguousarray(world.constants(3)[:, 0]), "pixel_gain", world.SHAPE, "x")
-    begin = {run: begin_of(f"{single}{run}") for run in (563, 697)}
-    between = stamp_at((begin[563] + begin[697]) // 2, zone)
-    assert begin[563] < parse_time(between, zone) < begin[697]
+    start = {run: begin_of(f"{single}{run}") for run in (563, 697)}
+    between = stamp_at((start[563] + start[697]) // 2, zone)
+    assert start[563] < parse_time(between, zone) < start[697]
     repository.add(
         [Entry("171113-154920171025-3d00fb", between, parse_time(between, zone), {"pixel_gain": array})], "x"
     )
@@ -387,7 +387,7 @@ def test_a_copy_of_file_and_note_is_judged_for_its_own_run(deploying_here: Path,
 
 def begin_of(dataset: str) -> int:
     (run,) = read_runs(parse_dataset(dataset))
-    return run.begun()
+    return run.known_start()
 
 
 def test_a_directory_copied_to_another_experiment_is_judged_for_that(deploying_here: Path) -> None:

@@ -43,7 +43,7 @@ def make_version(
     whole = seal(repr(content))
     offsets = {name: 4096 * (i + 1) for i, name in enumerate(content)}
     file = StoredFile(f"panels/{panel}/{stamp}-{whole[:12]}.h5", 16384, whole, offsets)
-    fields = {"begin": begin_of(stamp), "arrays": arrays, "file": file, **fields}
+    fields = {"start": begin_of(stamp), "arrays": arrays, "file": file, **fields}
     return Version(panel=panel, stamp=stamp, number=number, seq=seq, **fields)
 
 

@@ -83,8 +83,8 @@ def scalar(group: h5py.Group, name: str, value: str | float | bytes) -> None:
     group.create_dataset(name, shape=(1,), dtype=dtype, data=raw)
 
 
-def key(begin: float, end: float = math.inf) -> str:
-    return f"{math.floor(begin)}-{'end' if end == math.inf else math.ceil(end)}"
+def key(start: float, end: float = math.inf) -> str:
+    return f"{math.floor(start)}-{'end' if end == math.inf else math.ceil(end)}"
 
 
 def make_dcs(path: Path, types: Mapping[str, Ranges], unnumbered: Iterable[int] = (), default: int = 0) -> Path:
@@ -98,11 +98,11 @@ def make_dcs(path: Path, types: Mapping[str, Ranges], unnumbered: Iterable[int] 
         for type_name, ranges in types.items():
             group = file.create_group(type_name)
             scalar(group, "ctype", type_name)
-            for (begin, end), versions in ranges.items():
-                inner = group.create_group(key(begin, end))
-                scalar(inner, "begin", begin)
+            for (start, end), versions in ranges.items():
+                inner = group.create_group(key(start, end))
+                scalar(inner, "begin", start)
                 scalar(inner, "end", "end" if end == math.inf else end)
-                scalar(inner, "range", key(begin, end))
+                scalar(inner, "range", key(start, end))
                 scalar(inner, "versdef", default)
                 for number, value in versions.items():
                     produced = float(next(moment))
@@ -136,8 +136,8 @@ def original_answer(path: Path, type_name: str, t: float, number: int | None = N
             if group["begin"].dtype.kind == "f":
                 end = group["end"][0]
                 ranges.append((group["begin"][0], -math.inf if end == b"end" else -end, group))
-        for begin, end, group in sorted(ranges, key=lambda one: one[:2], reverse=True):
-            if t < begin or (end != -math.inf and t > -end):
+        for start, end, group in sorted(ranges, key=lambda one: one[:2], reverse=True):
+            if t < start or (end != -math.inf and t > -end):
                 continue
             versions = {}
             for name in sorted(set(group)):

@@ -89,7 +89,7 @@ def deployment(calibdir: Path, seed: int, run: int = 631, calib_type: str = "pix
         source=SOURCE,
         type=calib_type,
         run=run,
-        begin=1512519240 * 10**9,
+        start=1512519240 * 10**9,
         valid_at=1512519240 * 10**9,
         panels=tuple(PanelConstants(panel, f"{panel}/{STAMP}/v{seed}", f"{seed:064x}") for panel in PANELS),
         fmt=fmt,

@@ -55,9 +55,9 @@ def repository_of(path: Path, versions: int, shape: tuple[int, int, int], a_comm
             def versions_for(_table: Table, seq: int, first: int = first) -> list[Version]:
                 found = []
                 for number in range(first, min(first + a_commit, versions)):
-                    begin = start + number // len(PANELS) * 3600 * SECOND
-                    stamp = stamp_at(begin, repository.zone)
-                    found.append(Version(PANELS[number % len(PANELS)], stamp, begin, 1, model.arrays, model.file, seq))
+                    moment = start + number // len(PANELS) * 3600 * SECOND
+                    stamp = stamp_at(moment, repository.zone)
+                    found.append(Version(PANELS[number % len(PANELS)], stamp, moment, 1, model.arrays, model.file, seq))
                 return found
 
             repository.log.append("add", f"version {first}", f"{first:032x}", versions_for)

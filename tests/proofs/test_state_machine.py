@@ -299,7 +299,7 @@ class Machine(RuleBasedStateMachine):
         stored = repository.versions(seq)
         assert [(version.name, version.seq) for version in stored] == [(one.name, one.seq) for one in held]
         assert [sorted(version.content) for version in stored] == [sorted(one.content) for one in held]
-        assert [version.begin for version in stored] == [parse_time(one.stamp, ZONE) for one in held]
+        assert [version.start for version in stored] == [parse_time(one.stamp, ZONE) for one in held]
         assert [summary.time for summary in repository.history()] == model.times
 
     @rule(name=names, handle=handles, pick=st.integers(0, 99))

@@ -195,7 +195,7 @@ def test_array_of_another_shape_is_refused(repository: Repository) -> None:
         {"panel": A.upper()},
         {"stamp": "2018030600000"},
         {"stamp": "../../../../x"},
-        {"begin": 0},
+        {"start": 0},
         {"source": "M\udcff"},
     ],
     ids=str,
@@ -210,7 +210,7 @@ def test_entry_that_contradicts_itself_is_refused_or_set_right(
         return
     (version,) = reopened(repository).versions()
     assert (version.panel, version.stamp) == (A, STAMP)
-    assert version.begin == parse_time(STAMP, repository.zone)
+    assert version.start == parse_time(STAMP, repository.zone)
     assert reopened(repository).version(version.name) == repository.version(version.name)
 
 
@@ -230,7 +230,7 @@ def test_promote_keeps_content_and_origin(repository: Repository, tmp_path: Path
         "commit": repository.commit(2).hash,
     }
     stored = reopened(real).version(promoted.name)
-    assert (stored.content, stored.stamp, stored.begin) == (version.content, version.stamp, version.begin)
+    assert (stored.content, stored.stamp, stored.start) == (version.content, version.stamp, version.start)
     assert (stored.source, dict(stored.origin or {})) == ("M044", origin)
     assert stored.file.blake3 == version.file.blake3
     assert real.get(A, "pixel_gain", LATER).tobytes() == constants(1).tobytes()

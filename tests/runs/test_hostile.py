@@ -37,7 +37,7 @@ def test_streams_that_disagree(tree: Path, program: Program) -> None:
     write(tree, made.run_bytes(PAIR, BEGIN, 7))
     write(tree, made.run_bytes(OTHER, BEGIN + 1, 8), stream=1)
     run = read()
-    assert (run.jungfraus[0].detector_id, run.begin, run.run) == (PAIR_ID, BEGIN * 10**9 + 123456789, 7)
+    assert (run.jungfraus[0].detector_id, run.start, run.run) == (PAIR_ID, BEGIN * 10**9 + 123456789, 7)
     assert any("disagree on MfxEndstation.0:Jungfrau.0; the first counts" in text for text in run.notes)
     assert any("disagree on the begin" in text for text in run.notes)
     code, out, err = program("jungfrau_id", DATASET)
@@ -93,7 +93,7 @@ def test_controls_do_not_say_when_a_run_begins_unless_alone(tree: Path) -> None:
     write(tree, made.run_bytes(PAIR, BEGIN, 7))
     write(tree, made.configure(1) + made.begin_run(5, 7), stream=80)
     run = read()
-    assert (run.begin, run.notes) == (BEGIN * 10**9 + 123456789, ())
+    assert (run.start, run.notes) == (BEGIN * 10**9 + 123456789, ())
 
 
 # -- what is no regular file

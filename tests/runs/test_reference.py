@@ -84,9 +84,9 @@ def test_run_is_what_was_written(case: Case, named: bool, monkeypatch: pytest.Mo
     if not named:
         monkeypatch.delenv("SIT_DATA")
     (found,) = read_runs(parse_dataset(case["dataset"] + (":smd" if case["case"] == "smalldata" else "")))
-    begin = case["begin_run"]
-    assert (found.experiment, found.run) == (case["experiment"], case["run"] or begin["env_run"])
-    assert found.begin == begin["seconds"] * 1_000_000_000 + begin["nanoseconds"]
+    start = case["begin_run"]
+    assert (found.experiment, found.run) == (case["experiment"], case["run"] or start["env_run"])
+    assert found.start == start["seconds"] * 1_000_000_000 + start["nanoseconds"]
     assert found.jungfraus == tuple(_jungfrau(written) for written in case["jungfrau"])
     assert [each.detector_id for each in found.jungfraus] == [each["detector_id"] or "" for each in case["jungfrau"]]
     ids = [[str(panel) for panel in each.panels] for each in found.jungfraus]
@@ -234,8 +234,8 @@ def test_unknown_instrument_gets_the_usage(capsys: pytest.CaptureFixture[str]) -
 
 
 def _rows(case: Case) -> list[list[str]]:
-    begin = datetime.fromtimestamp(case["begin_run"]["seconds"], UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    head = [case["experiment"], str(case["run"]), f"{begin}.{case['begin_run']['nanoseconds']:09d}Z"]
+    start = datetime.fromtimestamp(case["begin_run"]["seconds"], UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    head = [case["experiment"], str(case["run"]), f"{start}.{case['begin_run']['nanoseconds']:09d}Z"]
     return [
         [*head, each["source"], each["alias"] or "", f"V{each['config_version']}", str(each["n_panels"]),
          each["detector_id"] or ""]

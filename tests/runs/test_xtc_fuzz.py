@@ -96,7 +96,7 @@ def parts(data: bytes, offset: int) -> tuple[int, int]:
 def decoded(data: bytes) -> dict[str, Any]:
     """Return what the head of `data` says; Wrong if it says nothing that may be believed."""
     offset, says = 0, None
-    begin, run = None, 0
+    start, run = None, 0
     for _ in range(1000):
         if offset == len(data):
             break
@@ -109,14 +109,14 @@ def decoded(data: bytes) -> dict[str, Any]:
             if transition == 6:
                 if not word(data, offset + 4):
                     raise Wrong
-                begin, run = word(data, offset + 4) * 10**9 + word(data, offset), word(data, offset + 16)
+                start, run = word(data, offset + 4) * 10**9 + word(data, offset), word(data, offset + 16)
             break
         offset = end
     else:
         raise Wrong
     if says is None:
         raise Wrong
-    return {**says, "begin": begin, "run": run}
+    return {**says, "begin": start, "run": run}
 
 
 def configured(data: bytes, found: list[Leaf]) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def value_of(head: Head) -> dict[str, Any]:
         },
         "detectors": [source.phy for source in head.sources],
         "aliases": [(source.level, source.phy, name) for source, name in head.aliases],
-        "begin": head.begin,
+        "begin": head.start,
         "run": head.run,
     }
 
@@ -207,22 +207,22 @@ def bases() -> tuple[Base, ...]:
     reference = ROOT / "tests/data/reference/xtc"
     files = [path.read_bytes() for path in sorted(reference.rglob("*.xtc*"))]
     assert len(files) > 40
-    begin, panels = 1522800000, made.some_panels
+    start, panels = 1522800000, made.some_panels
     cspad = made.xtc(29, 5, 1, 3, made.phy_of(device=10), bytes(64))
     both = made.jungfrau(4, panels(32), made.phy_of(device_number=1))
     # Long runs of all versions weigh as much as all the reference files do.
     own = [
-        made.run_bytes(panels(1), begin, 1, version=1),
-        made.run_bytes(panels(2), begin, 2, version=2, alias="jungfrau1M"),
-        made.run_bytes(panels(8), begin, 3, version=3, alias="jungfrau4M", others=[cspad]),
-        made.run_bytes(panels(32), begin, 4, version=4, alias="jungfrau16M"),
-        made.run_bytes(panels(3), begin, 5, version=4, others=[cspad, both]),
-        made.datagram(made.MAP, begin)
-        + made.datagram(made.CONFIGURE, begin, 5, made.nested(60, made.jungfrau(3, panels(4)), cspad))
-        + made.begin_run(begin, 6),
-        made.run_bytes(panels(2), begin, 7),  # streams of one run
-        made.run_bytes(panels(2, 5), begin, 0, phy=made.phy_of(device_number=2)),
-        made.configure(begin, cspad) + made.begin_run(begin, 7),
+        made.run_bytes(panels(1), start, 1, version=1),
+        made.run_bytes(panels(2), start, 2, version=2, alias="jungfrau1M"),
+        made.run_bytes(panels(8), start, 3, version=3, alias="jungfrau4M", others=[cspad]),
+        made.run_bytes(panels(32), start, 4, version=4, alias="jungfrau16M"),
+        made.run_bytes(panels(3), start, 5, version=4, others=[cspad, both]),
+        made.datagram(made.MAP, start)
+        + made.datagram(made.CONFIGURE, start, 5, made.nested(60, made.jungfrau(3, panels(4)), cspad))
+        + made.begin_run(start, 6),
+        made.run_bytes(panels(2), start, 7),  # streams of one run
+        made.run_bytes(panels(2, 5), start, 0, phy=made.phy_of(device_number=2)),
+        made.configure(start, cspad) + made.begin_run(start, 7),
     ]
     return tuple(Base(data, deciding(data)) for data in [*files, *own * 4] if data)
 
@@ -411,32 +411,32 @@ def through_files(data: bytes, place: Path, index: int) -> None:
 def attempt(seed: int, index: int, place: Path, figures: Figures) -> None:
     """Try one mutant; AssertionError, or whatever jfstore raised that it must not, if it is not as it must be."""
     data = mutant(seed, index)
-    begin = time.perf_counter()
+    start = time.perf_counter()
     refused, got = try_head(data)
-    taken = time.perf_counter() - begin
+    taken = time.perf_counter() - start
     try:
         expected = decoded(data)
     except Wrong:
         expected = None
     assert got == expected, f"jfstore read {got} ({refused}), the bytes say {expected}"
     if index % WALKED == 0:
-        begin = time.perf_counter()
+        start = time.perf_counter()
         walk(data)
-        taken = max(taken, time.perf_counter() - begin)
+        taken = max(taken, time.perf_counter() - start)
         figures.walked += 1
     if index % IN_FILES == 0:
-        begin = time.perf_counter()
+        start = time.perf_counter()
         through_files(data, place, index)
-        taken = max(taken, time.perf_counter() - begin)
+        taken = max(taken, time.perf_counter() - start)
         figures.in_files += 1
     if taken > SLOWEST:  # the machine may have been busy with something else
-        begin = time.perf_counter()
+        start = time.perf_counter()
         try_head(data)
         if index % WALKED == 0:
             walk(data)
         if index % IN_FILES == 0:
             through_files(data, place, index)
-        taken = min(taken, time.perf_counter() - begin)
+        taken = min(taken, time.perf_counter() - start)
     assert taken <= SLOWEST, f"it took {taken:.3f} s"
     if taken > figures.slowest:
         figures.slowest, figures.slowest_index = taken, index
@@ -468,14 +468,14 @@ def fuzz(seed: int, count: int, place: Path, first: int = 0) -> Figures:
     figures = Figures()
     known_panels()
     reset_peak()
-    before, begin = peak(), time.perf_counter()
+    before, start = peak(), time.perf_counter()
     for index in range(first, first + count):
         try:
             attempt(seed, index, place, figures)
         except Exception as error:
             error.add_note(f"this is mutant({seed}, {index})")
             raise
-    figures.growth, figures.seconds = peak() - before, time.perf_counter() - begin
+    figures.growth, figures.seconds = peak() - before, time.perf_counter() - start
     return figures
 
 

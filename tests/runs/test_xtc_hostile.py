@@ -45,7 +45,7 @@ def test_what_is_sound_is_read(version: int, count: int) -> None:
     assert (config.version, config.count) == (version, count)
     wanted = panels if version > 2 else ()
     assert [(one.module, one.firmware, one.serial) for one in config.panels] == list(wanted)
-    assert (got.begin, got.run) == (BEGIN * 10**9 + 123456789, 7)
+    assert (got.start, got.run) == (BEGIN * 10**9 + 123456789, 7)
     assert [name for _, name in got.aliases] == ["jungfrau1M"]
 
 
@@ -109,7 +109,7 @@ def test_every_cut_is_refused_or_after_the_head() -> None:
             else:
                 got = head(data[:size])
                 assert ids(got) == [PAIR_ID]
-                assert (got.begin is None) == (size == ends[0])
+                assert (got.start is None) == (size == ends[0])
 
 
 def test_a_cut_after_the_head_is_told_by_event_keys(tree: Path, program: Program) -> None:
@@ -126,12 +126,12 @@ def test_a_cut_after_the_head_is_told_by_event_keys(tree: Path, program: Program
 
 
 def test_nested_containers() -> None:
-    begin = time.perf_counter()
+    start = time.perf_counter()
     data = made.datagram(made.CONFIGURE, BEGIN, 0, made.nested(20_000, made.jungfrau(3, PAIR))) + made.begin_run(
         BEGIN, 7
     )
     assert ids(head(data)) == [PAIR_ID]
-    assert time.perf_counter() - begin < 2
+    assert time.perf_counter() - start < 2
 
 
 @pytest.mark.parametrize("one", [made.container(), made.xtc(29, 1, 1, 0, 5, b"1234")], ids=["containers", "leaves"])
@@ -171,17 +171,17 @@ def sparse(path: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize("begun", [True, False])
-def test_a_file_of_100_gb(tree: Path, monkeypatch: pytest.MonkeyPatch, begun: bool) -> None:
-    data = made.configure(BEGIN, made.jungfrau(3, PAIR)) + (made.begin_run(BEGIN, 7) if begun else b"")
+def test_a_file_of_100_gb(tree: Path, monkeypatch: pytest.MonkeyPatch, known_start: bool) -> None:
+    data = made.configure(BEGIN, made.jungfrau(3, PAIR)) + (made.begin_run(BEGIN, 7) if known_start else b"")
     sparse(write(tree, data), 100 << 30)
     counts = counted(monkeypatch)
-    begin = time.perf_counter()
-    if begun:
+    start = time.perf_counter()
+    if known_start:
         assert read().jungfraus[0].detector_id == PAIR_ID
     else:
         with pytest.raises(Damaged, match=rf"s00-c00\.xtc: a datagram at offset {len(data)} has the extent 0"):
             read()
-    assert time.perf_counter() - begin < 0.5
+    assert time.perf_counter() - start < 0.5
     assert counts
     assert sum(counts) < 1 << 20
 
@@ -198,7 +198,7 @@ def test_a_configure_of_200_mb_is_jumped_over(tree: Path, monkeypatch: pytest.Mo
     counts = counted(monkeypatch)
     run = read()
     assert run.jungfraus[0].detector_id == PAIR_ID
-    assert run.begin == BEGIN * 10**9 + 123456789
+    assert run.start == BEGIN * 10**9 + 123456789
     assert sum(counts) < 1 << 20
 
 
@@ -422,16 +422,16 @@ def test_a_second_has_no_more_nanoseconds(nanoseconds: int) -> None:
 def test_no_begin_run(tree: Path, program: Program) -> None:
     write(tree, made.configure(BEGIN, made.jungfrau(3, PAIR)))
     run = read()
-    assert (run.begin, run.run, run.jungfraus[0].detector_id) == (None, 7, PAIR_ID)
+    assert (run.start, run.run, run.jungfraus[0].detector_id) == (None, 7, PAIR_ID)
     with pytest.raises(NotFound, match="has no BeginRun"):
-        run.begun()
+        run.known_start()
     assert program("jungfrau_id", DATASET)[0] == 0
 
 
 def test_an_event_ends_the_head_as_begin_run_does() -> None:
     late = made.configure(BEGIN + 9, made.jungfrau(3, OTHER)) + made.begin_run(BEGIN, 7)
     got = head(made.configure(BEGIN, made.jungfrau(3, PAIR)) + made.l1accept(BEGIN + 1) + late)
-    assert (ids(got), got.begin) == ([PAIR_ID], None)
+    assert (ids(got), got.start) == ([PAIR_ID], None)
 
 
 @pytest.mark.parametrize("before", [made.MAP, made.RESET, made.UNKNOWN, 15])

@@ -36,12 +36,12 @@ class Place:
         """Return the time in Unix seconds that was asked for: -T, or the begin of the run."""
         if args.seconds is not None:
             return float(args.seconds)
-        return _run_of(args, self).begun() / 1e9
+        return _run_of(args, self).known_start() / 1e9
 
-    def begin(self, args: argparse.Namespace) -> float:
+    def start(self, args: argparse.Namespace) -> float:
         """Return the begin of validity: -T, or the begin of the run, floored so that it covers the run."""
         if args.seconds is None:
-            return float(_run_of(args, self).begun() // 10**9)
+            return float(_run_of(args, self).known_start() // 10**9)
         if not 0 <= args.seconds < float("inf"):
             raise BadValue(f"constants cannot be valid from {args.seconds:g} on: a time from 1970 on is needed")
         return float(args.seconds)

@@ -17,16 +17,19 @@ _TEXT = 1 << 20
 def lines_of(contents: DcsContents) -> Iterator[str]:
     """Yield the lines."""
     yield from _notes(1, "DCStore", contents.notes)
-    yield from _fields(1, {
-        "dettype    ": contents.detector_type,
-        "detid      ": contents.detector_id,
-        "detname    ": contents.detector_name,
-        "tscfile    ": None if contents.created is None else f"{contents.created:.9f}: {_local(contents.created)}",
-        "predecessor": contents.predecessor,
-        "successor  ": contents.successor,
-        "N types    ": len(contents.types),
-        "types      ": [held.name for held in contents.types],
-    })  # fmt: skip
+    yield from _fields(
+        1,
+        {
+            "dettype    ": contents.detector_type,
+            "detid      ": contents.detector_id,
+            "detname    ": contents.detector_name,
+            "tscfile    ": None if contents.created is None else f"{contents.created:.9f}: {_local(contents.created)}",
+            "predecessor": contents.predecessor,
+            "successor  ": contents.successor,
+            "N types    ": len(contents.types),
+            "types      ": [held.name for held in contents.types],
+        },
+    )
     for held in contents.types:
         yield from _type(held)
 
@@ -42,14 +45,17 @@ def _type(held: DcsType) -> Iterator[str]:
 def _range(held: DcsRange) -> Iterator[str]:
     yield from _notes(3, "DCRange", held.notes)
     numbers = [version.number for version in held.versions]
-    yield from _fields(3, {
-        "begin    ": "None, so it is never valid" if held.begin is None else f"{held.begin} : {_local(held.begin)}",
-        "end      ": _end(held.end),
-        "range    ": held.key,
-        "versdef  ": held.valid.number if held.valid else 0,
-        "N vers   ": len(numbers),
-        "versions ": numbers,
-    })  # fmt: skip
+    yield from _fields(
+        3,
+        {
+            "begin    ": "None, so it is never valid" if held.start is None else f"{held.start} : {_local(held.start)}",
+            "end      ": _end(held.end),
+            "range    ": held.key,
+            "versdef  ": held.valid.number if held.valid else 0,
+            "N vers   ": len(numbers),
+            "versions ": numbers,
+        },
+    )
     for version in held.versions:
         yield from _version(version)
 
@@ -63,11 +69,14 @@ def _end(end: float | None) -> str:
 def _version(version: DcsVersion) -> Iterator[str]:
     yield from _notes(4, "DCVersion", version.notes)
     produced = version.produced
-    yield from _fields(4, {
-        "version   ": version.number,
-        "tsprod    ": None if produced is None else f"{math.floor(produced)}: {_local(produced)}",
-        **({"problem   ": version.problem} if version.problem else {}),
-    })  # fmt: skip
+    yield from _fields(
+        4,
+        {
+            "version   ": version.number,
+            "tsprod    ": None if produced is None else f"{math.floor(produced)}: {_local(produced)}",
+            **({"problem   ": version.problem} if version.problem else {}),
+        },
+    )
     blob = version.blob
     if blob is None:
         return

@@ -100,9 +100,10 @@ def _seconds(text: str) -> float:
 def get_parser() -> Parser:
     """Return the parser of ``dcs``."""
     parser = Parser(
-        prog="dcs", description="Print, get, add and delete constants in files of the Detector Calibration Store.",
+        prog="dcs",
+        description="Print, get, add and delete constants in files of the Detector Calibration Store.",
         epilog=_EPILOG,
-    )  # fmt: skip
+    )
     option = parser.add_argument
     option("--version", action="version", version=f"dcs of jfstore {__version__}")
     option("command", metavar="COMMAND", nargs="?", type=_command, help=", ".join(COMMANDS))
@@ -111,17 +112,45 @@ def get_parser() -> Parser:
         "-e", "--exp", dest="experiment", metavar="EXP", type=_filled, action=Once, help="experiment, with -r: a run"
     )
     option("-r", "--run", dest="run_number", metavar="RUN", type=_filled, action=Once, help="number of the run")
-    option("-d", "--src", dest="source", metavar="SOURCE", type=_filled, action=Once,
-           help="which detector of the run: source, alias or a part of the source")  # fmt: skip
-    option("-t", "--ctype", dest="type", metavar="TYPE", type=_type_name, action=Once,
-           help="calibration type, such as pixel_gain or geometry")  # fmt: skip
-    option("-c", "--cdir", dest="cdir", metavar="CDIR", action=Once,
-           help="calibration directory (default: detector/calib under SIT_PSDM_DATA)")  # fmt: skip
-    option("-v", "--vers", dest="number", metavar="N", type=_number, action=Once,
-           help="version number (default: the valid one; for add the next, for delversion the last)")  # fmt: skip
+    option(
+        "-d",
+        "--src",
+        dest="source",
+        metavar="SOURCE",
+        type=_filled,
+        action=Once,
+        help="which detector of the run: source, alias or a part of the source",
+    )
+    option(
+        "-t",
+        "--ctype",
+        dest="type",
+        metavar="TYPE",
+        type=_type_name,
+        action=Once,
+        help="calibration type, such as pixel_gain or geometry",
+    )
+    option(
+        "-c",
+        "--cdir",
+        dest="cdir",
+        metavar="CDIR",
+        action=Once,
+        help="calibration directory (default: detector/calib under SIT_PSDM_DATA)",
+    )
+    option(
+        "-v",
+        "--vers",
+        dest="number",
+        metavar="N",
+        type=_number,
+        action=Once,
+        help="version number (default: the valid one; for add the next, for delversion the last)",
+    )
     option("-m", "--msg", dest="message", metavar="MESSAGE", action=Once, help="why, for the history")
-    option("-g", "--rng", dest="range", metavar="RANGE", action=Once,
-           help="a range by its name, such as 1520294400-end")  # fmt: skip
+    option(
+        "-g", "--rng", dest="range", metavar="RANGE", action=Once, help="a range by its name, such as 1520294400-end"
+    )
     option(
         "-p",
         "--pred",
@@ -134,11 +163,24 @@ def get_parser() -> Parser:
     option(
         "-s", "--succ", dest="successor", metavar="NAME", type=_filled, action=Once, help="successor of the detector"
     )
-    option("-f", "--cfname", dest="constants", metavar="NAME", action=Once,
-           help="file of the constants: .npy, or text (get: default <detector>-<type>.npy)")  # fmt: skip
+    option(
+        "-f",
+        "--cfname",
+        dest="constants",
+        metavar="NAME",
+        action=Once,
+        help="file of the constants: .npy, or text (get: default <detector>-<type>.npy)",
+    )
     option("-i", "--verbos", dest="quiet", action="store_true", help="say nothing but what is wrong")
-    option("-T", "--tsec", dest="seconds", metavar="SECONDS", type=_seconds, action=Once,
-           help="time in Unix seconds; for add the begin of validity")  # fmt: skip
+    option(
+        "-T",
+        "--tsec",
+        dest="seconds",
+        metavar="SECONDS",
+        type=_seconds,
+        action=Once,
+        help="time in Unix seconds; for add the begin of validity",
+    )
     add_rights(parser)
     return parser
 
@@ -157,9 +199,13 @@ def _run(argv: list[str]) -> int:
         raise BadValue("the calibration type is missing: -t TYPE, such as -t pixel_gain")
     place = place_of(args)
     told = {
-        "print": _print, "get": _get, "add": _add, "delversion": _delete_version, "delrange": _delete_range,
+        "print": _print,
+        "get": _get,
+        "add": _add,
+        "delversion": _delete_version,
+        "delrange": _delete_range,
         "delctype": _delete_type,
-    }[args.command](args, place)  # fmt: skip
+    }[args.command](args, place)
     if told and not args.quiet:
         note(told)
     return 0
@@ -209,8 +255,9 @@ def _get(args: argparse.Namespace, place: Place) -> str:
             warn_of([f"{args.type}/{held.key}/{version_key(version.number)}: {version.problem}"])
         skipped = [other for other in held.versions if other.problem and other.number > version.number]
         if args.number is None:
-            warn_of(f"{args.type}/{held.key}/{version_key(other.number)} is left out: {other.problem}"
-                    for other in skipped)  # fmt: skip
+            warn_of(
+                f"{args.type}/{held.key}/{version_key(other.number)} is left out: {other.problem}" for other in skipped
+            )
         assert version.blob is not None
         write_constants(out, version.blob, args.type)
     return f"wrote {out}: {args.type}/{held.key}/{version_key(version.number)} of {place.path}"
@@ -226,24 +273,32 @@ def _add(args: argparse.Namespace, place: Place) -> str:
         raise BadValue("the file of the constants is missing: -f NAME")
     if args.range is not None:
         raise BadValue("a range of what is added begins with -T and has no end: leave out -g")
-    begin = place.begin(args)
+    start = place.start(args)
     blob = read_constants(args.constants, args.type)
-    new = Addition(args.type, begin, blob, args.message or "", args.number, place.parameters(args),
-                   args.predecessor, args.successor)  # fmt: skip
+    new = Addition(
+        args.type,
+        start,
+        blob,
+        args.message or "",
+        args.number,
+        place.parameters(args),
+        args.predecessor,
+        args.successor,
+    )
     done: list[tuple[str, str]] = []
 
     def edit(contents: DcsContents) -> DcsContents:
         check_blob(contents, new.type, blob, args.constants)
         changed, version = add_version(contents, new, time.time())
-        name = f"{new.type}/{range_key(begin)}/{version_key(version.number)}"
-        done.append((name, answered(changed, new.type, begin)))
+        name = f"{new.type}/{range_key(start)}/{version_key(version.number)}"
+        done.append((name, answered(changed, new.type, start)))
         return changed
 
     make_directory(args, place)
     _change(args, place, edit, create=True)
     added, wins = done[-1]
     if wins != added:
-        warn_of([f"at {begin:.17g} get answers {wins}, and not what was added, {added}"])
+        warn_of([f"at {start:.17g} get answers {wins}, and not what was added, {added}"])
     return f"added {added} to {place.path}"
 
 

@@ -45,13 +45,25 @@ def get_parser() -> Parser:
     parser = Parser(prog="event_keys", description="Print the event keys of a run.", epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"event_keys of jfstore {__version__}")
     parser.add_argument("-d", "--dataset", metavar="DATASET", help="exp=EXP:run=RUN, or an .xtc file")
-    parser.add_argument("-n", "--nevents", metavar="N", type=_count, default=10,
-                        help="the event to stop before (default: %(default)s)")  # fmt: skip
-    parser.add_argument("-s", "--skip", metavar="N", type=_count, default=0,
-                        help="events to leave out at the begin (default: %(default)s)")  # fmt: skip
-    parser.add_argument("-m", "--mode", metavar="BITS", type=_modes, default=7,
-                        help="which keys: 1 event, 2 configuration, 4 calibration (none are in files), or a sum "
-                        "(default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "-n", "--nevents", metavar="N", type=_count, default=10, help="the event to stop before (default: %(default)s)"
+    )
+    parser.add_argument(
+        "-s",
+        "--skip",
+        metavar="N",
+        type=_count,
+        default=0,
+        help="events to leave out at the begin (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-m",
+        "--mode",
+        metavar="BITS",
+        type=_modes,
+        default=7,
+        help="which keys: 1 event, 2 configuration, 4 calibration (none are in files), or a sum (default: %(default)s)",
+    )
     parser.add_argument("-f", "--file", metavar="FILE", help="write the keys to this file too; it must not exist")
     parser.add_argument("-v", "--quiet", action="store_true", help="do not print the keys")
     parser.add_argument("-p", "--pattern", metavar="TEXT", help="only lines that hold this text")
@@ -76,13 +88,17 @@ def _run(argv: list[str]) -> int:
         raise Refused(f"{args.file} exists")
     print("Command:", " ".join(["event_keys", *argv]))
     for name, value in (
-        ("scan dataset", args.dataset), ("output file", args.file), ("first event", args.skip),
-        ("last event", args.nevents), ("mode bits", args.mode), ("verbose", int(not args.quiet)),
+        ("scan dataset", args.dataset),
+        ("output file", args.file),
+        ("first event", args.skip),
+        ("last event", args.nevents),
+        ("mode bits", args.mode),
+        ("verbose", int(not args.quiet)),
         ("pattern to squeeze", args.pattern),
-    ):  # fmt: skip
+    ):
         print(f"{name:18}: {value}")
     sys.stdout.flush()
-    begin = time.monotonic()
+    start = time.monotonic()
     printer = _Printer(args.pattern, args.mode, args.quiet)
     problems: list[str] = []
     count = 0
@@ -94,7 +110,7 @@ def _run(argv: list[str]) -> int:
                 printer.take(count, event)
             count += 1
     printer.end()
-    print(f"Loop over {count} events of the dataset {args.dataset} consumes {time.monotonic() - begin:.6f} sec.")
+    print(f"Loop over {count} events of the dataset {args.dataset} consumes {time.monotonic() - start:.6f} sec.")
     if args.file:
         publish_file(args.file, ["".join(f"{line}\n" for line in printer.lines).encode()])
     return say_broken("event_keys", list(map(Damaged, dict.fromkeys(problems))))
@@ -109,8 +125,10 @@ class _Printer:
         self._seen: set[str] = set()
 
     def take(self, number: int, event: Event) -> None:
-        wanted = (*(event.of_event if self._mode & _OF_EVENT else ()),
-                  *(event.of_config if self._mode & _OF_CONFIG else ()))  # fmt: skip
+        wanted = (
+            *(event.of_event if self._mode & _OF_EVENT else ()),
+            *(event.of_config if self._mode & _OF_CONFIG else ()),
+        )
         if self._pattern is None:
             self._put(["_" * 85, f"Event# {number:3d}", *wanted])
             return

@@ -29,9 +29,12 @@ def get_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"find_detector_runs of jfstore {__version__}")
     parser.add_argument("instrument", metavar="INS", nargs="?", help=f"instrument: {', '.join(INSTRUMENTS)}")
     parser.add_argument(
-        "detector", metavar="DET", nargs="?", default="jungfrau",
+        "detector",
+        metavar="DET",
+        nargs="?",
+        default="jungfrau",
         help="a part of the detector's source, in upper or lower case (default: %(default)s)",
-    )  # fmt: skip
+    )
     return parser
 
 

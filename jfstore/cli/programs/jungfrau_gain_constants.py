@@ -29,8 +29,9 @@ examples:
 
 def get_parser() -> Parser:
     """Return the parser of ``jungfrau_gain_constants``."""
-    parser = Parser(prog=_NAME, description="Merge, write and deploy the gains and offsets of a run's Jungfrau.",
-                    epilog=_EPILOG)  # fmt: skip
+    parser = Parser(
+        prog=_NAME, description="Merge, write and deploy the gains and offsets of a run's Jungfrau.", epilog=_EPILOG
+    )
     add = parser.add_argument
     add("--version", action="version", version=f"{_NAME} of jfstore {__version__}")
     add("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
@@ -41,16 +42,37 @@ def get_parser() -> Parser:
     add("-t", "--tstamp", metavar="STAMP", action=Once, help="the same as STAMP")
     add("-D", "--deploy", action="store_true", help="deploy the files where psana reads them")
     add("-U", "--upload", action="store_true", help="show the commands that add the merged files to a repository")
-    add("-c", "--clbdir", metavar="CALIBDIR", action=Once,
-        help="the calibration directory (default: that of the experiment)")  # fmt: skip
-    add("-R", "--repdir", metavar="REPOSITORY|GAINS_DIR", default="real",
+    add(
+        "-c",
+        "--clbdir",
+        metavar="CALIBDIR",
+        action=Once,
+        help="the calibration directory (default: that of the experiment)",
+    )
+    add(
+        "-R",
+        "--repdir",
+        metavar="REPOSITORY|GAINS_DIR",
+        default="real",
         help="where the panels' constants are: test, real, the path of a repository, or the directory of a legacy "
-        "gain tree (default: %(default)s)")  # fmt: skip
-    add("-L", "--loglev", metavar="LEVEL", default="INFO", type=str.upper, choices=_LEVELS,
-        help="what to print: INFO, or WARNING for little (default: %(default)s)")  # fmt: skip
+        "gain tree (default: %(default)s)",
+    )
+    add(
+        "-L",
+        "--loglev",
+        metavar="LEVEL",
+        default="INFO",
+        type=str.upper,
+        choices=_LEVELS,
+        help="what to print: INFO, or WARNING for little (default: %(default)s)",
+    )
     add("-P", "--lfpath", metavar="PATH", help="ignored, as it has long been")
-    add("--format", metavar="FORMAT", help="format of the values in text, such as %%.4f as the original has for gains "
-        "(default: all the digits that bring back every bit)")  # fmt: skip
+    add(
+        "--format",
+        metavar="FORMAT",
+        help="format of the values in text, such as %%.4f as the original has for gains "
+        "(default: all the digits that bring back every bit)",
+    )
     add("--replace", action="store_true", help="also replace deployed files that jfstore did not write")
     add_rights(parser)
     return parser
@@ -74,10 +96,18 @@ def _run(argv: list[str]) -> int:
         return 0
     source = _one("source", args.source, args.source_option) or ANY_JUNGFRAU
     request = Request(
-        (_NAME, *argv), dataset, source, _one("time", args.stamp, args.tstamp), args.repdir,
-        local=True, deploy=args.deploy, calibdir=args.clbdir, fmt=args.format, replacing=args.replace,
+        (_NAME, *argv),
+        dataset,
+        source,
+        _one("time", args.stamp, args.tstamp),
+        args.repdir,
+        local=True,
+        deploy=args.deploy,
+        calibdir=args.clbdir,
+        fmt=args.format,
+        replacing=args.replace,
         rights=rights_of(args),
-    )  # fmt: skip
+    )
     done = generate(request)
     if args.loglev in ("DEBUG", "INFO"):
         _print(_told(request, done))

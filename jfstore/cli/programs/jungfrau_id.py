@@ -25,9 +25,12 @@ def get_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"jungfrau_id of jfstore {__version__}")
     parser.add_argument("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
     parser.add_argument(
-        "source", metavar="SOURCE", nargs="?", default=ANY_JUNGFRAU,
+        "source",
+        metavar="SOURCE",
+        nargs="?",
+        default=ANY_JUNGFRAU,
         help="source, alias or a part of the source (default: %(default)s)",
-    )  # fmt: skip
+    )
     return parser
 
 
