@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from jfstore.cli._output import note
-from jfstore.cli._runs import one_of_run
+from jfstore.cli._runs import read_jungfrau
 from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def constants_of(dataset: str, source: str, when: str | None, place: str) -> Con
     Parameters
     ----------
     dataset, source : str
-        As for `one_of_run`.
+        As for `jungfrau_of`.
     when : str or None
         Another time than the begin of the run.
     place : str
@@ -74,7 +74,7 @@ def constants_of(dataset: str, source: str, when: str | None, place: str) -> Con
     BadValue
         If the run or its Jungfrau is not clear.
     """
-    run, jungfrau = one_of_run(dataset, source)
+    run, jungfrau = read_jungfrau(dataset, source)
     if not run.experiment or run.run < 0:
         raise BadValue(f"{run.label}: neither its name nor its place says experiment and run")
     detector = jungfrau.known_id(run.label)

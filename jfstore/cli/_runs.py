@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from jfstore.cli._parser import Once, detector_of
 from jfstore.cli._program import warn_of
-from jfstore.errors import BadValue, Damaged
-from jfstore.runs.dataset import is_dataset, parse_dataset
+from jfstore.errors import BadValue
+from jfstore.runs.dataset import is_dataset
 
 if TYPE_CHECKING:
     from jfstore.runs.run import Jungfrau, Run
-
-ANY_JUNGFRAU = "Jungfrau"
-"""The pattern that fits every Jungfrau; the one that is taken if none is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +86,17 @@ def target_of(args: argparse.Namespace) -> Target:
         return Target(detector, args.time)
     if args.time is not None:
         raise BadValue(f"{text} says the time: leave out -T {args.time}, or give a detector Id")
-    run, jungfrau = one_of_run(text, ANY_JUNGFRAU if pattern is None else pattern)
+    run, jungfrau = read_jungfrau(text, pattern)
     return Target(jungfrau.known_id(run.label), run.start_text(), run, jungfrau)
 
 
-def one_of_run(dataset: str, pattern: str) -> tuple[Run, Jungfrau]:
-    """Return a run and the Jungfrau of it that `pattern` means; what is odd about the run is a warning.
+def read_jungfrau(dataset: str, source: str | None) -> tuple[Run, Jungfrau]:
+    """Return what `jungfrau_of` returns, and print the run's notes and problems as warnings."""
+    from jfstore.runs.run import jungfrau_of
 
-    Raises
-    ------
-    Damaged
-        If the lowest stream is damaged: it is the one that counts, and might say something else.
-    """
-    from jfstore.runs.run import match_jungfrau, read_run
-    from jfstore.runs.tree import Tree
-
-    runs = Tree.from_environment().find(parse_dataset(dataset))
-    if len(runs) > 1:
-        raise BadValue(f"{dataset} names {len(runs)} runs: choose one")
-    run = read_run(runs[0])
+    run, jungfrau = jungfrau_of(dataset, source)
     warn_of((*run.notes, *run.problems))
-    if not run.is_lowest_sound:
-        raise Damaged(f"{dataset}: its lowest stream is damaged; choose a sound one, as in {run.label}:stream=1")
-    return run, match_jungfrau(run, pattern)
+    return run, jungfrau
 
 
 def run_value(run: Run, jungfrau: Jungfrau) -> dict[str, Any]:

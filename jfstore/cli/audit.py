@@ -125,11 +125,10 @@ class _Moments:
 
 def _moment(experiment: str, source: str, number: int) -> Moment | None:
     from jfstore.deployment.audit import Moment
-    from jfstore.runs.dataset import parse_dataset
     from jfstore.runs.run import read_runs
 
     try:
-        for each in read_runs(parse_dataset(f"exp={experiment}:run={number}")):
+        for each in read_runs(f"exp={experiment}:run={number}"):
             for jungfrau in each.jungfraus:
                 if jungfrau.source == source and jungfrau.panels and each.start is not None:
                     return Moment(tuple(map(str, jungfrau.panels)), each.start)

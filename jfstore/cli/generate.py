@@ -9,8 +9,9 @@ from jfstore.cli._generate import Generated, Request, generate, upload_commands,
 from jfstore.cli._output import emit, emit_json, note, report_rows
 from jfstore.cli._parser import Once, add_json, add_repo, add_time
 from jfstore.cli._rights import add_rights, rights_of
-from jfstore.cli._runs import ANY_JUNGFRAU, add_experiment, dataset_of
+from jfstore.cli._runs import add_experiment, dataset_of
 from jfstore.errors import BadValue
+from jfstore.runs.dataset import ANY_JUNGFRAU
 
 _EPILOG = """\
 The constants are those that are valid when the run begins, of every panel of its Jungfrau; if any panel has

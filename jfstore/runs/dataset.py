@@ -12,6 +12,9 @@ _NUMBERS = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", re.ASCII)
 _KEYS = ("exp", "run", "smd", "stream", "dir")
 _FORM = "expected exp=<experiment>:run=<number>, such as exp=xpptut15:run=430, or the path of an .xtc file"
 
+ANY_JUNGFRAU = "Jungfrau"
+"""The pattern that matches every Jungfrau; the default."""
+
 Ranges = tuple[tuple[int, int], ...]
 
 

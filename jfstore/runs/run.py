@@ -11,7 +11,7 @@ from jfstore.core.instants import SECOND, iso
 from jfstore.errors import BadValue, Damaged, Failed, NotFound, nearest
 from jfstore.fs.files import opened
 from jfstore.runs.config import Aliases, JungfrauConfig
-from jfstore.runs.dataset import Dataset
+from jfstore.runs.dataset import ANY_JUNGFRAU, parse_dataset
 from jfstore.runs.head import Head, read_head
 from jfstore.runs.source import Source
 from jfstore.runs.tree import LOWEST_CONTROL_STREAM, RunFiles, Tree
@@ -118,9 +118,40 @@ class Run:
         return f"@{seconds}.{nanoseconds:09d}"
 
 
-def read_runs(dataset: Dataset) -> list[Run]:
-    """Return the runs of a dataset, which must not be empty; errors as of `Tree.find` and `read_run`."""
-    return [read_run(files) for files in Tree.from_environment().find(dataset)]
+def read_runs(dataset: str) -> list[Run]:
+    """Return the runs that a dataset names, at least one, in ascending order."""
+    return [read_run(files) for files in Tree.from_environment().find(parse_dataset(dataset))]
+
+
+def jungfrau_of(dataset: str, source: str | None) -> tuple[Run, Jungfrau]:
+    """Return the run that a dataset names and the Jungfrau that `source` matches.
+
+    Parameters
+    ----------
+    dataset : str
+        ``exp=EXP:run=RUN``, or the path of an XTC file.
+    source : str or None
+        Source, alias or a part of the source; None if the run has one Jungfrau only.
+
+    Raises
+    ------
+    BadValue
+        If the dataset names several runs, or `source` matches several Jungfraus.
+    NotFound
+        If the run or the Jungfrau does not exist.
+    Damaged
+        If the lowest stream is damaged: it decides, and might differ from the other streams.
+    """
+    runs = Tree.from_environment().find(parse_dataset(dataset))
+    if len(runs) > 1:
+        raise BadValue(f"{dataset} names {len(runs)} runs: choose one")
+    run = read_run(runs[0])
+    if not run.is_lowest_sound:
+        raise Damaged(
+            f"{dataset}: its lowest stream is damaged ({run.problems[0]}); "
+            f"choose a sound one, as in {run.label}:stream=1"
+        )
+    return run, match_jungfrau(run, ANY_JUNGFRAU if source is None else source)
 
 
 def read_run(files: RunFiles) -> Run:

@@ -17,7 +17,6 @@ from jfstore.core.instants import parse_time, stamp_at
 from jfstore.deployment.calibdir import files
 from jfstore.formats.text import read_text, text_pieces
 from jfstore.repository import Entry, Repository
-from jfstore.runs.dataset import parse_dataset
 from jfstore.runs.run import read_runs
 from tests.makers import deployed as world
 from tests.makers.deployed import DETECTOR, PANELS, REFERENCE, RUN, STAMP, TREE, TYPES, command, data_of
@@ -386,7 +385,7 @@ def test_a_copy_of_file_and_note_is_judged_for_its_own_run(deploying_here: Path,
 
 
 def begin_of(dataset: str) -> int:
-    (run,) = read_runs(parse_dataset(dataset))
+    (run,) = read_runs(dataset)
     return run.known_start()
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from jfstore.errors import Damaged
-from jfstore.runs.dataset import parse_dataset
 from jfstore.runs.head import Head, read_head
 from jfstore.runs.run import Run, read_runs
 from tests.makers import xtc as made
@@ -88,4 +87,4 @@ def write(tree: Path, data: bytes, stream: int = 0, run: int = 7) -> Path:
 
 def read(dataset: str = DATASET) -> Run:
     with soon():
-        return read_runs(parse_dataset(dataset))[0]
+        return read_runs(dataset)[0]

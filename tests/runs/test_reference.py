@@ -15,7 +15,6 @@ from jfstore.cli.app import main
 from jfstore.cli.programs import event_keys, find_detector_runs, jungfrau_id
 from jfstore.core.ids import PanelId
 from jfstore.runs import run_cache
-from jfstore.runs.dataset import parse_dataset
 from jfstore.runs.run import Jungfrau, Run, read_run, read_runs
 from jfstore.runs.tree import RunFiles
 from tests.conftest import ROOT
@@ -83,7 +82,7 @@ def assert_one_error(program: str, err: str) -> None:
 def test_run_is_what_was_written(case: Case, named: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not named:
         monkeypatch.delenv("SIT_DATA")
-    (found,) = read_runs(parse_dataset(case["dataset"] + (":smd" if case["case"] == "smalldata" else "")))
+    (found,) = read_runs(case["dataset"] + (":smd" if case["case"] == "smalldata" else ""))
     start = case["begin_run"]
     assert (found.experiment, found.run) == (case["experiment"], case["run"] or start["env_run"])
     assert found.start == start["seconds"] * 1_000_000_000 + start["nanoseconds"]

@@ -170,13 +170,13 @@ def sparse(path: Path, size: int) -> None:
         pytest.skip("no file of that size here")
 
 
-@pytest.mark.parametrize("begun", [True, False])
-def test_a_file_of_100_gb(tree: Path, monkeypatch: pytest.MonkeyPatch, known_start: bool) -> None:
-    data = made.configure(BEGIN, made.jungfrau(3, PAIR)) + (made.begin_run(BEGIN, 7) if known_start else b"")
+@pytest.mark.parametrize("has_start", [True, False])
+def test_a_file_of_100_gb(tree: Path, monkeypatch: pytest.MonkeyPatch, has_start: bool) -> None:
+    data = made.configure(BEGIN, made.jungfrau(3, PAIR)) + (made.begin_run(BEGIN, 7) if has_start else b"")
     sparse(write(tree, data), 100 << 30)
     counts = counted(monkeypatch)
     start = time.perf_counter()
-    if known_start:
+    if has_start:
         assert read().jungfraus[0].detector_id == PAIR_ID
     else:
         with pytest.raises(Damaged, match=rf"s00-c00\.xtc: a datagram at offset {len(data)} has the extent 0"):

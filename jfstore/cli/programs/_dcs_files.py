@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jfstore.cli._files import npy_pieces, publish_file
 from jfstore.cli._rights import rights_of
-from jfstore.cli._runs import ANY_JUNGFRAU, dataset_of, one_of_run
+from jfstore.cli._runs import dataset_of, read_jungfrau
 from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def place_of(args: argparse.Namespace) -> Place:
     dataset = dataset_of(args)
     if dataset is None:
         raise BadValue("which file? FILE, or a run: -e EXP -r RUN [-d SOURCE]; see dcs --help")
-    run, jungfrau = one_of_run(dataset, ANY_JUNGFRAU if args.source is None else args.source)
+    run, jungfrau = read_jungfrau(dataset, args.source)
     name = f"{DETECTOR_TYPE}-{jungfrau.known_id(run.label)}"
     if len(f"{name}.h5") > _NAME_LIMIT:
         raise BadValue(
@@ -90,7 +90,7 @@ def _run_of(args: argparse.Namespace, place: Place) -> Run:
     dataset = dataset_of(args)
     if dataset is None:
         raise BadValue("the time is missing: -T SECONDS, or a run (-e EXP -r RUN)")
-    return one_of_run(dataset, ANY_JUNGFRAU if args.source is None else args.source)[0]
+    return read_jungfrau(dataset, args.source)[0]
 
 
 def make_directory(args: argparse.Namespace, place: Place) -> None:

@@ -11,8 +11,8 @@ from jfstore.cli._output import printable
 from jfstore.cli._parser import Once, Parser
 from jfstore.cli._program import run_program
 from jfstore.cli._rights import add_rights, rights_of
-from jfstore.cli._runs import ANY_JUNGFRAU
 from jfstore.errors import BadValue
+from jfstore.runs.dataset import ANY_JUNGFRAU
 
 _NAME = "jungfrau_gain_constants"
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from jfstore._version import __version__
 from jfstore.cli._parser import Parser
 from jfstore.cli._program import run_program, say_broken, warn_of
-from jfstore.cli._runs import ANY_JUNGFRAU
 from jfstore.errors import Damaged
+from jfstore.runs.dataset import ANY_JUNGFRAU
 
 _EPILOG = """\
 examples:
