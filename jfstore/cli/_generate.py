@@ -182,9 +182,9 @@ def local_name(constants: Constants, calib_type: str) -> str:
 
 
 def _text(request: Request, constants: Constants, name: str, array: Float32, file_name: str) -> list[bytes]:
-    from jfstore.formats.text import parse_text, text_pieces
+    from jfstore.formats.text import format_text, parse_text
 
-    pieces = text_pieces(array, _facts(constants, name, array.shape, file_name), request.fmt)
+    pieces = format_text(array, _facts(constants, name, array.shape, file_name), request.fmt)
     if request.fmt is None and parse_text(b"".join(pieces), file_name).array.tobytes() != array.tobytes():
         raise Failed(f"{name}: the text of the constants does not bring back their bits; nothing was written of it")
     return pieces

@@ -21,7 +21,7 @@ from jfstore.core.instants import parse_time
 from jfstore.deployment.calibdir import CalibFile
 from jfstore.deployment.deploy import Text, deploy, seal
 from jfstore.deployment.note import Deployment, PanelConstants
-from jfstore.formats.text import parse_text, text_pieces
+from jfstore.formats.text import format_text, parse_text
 from jfstore.repository import Entry, Repository
 from tests.bench.conftest import milliseconds
 from tests.conftest import ROOT
@@ -49,20 +49,20 @@ def test_text(arrays: dict[str, np.ndarray], compare: Callable[..., None]) -> No
     works = {
         "numpy.savetxt, %.9g": lambda: np.savetxt(io.BytesIO(), rows, "%.9g"),
         "numpy.savetxt, %.4f": lambda: np.savetxt(io.BytesIO(), rows, "%.4f"),
-        "text of every bit": lambda: text_pieces(array),
+        "text of every bit": lambda: format_text(array),
     }
     compare(f"text of {array.shape}, written", works, {"text of every bit": "<= 0.33"}, rounds=5)
 
 
 def test_text_is_read(arrays: dict[str, np.ndarray], compare: Callable[..., None]) -> None:
-    raw = b"".join(text_pieces(arrays["pixel_gain"]))
+    raw = b"".join(format_text(arrays["pixel_gain"]))
     works = {"numpy.loadtxt": lambda: np.loadtxt(io.BytesIO(raw)), "read": lambda: parse_text(raw, "x")}
     compare(f"text of {arrays['pixel_gain'].shape}, read", works, {}, rounds=5)
 
 
 def test_deploying(arrays: dict[str, np.ndarray], compare: Callable[..., None], tmp_path: Path) -> None:
     array, numbers = arrays["pixel_gain"], itertools.count(1)
-    pieces = text_pieces(array)
+    pieces = format_text(array)
 
     def bare() -> None:
         fd = os.open(tmp_path / f"bare{next(numbers)}", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -81,7 +81,7 @@ def _deployment(
     calibdir: Path, name: str, array: np.ndarray, fmt: str | None, run: int
 ) -> tuple[CalibFile, Deployment, list[bytes]]:
     panels = tuple(PanelConstants(str(n), f"{n}/v1", "0" * 64) for n in range(array.shape[1]))
-    text = text_pieces(array, (), fmt)
+    text = format_text(array, (), fmt)
     note = Deployment("", 0, SOURCE, name, run, None, 0, panels, fmt, {"gains": "x"}, None, 0, "", {})
     return CalibFile(calibdir, SOURCE, name, run), seal(note, text), text
 

@@ -15,7 +15,7 @@ import jfstore
 from jfstore.core.arrays import check_array
 from jfstore.core.instants import parse_time, stamp_at
 from jfstore.deployment.calibdir import files
-from jfstore.formats.text import read_text, text_pieces
+from jfstore.formats.text import format_text, read_text
 from jfstore.repository import Entry, Repository
 from jfstore.runs.run import read_runs
 from tests.makers import deployed as world
@@ -54,7 +54,7 @@ def put(array: np.ndarray, calib_type: str = "pixel_gain", fmt: str | None = Non
     path.parent.mkdir(parents=True, exist_ok=True)
     for note in path.parent.glob("*.json"):
         note.unlink()
-    path.write_bytes(b"".join(text_pieces(array, [("TITLE", "old")], fmt)))
+    path.write_bytes(b"".join(format_text(array, [("TITLE", "old")], fmt)))
     return path
 
 
@@ -132,7 +132,7 @@ def test_the_last_digit_of_a_value_changed_is_an_edit_too(deploying_here: Path) 
 
 def test_with_everything_changed_it_is_unknown(deploying_here: Path) -> None:
     deploy()
-    data_of("calib").write_bytes(b"".join(text_pieces(world.constants(9))))
+    data_of("calib").write_bytes(b"".join(format_text(world.constants(9))))
     lost = "not what jfstore deployed there; its values of panel 0, 1 are like nothing that is stored"
     assert state_of() == ("unknown", "", lost)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 
 from jfstore.errors import BadValue, Failed
-from jfstore.formats.text import parse_text, read_text, text_pieces
+from jfstore.formats.text import format_text, parse_text, read_text
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "tests/data/reference"
@@ -25,7 +25,7 @@ REAL = np.float32
 
 
 def written(array: np.ndarray, fmt: str | None = None) -> bytes:
-    return b"".join(text_pieces(array, [("TITLE", "a test")], fmt))
+    return b"".join(format_text(array, [("TITLE", "a test")], fmt))
 
 
 def as_psana_reads(raw: bytes) -> np.ndarray:
@@ -61,7 +61,7 @@ def test_only_without_metadata_there_is_no_shape() -> None:
 @pytest.mark.parametrize(("name", "fmt"), [("pixel_gain-2panels-f4", "%.4f"), ("pixel_offset-2panels-f4", "%.1f")])
 def test_with_a_format_the_rows_are_those_of_the_reference(name: str, fmt: str) -> None:
     original = (REFERENCE / "text" / f"{name}.txt").read_bytes()
-    raw = b"".join(text_pieces(np.load(REFERENCE / "text" / f"{name}.npy"), (), fmt))
+    raw = b"".join(format_text(np.load(REFERENCE / "text" / f"{name}.npy"), (), fmt))
     ours, theirs = (text[text.index(b"# DTYPE") :] for text in (raw, original))
     assert ours == theirs
 
@@ -72,7 +72,7 @@ def test_the_header_is_that_of_the_reference() -> None:
     facts = [("TITLE", "golden"), ("CALIB_TYPE", "pixel_gain"), ("", ""), ("HOST", "golden-host")]
     facts += [("WORK_DIR", "/golden"), ("FILE_NAME", "pixel_gain-2panels-f4.txt"), ("DATE_TIME", "2020-09-13T12:26:40")]
     facts += [("UID", "golden-user"), ("SHAPE", "(3,2,16,32)"), ("DATATYPE", "float32")]
-    ours = text_pieces(np.load(REFERENCE / "text/pixel_gain-2panels-f4.npy"), facts)[0]
+    ours = format_text(np.load(REFERENCE / "text/pixel_gain-2panels-f4.npy"), facts)[0]
     # The original pads the keys of a caller's own lines as the caller does.
     assert [line.split() for line in ours.splitlines()] == [line.split() for line in head.splitlines()]
 
@@ -112,21 +112,21 @@ def test_other_types_and_shapes_come_back(dtype: str, shape: tuple[int, ...]) ->
 @pytest.mark.parametrize("bad", [1.0, np.zeros((0, 3)), [np.nan], [1, np.inf], ["x"], [1j], [None]])
 def test_what_is_no_array_of_finite_numbers_is_not_written(bad: Any) -> None:
     with pytest.raises(BadValue):
-        text_pieces(np.asarray(bad))
+        format_text(np.asarray(bad))
 
 
 @pytest.mark.parametrize("fmt", ["", "%d", "%s", "%.4f%n", "%999.4f", "{}", "%.400f", "%(x)s", "%.4f\n"])
 def test_what_is_no_format_of_values_is_refused(fmt: str) -> None:
     with pytest.raises(BadValue, match="format"):
-        text_pieces(np.ones((2, 2)), (), fmt)
+        format_text(np.ones((2, 2)), (), fmt)
 
 
 def test_a_line_break_in_a_fact_begins_no_line() -> None:
-    raw = b"".join(text_pieces(np.ones((2, 2)), [("FILE_NAME", "a\n# NDIM 7\nb\r\tc\u00b5")]))
+    raw = b"".join(format_text(np.ones((2, 2)), [("FILE_NAME", "a\n# NDIM 7\nb\r\tc\u00b5")]))
     assert b"# FILE_NAME   a # NDIM 7 b c\\xb5\n" in raw
     assert parse_text(raw, "x").array.shape == (2, 2)
     with pytest.raises(BadValue, match="DIM:0"):
-        text_pieces(np.ones((2, 2)), [("DIM:0", "3")])
+        format_text(np.ones((2, 2)), [("DIM:0", "3")])
 
 
 # -- malformed
@@ -150,7 +150,7 @@ def test_a_line_break_in_a_fact_begins_no_line() -> None:
         (HEADER + ROWS[:-5], r"x, line 10: 2 values, the lines before have 3"),
         (HEADER + ROWS + b"1 2 3\n", r"x, line 11: 15 values until the end, but"),
         (HEADER + ROWS + ROWS, r"x, line 14: 24 values until the end, but its header promises 12"),
-        (HEADER.replace(b"NDIM        3", b"NDIM        4") + ROWS, r"x, line 2: NDIM is 4, but 3 lines"),
+        (HEADER.replace(b"NDIM        3", b"NDIM        4") + ROWS, r"x, line 2: NDIM is 4, but the header .* 3 sizes"),
         (HEADER.replace(b"NDIM        3", b"NDIM        x") + ROWS, r"x, line 2: NDIM is x"),
         (HEADER.replace(b"DIM:1       2", b"DIM:1       -2") + ROWS, r"x, line 4: '-2' is not the size"),
         (HEADER.replace(b"float32", b"object") + ROWS, r"x, line 1: DTYPE 'object' is not a type of numbers"),
@@ -186,6 +186,37 @@ def test_changed_bytes_are_read_or_refused(data: st.DataObject) -> None:
     else:
         assert np.isfinite(values).all()
     assert all(text.startswith("x") for text in said)
+
+
+@pytest.mark.parametrize("word", ["-0", "-0.0", "-0e0", "0", "18446744073709551616", "-9223372036854775809",
+    "9007199254740993", "0.1000000000000000055511151231257827", "2.2250738585072011e-308", "5e-324", "1e-400",
+    "17976931348623157e292", "1.7976931348623158079e308", "123456789012345678901234567890.5e-7"])  # fmt: skip
+def test_values_have_the_bits_that_numpy_and_python_read(word: str) -> None:
+    found = parse_text(f"1 {word}\n{word} {word}\n".encode(), "x").values
+    assert found.tobytes() == np.loadtxt([f"1 {word}", f"{word} {word}"]).tobytes()
+    assert found[0, 1].tobytes() == np.float64(word).tobytes()
+
+
+@pytest.mark.parametrize("length", [*range(740, 1200, 7), *range(765, 775)])
+@pytest.mark.parametrize("last", ["0", "1"])
+@pytest.mark.parametrize("values", [0, 1, 30, 100])
+def test_numbers_with_too_many_digits_for_json_are_rounded_right(length: int, last: str, values: int) -> None:
+    # Half-way between two floats, or above that in the last digit only.
+    word = ("1.50000000000000011102230246251565404236316680908203125" + "0" * length)[: length - 1] + last
+    row = " ".join(["1.5"] * values + [word])
+    assert parse_text(f"{row}\n".encode() * 3, "x").values.ravel()[-1] == float(word)
+
+
+@pytest.mark.parametrize("rows", ["1,2 3\n4 5\n", "1 2\n3,4\n", "1 2\ntrue 4\n", "1 2\n[3 4]\n", "1 2\nnull 4\n",
+    '1 2\n"3" 4\n', "1 2\n{} 4\n", "1 2\n3 4]\n", "1 2\n-Infinity 4\n"])  # fmt: skip
+def test_other_words_of_json_are_not_numbers(rows: str) -> None:
+    with pytest.raises(BadValue, match=r"x, line [12]: "):
+        parse_text(rows.encode(), "x")
+
+
+def test_more_rows_than_the_file_has_room_for_take_no_memory() -> None:
+    with pytest.raises(BadValue, match=r"x, line 1000001: "):
+        parse_text(b"1 " * 60000 + b"\n" * 1_000_000 + b"x\n", "x")
 
 
 def test_places_that_are_no_text(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_help_version_and_id_load_neither_numpy_nor_hdf5() -> None:
         "words = ([], ['get'], ['import'], ['export'], ['deploy'], ['audit']);"
         "codes = [dcs.main(['--help']), *(main([*some, '--help']) for some in words)];"
         "codes += [main(['--version']), main(['id', sys.argv[1]])];"
-        "heavy = {'numpy', 'h5py', 'zarr', 'rich', 'blake3', 'orjson', 'pyarrow'} & set(sys.modules);"
+        "heavy = {'numpy', 'h5py', 'zarr', 'rich', 'blake3', 'orjson'} & set(sys.modules);"
         "assert not heavy, heavy; sys.exit(any(codes))"
     )
     run = "tests/data/reference/xtc/XPP/xpptut15/xtc/xpptut15-r0430-s00-c00.xtc"

@@ -17,7 +17,7 @@ from jfstore.core.instants import parse_time
 from jfstore.deployment.calibdir import CalibFile
 from jfstore.deployment.deploy import seal
 from jfstore.deployment.note import Deployment, PanelConstants
-from jfstore.formats.text import text_pieces
+from jfstore.formats.text import format_text
 from jfstore.repository import Entry, Repository
 from tests.makers.telling import XTC
 
@@ -99,5 +99,5 @@ def deployment(calibdir: Path, seed: int, run: int = 631, calib_type: str = "pix
         call=f"call {seed}",
         about={"user": "u", "host": "h", "program": "p", "dataset": RUN, "command": "c"},
     )
-    pieces = text_pieces(array, [("SEED", str(seed))], fmt)
+    pieces = format_text(array, [("SEED", str(seed))], fmt)
     return file, seal(note, pieces), array, pieces

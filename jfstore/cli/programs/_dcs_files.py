@@ -141,9 +141,9 @@ def write_constants(name: str, blob: Blob, type_name: str) -> None:
     elif Path(name).suffix == ".npy":
         pieces = npy_pieces(blob.load())
     else:
-        from jfstore.formats.text import text_pieces
+        from jfstore.formats.text import format_text
 
         array = blob.load()
         fmt = _FORMATS.get(type_name, _FORMAT) if array.dtype.kind == "f" else None
-        pieces = text_pieces(array, fmt=fmt)
+        pieces = format_text(array, fmt=fmt)
     publish_file(name, pieces, replace=True)
