@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from jfstore.cli._output import note
+from jfstore.cli._program import warn_of
 from jfstore.cli._runs import read_jungfrau
 from jfstore.errors import BadValue, Refused
 
@@ -105,6 +106,7 @@ def _from_repository(run: Run, jungfrau: Jungfrau, detector: str, when: str, rep
     from jfstore.deployment.note import PanelConstants
 
     answer = repository.find(detector, list(CALIB_TYPES), when)
+    warn_of(answer.notes)
     panels = {
         name: tuple(PanelConstants(s.version.panel, s.version.name, s.version.array(name).blake3) for s in selections)
         for name, selections in answer.selections.items()
@@ -117,7 +119,7 @@ def _from_repository(run: Run, jungfrau: Jungfrau, detector: str, when: str, rep
         "as_of": answer.as_of,
     }
     arrays = {name: repository.read(answer, name) for name in answer.selections}
-    return Constants(run, jungfrau, answer.t, repository.zone, arrays, panels, origin)
+    return Constants(run, jungfrau, answer.time.ns, repository.zone, arrays, panels, origin)
 
 
 def _from_tree(run: Run, jungfrau: Jungfrau, when: str, root: Path) -> Constants:

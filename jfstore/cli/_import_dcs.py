@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def import_dcs(args: argparse.Namespace, repository: Repository) -> int:
     """Take in the file that `args` names, all in one commit; return the exit code, 1 if something was left out."""
     from jfstore.core.arrays import check_array
-    from jfstore.core.instants import SECOND
+    from jfstore.core.instants import SECOND, Instant
     from jfstore.dcs.check import panel_parts
     from jfstore.dcs.hdf5tree import is_hdf5
     from jfstore.dcs.panels import Hole, panels_of, taken_from, without_stand_ins
@@ -69,14 +70,18 @@ def import_dcs(args: argparse.Namespace, repository: Repository) -> int:
                     left_out.append((item.name, error.message.removeprefix(f"{item.name}: ")))
                     continue
                 for panel, array in zip(panels, arrays, strict=True):
-                    yield Entry(panel, item.stamp, item.start, {item.type: array}, f"{source}/{item.name}", item.origin)
+                    yield Entry(
+                        panel, Instant(item.start, item.stamp), {item.type: array}, f"{source}/{item.name}", item.origin
+                    )
             show(len(taken), len(taken))
 
-        added = repository.add(entries(), args.message, request=args.request, by_origin=True, dry_run=args.dry_run)
+        added = repository.add_entries(
+            entries(), args.message, request=args.request, by_origin=True, dry_run=args.dry_run
+        )
         left_out += _gone(repository, panels, {f"{held.name}/{r.key}" for held in contents.types for r in held.ranges})
     if not taken:
         note(f"{path} holds nothing that can be taken")
-    emit_added(args, repository, added, left_out, whole=False)
+    emit_added(args, repository, replace(added, skipped=tuple(left_out)))
     return 1 if left_out else 0
 
 

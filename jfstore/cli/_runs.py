@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli._parser import Once, detector_of
@@ -14,16 +13,6 @@ from jfstore.runs.dataset import is_dataset
 
 if TYPE_CHECKING:
     from jfstore.runs.run import Jungfrau, Run
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A detector Id and a time, and the run and its Jungfrau that they come from, if they do."""
-
-    detector: str
-    time: str
-    run: Run | None = None
-    jungfrau: Jungfrau | None = None
 
 
 def add_experiment(parser: argparse.ArgumentParser) -> None:
@@ -60,19 +49,17 @@ def dataset_of(args: argparse.Namespace) -> str | None:
     return f"exp={args.experiment}:run={args.run_number}"
 
 
-def target_of(args: argparse.Namespace) -> Target:
-    """Return the detector and the time that were asked for, as they are or by a run.
+def target_of(args: argparse.Namespace) -> tuple[str, str | None, str | None]:
+    """Return what was asked for: an Id and a time, or a dataset and the source of its Jungfrau.
 
     Raises
     ------
     BadValue
-        If they were given twice or not at all.
-    NotFound
-        If there is no such run, or it has no such Jungfrau, no panel Ids or no begin time.
+        If something was given twice or not at all.
     """
-    text, pattern = dataset_of(args), args.detector_option
+    text, source = dataset_of(args), args.detector_option
     if text is None and is_dataset(args.detector or ""):
-        text, pattern = args.detector, args.source if args.source is not None else pattern
+        text, source = args.detector, args.source if args.source is not None else source
         if args.source is not None and args.detector_option is not None:
             raise BadValue(f"the source is given twice: {args.source} and -d {args.detector_option}")
     elif text is not None and args.detector is not None:
@@ -83,11 +70,10 @@ def target_of(args: argparse.Namespace) -> Target:
         detector = detector_of(args)
         if args.time is None:
             raise BadValue("the time is missing: -T TIME, or a run (-e EXP -r RUN)")
-        return Target(detector, args.time)
+        return detector, args.time, None
     if args.time is not None:
         raise BadValue(f"{text} says the time: leave out -T {args.time}, or give a detector Id")
-    run, jungfrau = read_jungfrau(text, pattern)
-    return Target(jungfrau.known_id(run.label), run.start_text(), run, jungfrau)
+    return text, None, source
 
 
 def read_jungfrau(dataset: str, source: str | None) -> tuple[Run, Jungfrau]:

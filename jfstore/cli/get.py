@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from jfstore.cli._open import open_to_read
 from jfstore.cli._output import emit_json, note, report_rows
 from jfstore.cli._parser import add_detector, add_json, add_number, add_repo, add_time, add_types
+from jfstore.cli._program import warn_of
 from jfstore.cli._runs import add_run, run_value, target_of
 from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
-    from jfstore.cli._runs import Target
-    from jfstore.core.validity import Selection
     from jfstore.repository import Answer, Repository
 
 _COLUMNS = ("type", "version", "valid_from", "valid_to", "commit", "blake3")
@@ -63,18 +62,16 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.core.calib_types import CALIB_TYPES
-
     _check_output(args)
     repository = open_to_read(args)
-    target = target_of(args)
-    types = list(dict.fromkeys(args.types or CALIB_TYPES))
-    answer = repository.find(target.detector, types, target.time, as_of=args.as_of, number=args.number)
-    value = report_value(repository, answer, target)
+    target, time, source = target_of(args)
+    answer = repository.find(target, args.types, time, source=source, as_of=args.as_of, number=args.number)
+    warn_of(answer.notes)
+    value = report_value(repository, answer)
     if args.file:
         _write(args, repository, answer, value)
     if args.json:
-        emit_json(report_value(repository, answer, target, explain=True))
+        emit_json(report_value(repository, answer, explain=True))
     else:
         _report(repository, answer, value)
     return 0
@@ -98,48 +95,23 @@ def _check_output(args: argparse.Namespace) -> None:
         raise Refused(f"{args.file} exists; --force replaces it")
 
 
-def _stamp(repository: Repository, ns: int | None) -> str | None:
-    from jfstore.core.instants import stamp_at
-
-    return None if ns is None else stamp_at(ns, repository.zone)
-
-
-def _rejected(selection: Selection) -> list[dict[str, str]]:
-    return [{"version": version.name, "reason": reason} for version, reason in selection.rejected]
-
-
-def report_value(repository: Repository, answer: Answer, target: Target, explain: bool = False) -> dict[str, Any]:
+def report_value(repository: Repository, answer: Answer, explain: bool = False) -> dict[str, Any]:
     """Return the report on an answer, as it is printed with ``--json``; `explain` adds what was rejected."""
-    from jfstore.core.ids import detector_id
-    from jfstore.core.instants import iso
-
-    selections = [
-        {
-            "panel": selection.version.panel,
-            "type": selection.type,
-            "version": selection.version.name,
-            "valid_from": _stamp(repository, selection.valid_from),
-            "valid_to": _stamp(repository, selection.valid_to),
-            "commit": selection.version.seq,
-            "blake3": selection.version.array(selection.type).blake3,
-            # Of every other version of the panel why it is not the answer: many, and slow, where there are many.
-            **({"rejected": _rejected(selection)} if explain else {}),
-        }
-        for per_panel in zip(*answer.selections.values(), strict=True)
-        for selection in per_panel
-    ]
+    rows = list(answer.rows())
+    if explain:
+        # Why every other version of a panel is not the answer: many, and slow, where there are many.
+        by_panel = zip(*repository.rejected(answer).values(), strict=True)
+        for row, rejected in zip(rows, (versions for panel in by_panel for versions in panel), strict=True):
+            row["rejected"] = [{"version": version.name, "reason": reason} for version, reason in rejected]
+    gains, *shape = repository.panel_shape
     return {
-        "repository": {
-            "id": repository.identity.id,
-            "role": repository.identity.role,
-            "path": repository.storage.location,
-        },
-        "detector": detector_id(answer.panels),
-        **({"run": run_value(target.run, target.jungfrau)} if target.run and target.jungfrau else {}),
-        "time": {"stamp": _stamp(repository, answer.t), "utc": iso(answer.t)},
+        "repository": {"id": repository.id, "role": repository.role, "path": repository.location},
+        "detector": answer.detector,
+        **({"run": run_value(answer.run, answer.jungfrau)} if answer.run and answer.jungfrau else {}),
+        "time": {"stamp": answer.time.stamp, "utc": answer.time.iso},
         "as_of": answer.as_of,
-        "shape": [repository.identity.panel_shape[0], len(answer.panels), *repository.identity.panel_shape[1:]],
-        "selections": selections,
+        "shape": [gains, len(answer.panels), *shape],
+        "selections": rows,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from jfstore.cli._open import open_to_read
@@ -30,33 +31,16 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.core.instants import iso, iso_second
+    from jfstore.core.instants import iso_second
 
     repository = open_to_read(args)
-    summaries = repository.history()
-    names: dict[int, list[str]] = {}
-    for version in repository.versions(as_of=len(summaries)):
-        names.setdefault(version.seq, []).append(version.name)
     commits: list[dict[str, Any]] = []
     rows = []
-    for summary in summaries:
-        commit = {
-            "seq": summary.seq,
-            "time": iso(summary.time),
-            "op": summary.op,
-            "user": summary.user,
-            "host": summary.host,
-            "message": summary.message,
-            "hash": summary.hash,
-            "versions": names.get(summary.seq, []),
-        }
-        commits.append(commit)
-        short = {
-            "time": iso_second(summary.time),
-            "hash": summary.hash[:12],
-            "versions": _short(names.get(summary.seq, [])),
-        }
-        rows.append({**commit, **short})
+    for logged in repository.history():
+        names = list(logged.versions)
+        commits.append({**asdict(logged), "time": logged.time.iso, "versions": names})
+        short = {"time": iso_second(logged.time.ns), "hash": logged.hash[:12], "versions": _short(names)}
+        rows.append({**commits[-1], **short})
     if not commits:
         note("nothing is stored yet")
     value = {"repository": {"id": repository.identity.id, "path": repository.storage.location}, "commits": commits}

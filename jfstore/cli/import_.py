@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli._added import emit_added
@@ -62,8 +63,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from pathlib import Path
 
+    from jfstore.core.instants import Instant
     from jfstore.formats.gain_tree import read_gain_directory, scan_gain_tree
     from jfstore.repository import Entry
+    from jfstore.repository.adding import missing_type_notes
 
     repository = open_to_write(args)
     if not os.path.exists(args.tree):
@@ -86,15 +89,17 @@ def run(args: argparse.Namespace) -> int:
                     if name.directory != directory:
                         arrays = read_gain_directory(name.directory, repository.identity.panel_shape)
                         directory = name.directory
-                    yield Entry(name.panel, name.stamp, name.start, arrays, name.name)
+                    yield Entry(name.panel, Instant(name.start, name.stamp), arrays, name.name)
                 except (BadValue, Failed) as error:
                     skipped[name.name] = error.message
             show(len(tree.names), len(tree.names))
 
-        added = repository.add(entries(), args.message, request=args.request, once=True, dry_run=args.dry_run)
+        added = repository.add_entries(entries(), args.message, request=args.request, once=True, dry_run=args.dry_run)
     if not tree.names:
         note(f"nothing in {args.tree} is a name <panel Id>-<stamp>{_hint(Path(args.tree))}")
-    emit_added(args, repository, added, list(skipped.items()), tree.targets)
+    notes = (*tree.notes, *added.notes, *missing_type_notes(added.versions))
+    added = replace(added, skipped=tuple(skipped.items()), targets=tuple(tree.targets), notes=notes)
+    emit_added(args, repository, added)
     return 1 if skipped or not tree.names else 0
 
 

@@ -139,7 +139,7 @@ def _values(run: Run, repository: Repository | None, types: list[str] | None) ->
 
 def _constants(run: Run, jungfrau: Jungfrau, repository: Repository, types: list[str] | None) -> str:
     """Return ``yes``, or what is missing."""
-    from jfstore.core.calib_types import CALIB_TYPES
+    from jfstore.core.instants import instant_at
 
     if not jungfrau.panels:
         return f"no panel Ids (ConfigV{jungfrau.version})"
@@ -148,7 +148,7 @@ def _constants(run: Run, jungfrau: Jungfrau, repository: Repository, types: list
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", JfstoreWarning)
         try:
-            repository.find(jungfrau.detector_id, types or list(CALIB_TYPES), run.start_text())
+            repository.find(jungfrau.detector_id, types, instant_at(run.start, repository.zone))
         except (NotFound, BadValue) as error:
             return error.message
     return "yes"

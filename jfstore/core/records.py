@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from jfstore.core.ids import parse_panel, version_name
-from jfstore.core.instants import BEGINNING, iso, parse_iso, zone_named
+from jfstore.core.instants import BEGINNING, Instant, iso, parse_iso, zone_named
 from jfstore.core.sealing import parts, reframed, seal, unseal
 from jfstore.errors import Damaged, NotFound, Refused
 
@@ -78,6 +78,11 @@ class Version:
             if array.type == calib_type:
                 return array
         raise NotFound(f"{self.name} holds no {calib_type}", [array.type for array in self.arrays])
+
+    @property
+    def valid_from(self) -> Instant:
+        """The start of validity."""
+        return Instant(self.start, self.stamp)
 
     @property
     def content(self) -> dict[str, str]:

@@ -25,7 +25,7 @@ LAYOUT: dict[str, np.dtype[Any]] = {
             ("panel", "<u4"),
             ("number", "<u4"),
             ("stamp", "<i8"),
-            ("begin", "<i8"),
+            ("start", "<i8"),
             ("seq", "<i8"),
             ("file", "<u4"),
             ("kinds", "<u8"),
@@ -152,7 +152,7 @@ class Table:
         names = [_text(name) for name in self.panels.tolist()]
         files: dict[int, tuple[tuple[Array, ...], StoredFile]] = {}
         versions = []
-        fields = (columns[name].tolist() for name in ("panel", "number", "stamp", "begin", "seq", "file"))
+        fields = (columns[name].tolist() for name in ("panel", "number", "stamp", "start", "seq", "file"))
         for panel, number, stamp, start, seq, file in zip(*fields, strict=True):
             if file not in files:
                 files[file] = self.file_arrays(file)

@@ -1,21 +1,103 @@
-"""Which version is valid: the rule, as a pure function over the table (DESIGN "Which version is valid").
+"""The rule of validity (docs/design.md, "Which version is valid"), written once: `timeline`; `select` asks it.
 
-The greatest stamp at or before the time wins; of one stamp the highest number. Never a later
-one, never "the closest", never the newest insertion.
+The greatest stamp at or before a time wins; of one stamp the version that was added last, which has the highest
+number. Never a later one, never "the closest", never the newest insertion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
-from jfstore.core.instants import iso, stamp_at
+from jfstore.core.instants import Instant, instant_at, iso, stamp_at
 from jfstore.core.records import Version
 from jfstore.core.table import Table
 from jfstore.errors import NotFound, nearest
+
+FOREVER = 2**63
+"""End of an interval that no later stamp closes, in nanoseconds; after every instant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """One half-open interval of a timeline, in nanoseconds UTC, and the version that is valid in it."""
+
+    start: int
+    end: int
+    version: Version
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timeline:
+    """Which version of a panel is valid when, for one calibration type, as of one commit.
+
+    Attributes
+    ----------
+    panel, type : str
+        Panel Id and calibration type.
+    starts : ndarray
+        Start of each interval in nanoseconds UTC, int64, ascending; each ends where the next one starts.
+    rows : ndarray
+        Row of the version that is valid in each interval, in ``table.versions``.
+    table : Table
+        The table that it was made of.
+    """
+
+    panel: str
+    type: str
+    starts: NDArray[np.int64]
+    rows: NDArray[np.intp]
+    table: Table
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[Interval]:
+        starts = self.starts.tolist()
+        return map(Interval, starts, [*starts[1:], FOREVER], self.table.version_list(self.rows))
+
+    def place(self, t: int) -> int:
+        """Return the number of the interval that holds instant `t`; -1 if nothing is valid at `t`."""
+        return int(np.searchsorted(self.starts, t, side="right")) - 1
+
+    def end(self, place: int) -> int | None:
+        """Return the end of interval `place` in nanoseconds UTC, None if it has none."""
+        return int(self.starts[place + 1]) if place + 1 < len(self.starts) else None
+
+    def at(self, t: int) -> Version | None:
+        """Return the version that is valid at instant `t`, None if there is none."""
+        place = self.place(t)
+        return self.table.version_list(self.rows[[place]])[0] if place >= 0 else None
+
+
+def timeline(table: Table, panel: str, calib_type: str, as_of: int | None = None) -> Timeline:
+    """Return which version of `panel` is valid when, of those that hold `calib_type`.
+
+    Parameters
+    ----------
+    table : Table
+        The table of the repository.
+    panel : str
+        Panel Id in its normal form.
+    calib_type : str
+        Calibration type.
+    as_of : int, optional
+        Only versions that commits up to this seq added count.
+    """
+    rows = table.rows(panel, calib_type)
+    if as_of is not None:
+        rows = rows[table.versions["seq"][rows] <= as_of]
+    starts = table.versions["start"][rows]
+    if not np.all(starts[1:] > starts[:-1]):
+        order = np.lexsort((table.versions["number"][rows], starts))
+        rows, starts = rows[order], starts[order]
+        last = np.append(starts[1:] != starts[:-1], True)
+        rows, starts = rows[last], starts[last]
+    return Timeline(panel, calib_type, starts, rows, table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +110,14 @@ class Selection:
         The version that is valid.
     type : str
         The calibration type that was asked for.
-    valid_from, valid_to : int
-        Half-open interval of validity in nanoseconds UTC; ``valid_to`` is None while no later
-        stamp is stored.
+    valid_from, valid_to : Instant
+        Half-open interval of validity; ``valid_to`` is None if no later stamp is stored.
     """
 
     version: Version
     type: str
-    valid_from: int
-    valid_to: int | None
-    _explain: Callable[[], list[tuple[Version, str]]] = field(repr=False, compare=False)
-
-    @property
-    def rejected(self) -> list[tuple[Version, str]]:
-        """Every other version of the panel that holds the type, with the reason it was not chosen."""
-        return self._explain()
+    valid_from: Instant
+    valid_to: Instant | None
 
 
 def select(
@@ -58,85 +133,185 @@ def select(
 
     Parameters
     ----------
-    table : Table
-        The table of the repository.
-    panel : str
-        Panel Id in its normal form.
+    table, panel, calib_type, as_of
+        As for `timeline`.
     t : int
         Instant in nanoseconds UTC.
-    calib_type : str
-        Calibration type.
     zone : zoneinfo.ZoneInfo
-        Zone in which messages write stamps.
-    as_of : int, optional
-        Only versions added by commits up to this seq count.
+        Zone in which stamps are written.
     number : int, optional
-        This number of the winning stamp, in place of the highest.
+        Take this number of the winning stamp in place of the highest.
 
     Raises
     ------
     NotFound
         If nothing is valid; the message names the earliest stamp there is.
     """
-    rows = table.rows(panel, calib_type)
-    columns = table.versions[rows]
-    known = columns["seq"] <= (table.seq if as_of is None else as_of)
-    starts = columns["begin"]
-    valid = known & (starts <= t)
-    if not valid.any():
-        raise _nothing(table, panel, t, calib_type, zone, columns["stamp"][known], as_of)
-    start = starts[valid].max()
-    holding = valid & (starts == start)
-    numbers = columns["number"][holding]
-    wanted = numbers.max() if number is None else number
-    if wanted not in numbers:
-        there = ", ".join(f"v{n}" for n in sorted(numbers.tolist()))
-        raise NotFound(
-            f"no v{number} of {panel} {calib_type} at the stamp valid at {stamp_at(t, zone)}, "
-            f"{stamp_at(int(start), zone)}; there: {there}"
-        )
-    winner = int(np.flatnonzero(holding & (columns["number"] == wanted))[0])
-    later = starts[known & (starts > start)]
-
-    def explain() -> list[tuple[Version, str]]:
-        reasons = []
-        for seq, other in zip(columns["seq"].tolist(), starts.tolist(), strict=True):
-            if seq > (table.seq if as_of is None else as_of):
-                reasons.append(f"added later, by commit {seq}")
-            elif other > t:
-                reasons.append("starts later")
-            elif other < start:
-                reasons.append(f"superseded from {stamp_at(int(start), zone)}")
-            else:
-                reasons.append(f"v{wanted} of this stamp {'is newer' if number is None else 'was asked for'}")
-        explained = zip(table.version_list(rows), reasons, strict=True)
-        return [pair for i, pair in enumerate(explained) if i != winner]
-
+    line = timeline(table, panel, calib_type, as_of)
+    place = line.place(t)
+    if place < 0:
+        raise _nothing_valid(line, t, zone, as_of)
+    row, start = line.rows[place], int(line.starts[place])
+    if number is not None:
+        row = _numbered_row(line, start, number, t, zone, as_of)
+    end = line.end(place)
     return Selection(
-        version=table.version_list(rows[[winner]])[0],
+        version=table.version_list([row])[0],
         type=calib_type,
-        valid_from=int(start),
-        valid_to=int(later.min()) if len(later) else None,
-        _explain=explain,
+        valid_from=instant_at(start, zone),
+        valid_to=None if end is None else instant_at(end, zone),
     )
 
 
-def _nothing(
-    table: Table, panel: str, t: int, calib_type: str, zone: ZoneInfo, stamps: np.ndarray, as_of: int | None
-) -> NotFound:
-    if len(stamps):
-        first = f"{int(stamps.min()):014d}"
+def _numbered_row(line: Timeline, start: int, number: int, t: int, zone: ZoneInfo, as_of: int | None) -> np.intp:
+    rows = _rows_at(line.table, line.panel, start, line.type, as_of)
+    numbers = line.table.versions["number"][rows].tolist()
+    if number not in numbers:
+        names = ", ".join(f"v{n}" for n in sorted(numbers))
+        raise NotFound(
+            f"panel {line.panel}: {line.type} has no v{number} at stamp {stamp_at(start, zone)}, "
+            f"which is valid at {stamp_at(t, zone)}; that stamp has {names}"
+        )
+    row: np.intp = rows[numbers.index(number)]
+    return row
+
+
+def _rows_at(
+    table: Table, panel: str, start: int, calib_type: str | None = None, as_of: int | None = None
+) -> NDArray[np.intp]:
+    rows = table.rows(panel, calib_type)
+    columns = table.versions[rows]
+    counts: NDArray[np.bool_] = (columns["start"] == start) & (
+        columns["seq"] <= (table.seq if as_of is None else as_of)
+    )
+    return rows[counts]
+
+
+def _nothing_valid(line: Timeline, t: int, zone: ZoneInfo, as_of: int | None) -> NotFound:
+    panel, table = line.panel, line.table
+    if len(line):
+        first = stamp_at(int(line.starts[0]), zone)
         return NotFound(
-            f"no valid {calib_type} of {panel} at {stamp_at(t, zone)} ({iso(t)}): the first starts at {first}",
+            f"panel {panel}: no {line.type} is valid at {stamp_at(t, zone)} ({iso(t)}); the first starts at {first}",
             [first],
         )
     if panel not in table.panel_rows:
-        return NotFound(f"no constants of panel {panel} are stored", nearest(panel, table.panel_rows))
+        return NotFound(f"panel {panel}: no constants are stored", nearest(panel, table.panel_rows))
     when = "" if as_of is None else f" as of commit {as_of}"
-    return NotFound(f"no {calib_type} of panel {panel} is stored{when}")
+    return NotFound(f"panel {panel}: no {line.type} is stored{when}")
 
 
-def holding(
+def rejections(table: Table, selection: Selection, t: int, zone: ZoneInfo, as_of: int) -> list[tuple[Version, str]]:
+    """Return every other version of the panel that holds the type, with the reason why it was not selected.
+
+    Parameters
+    ----------
+    table, t, zone, as_of
+        Those that `selection` was made with.
+    """
+    versions = table.version_list(table.rows(selection.version.panel, selection.type))
+    start, number = selection.valid_from, selection.version.number
+    found = []
+    for version in versions:
+        if version.name == selection.version.name:
+            continue
+        if version.seq > as_of:
+            reason = f"added later, by commit {version.seq}"
+        elif version.start > t:
+            reason = "starts later"
+        elif version.start < start.ns:
+            reason = f"superseded from {start.stamp}"
+        else:
+            reason = f"v{number} of this stamp {'is newer' if number > version.number else 'was asked for'}"
+        found.append((version, reason))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One interval in which a write changes the answer for a panel and calibration type.
+
+    Attributes
+    ----------
+    panel, type : str
+        Panel Id and calibration type.
+    start, end : Instant
+        The half-open interval; ``end`` is None if it has no end.
+    before, after : str or None
+        Name of the version that is valid before and after the write, None for none.
+    """
+
+    panel: str
+    type: str
+    start: Instant
+    end: Instant | None
+    before: str | None
+    after: str | None
+
+
+def changes(before: Table, after: Table, versions: Sequence[Version], zone: ZoneInfo) -> tuple[Change, ...]:
+    """Return how the answers of `before` change through `versions`, which were added to it.
+
+    Parameters
+    ----------
+    before, after : Table
+        The table without `versions`, and one that continues it and holds them.
+    versions : sequence of Version
+        The versions of one commit.
+    zone : zoneinfo.ZoneInfo
+        Zone in which stamps are written.
+
+    Returns
+    -------
+    tuple of Change
+        Only changes of content: an interval in which another version with equal content is valid is not one.
+    """
+    touched = dict.fromkeys((version.panel, name, version.seq) for version in versions for name in version.content)
+    return tuple(
+        change
+        for panel, name, seq in touched
+        for change in _differences(timeline(before, panel, name), timeline(after, panel, name, seq), zone)
+    )
+
+
+def _differences(old: Timeline, new: Timeline, zone: ZoneInfo) -> Iterator[Change]:
+    # The new table continues the old one, so that equal rows are equal versions: most intervals need no more.
+    edges = np.union1d(old.starts, new.starts)
+    old_rows, new_rows = _rows_valid_at(old, edges), _rows_valid_at(new, edges)
+    ends = [*edges[1:].tolist(), FOREVER]
+    last: Change | None = None
+    for place in np.flatnonzero(old_rows != new_rows).tolist():
+        was, now = (_version_of(line, rows[place]) for line, rows in ((old, old_rows), (new, new_rows)))
+        if was and now and was.content[old.type] == now.content[old.type]:
+            continue
+        end = None if ends[place] == FOREVER else instant_at(ends[place], zone)
+        change = Change(
+            old.panel,
+            old.type,
+            instant_at(int(edges[place]), zone),
+            end,
+            was.name if was else None,
+            now.name if now else None,
+        )
+        if last and (last.end, last.before, last.after) == (change.start, change.before, change.after):
+            change = replace(change, start=last.start)
+        elif last:
+            yield last
+        last = change
+    if last:
+        yield last
+
+
+def _rows_valid_at(line: Timeline, edges: NDArray[np.int64]) -> NDArray[np.intp]:
+    places = np.searchsorted(line.starts, edges, side="right") - 1
+    return np.where(places >= 0, np.append(line.rows, -1)[places], -1)
+
+
+def _version_of(line: Timeline, row: int) -> Version | None:
+    return line.table.version_list([row])[0] if row >= 0 else None
+
+
+def find_holder(
     table: Table, panel: str, stamp: str, content: Mapping[str, str], ever: bool, new: Sequence[Version] = ()
 ) -> str | None:
     """Return the version through which `panel` holds `content` at `stamp`, None if it does not.
@@ -146,7 +321,7 @@ def holding(
     content : mapping of str to str
         BLAKE3 of each array by calibration type; all must be held.
     ever : bool
-        Whether it is enough that one version once held them all; else what holds now counts.
+        Whether it is enough that one version once held them all; otherwise what holds now counts.
     new : sequence of Version
         Versions that are about to be added, to be counted too.
     """
@@ -159,7 +334,13 @@ def holding(
             if content.items() <= version.content.items():
                 return version.name
     holders = [next((version for version in versions if name in version.content), None) for name in content]
-    for holder, (name, seal) in zip(holders, content.items(), strict=True):
-        if holder is None or holder.content[name] != seal:
+    for holder, (name, blake3) in zip(holders, content.items(), strict=True):
+        if holder is None or holder.content[name] != blake3:
             return None
     return holders[0].name if holders and holders[0] else None
+
+
+def find_superseding(table: Table, version: Version) -> list[Version]:
+    """Return the versions of the same panel and start that came after `version` and hold all of its types."""
+    same = table.version_list(_rows_at(table, version.panel, version.start))
+    return [v for v in same if v.number > version.number and v.content.keys() >= version.content.keys()]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jfstore.core.hashing import digest, digest_of_pieces
-from jfstore.core.instants import SECOND, iso, iso_second, stamp_at
+from jfstore.core.instants import SECOND, instant_at, iso, iso_second, stamp_at
 from jfstore.core.records import Version
 from jfstore.core.validity import Selection
 from jfstore.deployment.calibdir import CalibFile
@@ -231,7 +231,7 @@ class Auditor:
                 how = "was replaced by" if is_newer else f"is there, but at {when} valid is"
                 lines.append(f"{name} {how} {self._said(valid.version)}")
             elif valid.valid_to is not None:
-                ends.append(valid.valid_to)
+                ends.append(valid.valid_to.ns)
         if lines:
             return "stale", "; ".join(lines)
         until = f" and until {stamp_at(min(ends), self._repository.zone)}" if ends else ""
@@ -257,9 +257,8 @@ class Auditor:
         return f"{stamp_at(t, self._repository.zone)} ({iso_second(t)})"
 
     def _valid(self, calib_type: str, panel: str, t: int) -> Selection | None:
-        seconds, rest = divmod(t, SECOND)
         try:
-            answer = self._repository.find(panel, [calib_type], f"@{seconds}.{rest:09d}")
+            answer = self._repository.find(panel, [calib_type], instant_at(t, self._repository.zone))
         except (NotFound, BadValue):
             return None
         return answer.selections[calib_type][0]

@@ -19,7 +19,7 @@ import numpy as np
 from jfstore.core.arrays import Checked, check_array
 from jfstore.core.calib_types import CALIB_TYPES, CalibType
 from jfstore.core.ids import is_short_with_stamp, parse_panel
-from jfstore.core.instants import BEGINNING_STAMP, parse_time, stamp_at
+from jfstore.core.instants import BEGINNING_STAMP, parse_instant, parse_time, stamp_at
 from jfstore.errors import BadValue, Damaged, Failed, NotFound
 from jfstore.formats.npy import npy_shape, read_npy
 from jfstore.fs.files import read_regular
@@ -51,6 +51,7 @@ class GainTree:
     names: tuple[GainName, ...]
     targets: tuple[str, ...]
     problems: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def read_gain_directory(directory: Path, shape: tuple[int, int, int]) -> dict[str, Checked]:
@@ -177,7 +178,8 @@ def scan_gain_tree(root: Path, zone: ZoneInfo) -> GainTree:
     for name in sorted(directories - targets):
         problems[name] = "a directory that no <panel Id>-<stamp> leads to"
     ordered = sorted(names, key=lambda found: (str(found.directory), found.panel, found.start))
-    return GainTree(tuple(ordered), tuple(sorted(targets)), dict(sorted(problems.items())))
+    notes = tuple(note for found in ordered if (note := parse_instant(found.stamp, zone).note))
+    return GainTree(tuple(ordered), tuple(sorted(targets)), dict(sorted(problems.items())), notes)
 
 
 def _understood(entry: os.DirEntry[str], match: re.Match[str], root: Path, zone: ZoneInfo) -> GainName:

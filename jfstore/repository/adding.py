@@ -1,4 +1,4 @@
-"""What adding does before a commit is published: checks, arrays into files, numbers for versions."""
+"""Add versions: check the arrays, publish them as files, number the versions, commit."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from jfstore.core.arrays import Checked
-from jfstore.core.calib_types import calib_type
+from jfstore.core.calib_types import CALIB_TYPES, calib_type
 from jfstore.core.hashing import digest
 from jfstore.core.ids import parse_panel
-from jfstore.core.instants import exact_stamp, iso, zone_named
+from jfstore.core.instants import Instant, exact_stamp, zone_named
 from jfstore.core.records import Array, Commit, Identity, StoredFile, Version
 from jfstore.core.table import Table
-from jfstore.core.validity import holding
-from jfstore.errors import BadValue
+from jfstore.core.validity import Change, changes, find_holder
+from jfstore.errors import BadValue, Refused
+from jfstore.repository.log import Appended
 from jfstore.storage.base import Storage
+
+if TYPE_CHECKING:
+    from jfstore.repository.repository import Repository
+    from jfstore.runs.run import Run
 
 _MESSAGE_LIMIT = 1 << 16
 _REQUEST = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -27,12 +32,24 @@ _REQUEST = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something to add: the arrays of one panel, by calibration type, as `check_array` returned them, and
-    their start of validity: the stamp, and the instant it names in nanoseconds UTC (``start``)."""
+    """Arrays of one panel to add.
+
+    Attributes
+    ----------
+    panel : str
+        Panel Id in its normal form.
+    start : Instant
+        Start of validity, in whole seconds.
+    arrays : mapping of str to Checked
+        Arrays by calibration type, as `check_array` returned them.
+    source : str or None
+        The file or directory that they came from.
+    origin : mapping or None
+        The version of another repository or file that they came from.
+    """
 
     panel: str
-    stamp: str
-    start: int
+    start: Instant
     arrays: Mapping[str, Checked]
     source: str | None = None
     origin: Mapping[str, Any] | None = None
@@ -40,20 +57,110 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What `Repository.add` did: the last commit, the versions added, and for each entry that was
-    there already its source or name with the version that holds it."""
+    """What a method that adds versions did.
+
+    Attributes
+    ----------
+    seq : int
+        The commit, or the last one there is if nothing was committed.
+    versions : tuple of Version
+        The versions that were added, or with `dry_run` would be.
+    unchanged : tuple of (str, str)
+        For each entry that the repository has already, its source or name, and the version that holds it.
+    changes : tuple of Change
+        For which intervals the answers change, and from which version to which.
+    skipped : tuple of (str, str)
+        Names that could not be imported, each with the reason.
+    targets : tuple of str
+        Directories of a gain tree that the names lead to.
+    notes : tuple of str
+        What the user should know.
+    dry_run : bool
+        Whether nothing was stored.
+    run : Run or None
+        The run that the panels and the start of validity come from.
+    """
 
     seq: int
     versions: tuple[Version, ...]
     unchanged: tuple[tuple[str, str], ...]
+    changes: tuple[Change, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    targets: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    dry_run: bool = False
+    run: Run | None = None
 
 
-def stored(
+def add_entries(
+    repository: Repository,
+    entries: Iterable[Entry],
+    message: str,
+    *,
+    request: str | None = None,
+    once: bool = False,
+    by_origin: bool = False,
+    dry_run: bool = False,
+) -> Added:
+    """Add versions in one commit; see `Repository.add_entries`."""
+    check_message(message)
+    request = check_request(request)
+    storage, identity, log = repository.storage, repository.identity, repository.log
+    if identity.mirror_of is not None:
+        raise Refused(
+            f"{storage.location} is a mirror of {identity.mirror_of}: add to that one, "
+            "or make this one a repository of its own with jfstore mirror --detach"
+        )
+    before = log.table()
+    if done := before.find_request(request):
+        return _repeat(repository, done, entries, before, request)
+    log.make_sure()
+    pending = list(_publish_arrays(storage, identity, entries, before, dry_run))
+    unchanged: list[tuple[str, str]] = []
+
+    def versions_for(table: Table, seq: int) -> list[Version]:
+        unchanged.clear()
+        known = origin_rule(table, repository.commit, pending) if by_origin else content_rule(table, once)
+        return list(_number_versions(pending, table, seq, known, unchanged))
+
+    if dry_run:
+        versions = tuple(versions_for(before, before.seq + 1))
+        after = before.extend([Commit(before.seq + 1, "", 0, 0, "", "", "", message, request, "add", versions)])
+        appended = Appended(before.seq, versions, before, after)
+    else:
+        appended = log.append("add", message, request, versions_for)
+    changed = changes(appended.before, appended.after, appended.versions, repository.zone)
+    return Added(appended.seq, appended.versions, tuple(unchanged), changed, notes=appended.notes, dry_run=dry_run)
+
+
+def missing_type_notes(versions: Iterable[Version]) -> Iterator[str]:
+    """Yield a note on versions that lack a calibration type, which will then come from another version."""
+    lacking: dict[str, list[str]] = {}
+    for version in versions:
+        if missing := ", ".join(sorted(CALIB_TYPES.keys() - version.content.keys())):
+            lacking.setdefault(missing, []).append(version.name)
+    for missing, names in lacking.items():
+        verb, their = ("has", "that") if len(names) == 1 else ("have", "those")
+        yield f"{', '.join(names)} {verb} no {missing}: {their} will come from another version"
+
+
+def _repeat(repository: Repository, seq: int, entries: Iterable[Entry], table: Table, request: str) -> Added:
+    """Return what commit `seq` added, made sure to survive; Refused if `request` was for something else."""
+    pending = _publish_arrays(repository.storage, repository.identity, entries, table, dry_run=True)
+    asked = [(v.panel, v.stamp, v.content) for v in pending]
+    versions = table.version_list((table.versions["seq"] == seq).nonzero()[0])
+    if not all((version.panel, version.stamp, version.content) in asked for version in versions):
+        raise Refused(f"request {request} was for another change, commit {seq}")
+    repository.log.append("add", "repeated", request, lambda _table, _seq: ())
+    return Added(seq, tuple(versions), ())
+
+
+def _publish_arrays(
     storage: Storage, identity: Identity, entries: Iterable[Entry], table: Table, dry_run: bool
 ) -> Iterator[Version]:
-    """Publish the arrays of `entries` that are not stored yet; yield versions that have no number yet.
+    """Publish the arrays of `entries` that are not stored yet; yield versions without a number.
 
-    Entries are taken one by one, and their arrays let go.
+    Entries are taken one by one, so that the arrays of one are freed before the next.
     """
     zone = zone_named(identity.zone)
     files: dict[tuple[tuple[str, str], ...], StoredFile] = {}
@@ -68,47 +175,65 @@ def stored(
                     f"{name} of {entry.panel} has shape {checked.array.shape}, "
                     f"panels of this repository have {identity.panel_shape}"
                 )
-            seal = digest(checked.array.reshape(-1).view("u1"))
-            arrays.append(Array(name, checked.array.dtype.str, checked.array.shape, seal, checked.converted_from))
+            blake3 = digest(checked.array.reshape(-1).view("u1"))
+            arrays.append(Array(name, checked.array.dtype.str, checked.array.shape, blake3, checked.converted_from))
         key = tuple((array.type, array.blake3) for array in arrays)
         if key not in files:
-            files[key] = _file_of(storage, entry, arrays, table, dry_run)
+            files[key] = _publish_file(storage, entry, arrays, table, dry_run)
         yield Version(
-            entry.panel, entry.stamp, entry.start, 0, tuple(arrays), files[key], 0, _clean(entry.source), entry.origin
+            panel=entry.panel,
+            stamp=entry.start.stamp,
+            start=entry.start.ns,
+            number=0,
+            arrays=tuple(arrays),
+            file=files[key],
+            seq=0,
+            source=_printable_source(entry.source),
+            origin=entry.origin,
         )
 
 
-def _file_of(storage: Storage, entry: Entry, arrays: Sequence[Array], table: Table, dry_run: bool) -> StoredFile:
+def _publish_file(storage: Storage, entry: Entry, arrays: Sequence[Array], table: Table, dry_run: bool) -> StoredFile:
     known = table.find_content({array.type: array.blake3 for array in arrays})
     if known and (dry_run or storage.check(known, arrays, quick=False) is None):
         return known
     if dry_run:
-        return StoredFile("", 0, "", {})
-    return storage.store(entry.panel, entry.stamp, {name: c.array for name, c in entry.arrays.items()})
+        # A path of its own, so that the table of a dry run tells the contents apart.
+        return StoredFile(
+            f"dry-run/{digest(*(a.blake3.encode() for a in arrays))}",
+            0,
+            "0" * 64,
+            dict.fromkeys((a.type for a in arrays), 0),
+        )
+    return storage.store(entry.panel, entry.start.stamp, {name: c.array for name, c in entry.arrays.items()})
 
 
-def _clean(source: str | None) -> str | None:
-    """Return a name of a file as text that any commit may carry."""
+def _printable_source(source: str | None) -> str | None:
+    """Return the name of a file as text that any commit may carry."""
     return None if source is None else source.encode("utf-8", "backslashreplace").decode()
 
 
 def _check_entry(entry: Entry, zone: ZoneInfo) -> None:
+    if not isinstance(entry, Entry):
+        raise BadValue(f"an entry is a jfstore.Entry, not {type(entry).__name__}; repository.add takes plain arrays")
     if not entry.arrays:
         raise BadValue(f"{entry.panel}: there are no arrays to add")
     if str(parse_panel(entry.panel)) != entry.panel:
         raise BadValue(f"{entry.panel!r} is not the normal form of a panel Id, {parse_panel(entry.panel)}")
-    if exact_stamp(entry.start, zone) != entry.stamp:
-        raise BadValue(f"stamp {entry.stamp!r} is not that of {iso(entry.start)}, {exact_stamp(entry.start, zone)}")
+    if exact_stamp(entry.start.ns, zone) != entry.start.stamp:
+        raise BadValue(
+            f"stamp {entry.start.stamp!r} is not that of {entry.start.iso}, {exact_stamp(entry.start.ns, zone)}"
+        )
 
 
 Known = Callable[[Version, Sequence[Version]], str | None]
 """Returns the version that makes adding one needless, given those about to be added; None if there is none."""
 
 
-def numbered(
+def _number_versions(
     pending: Sequence[Version], table: Table, seq: int, known: Known, unchanged: list[tuple[str, str]]
 ) -> Iterator[Version]:
-    """Yield what is new of `pending` with its numbers; the others go to `unchanged`."""
+    """Yield the new ones of `pending` with their numbers; append the others to `unchanged`."""
     new: list[Version] = []
     for version in pending:
         same = known(version, new)
@@ -122,76 +247,79 @@ def numbered(
         yield new[-1]
 
 
-def known_content(table: Table, once: bool) -> Known:
-    """Return the rule that content is not added again that holds; nor, with `once`, content that ever held."""
-    return lambda version, new: holding(table, version.panel, version.stamp, version.content, once, new)
+def content_rule(table: Table, once: bool) -> Known:
+    """Return the rule that skips content that holds already; with `once`, also content that ever held."""
+    return lambda version, new: find_holder(table, version.panel, version.stamp, version.content, once, new)
 
 
-def known_origin(table: Table, commit_of: Callable[[int], Commit], pending: Sequence[Version]) -> Known:
-    """Return the rule that what came from the same origin is not added again, whatever its content.
+def origin_rule(table: Table, commit_of: Callable[[int], Commit], pending: Sequence[Version]) -> Known:
+    """Return the rule that skips versions that came from the same origin before, whatever their content.
 
-    What follows something new of its panel, stamp and types is added again, so that it still comes after that; and
-    so is the last of `pending`, if what holds there now is something else of the same detector's file.
+    Importing a file again must reproduce its order. A version is added again if an earlier version of the same
+    panel, stamp and types is new in this import, or if it is the file's last version and a different version of
+    the same detector's file holds now.
     """
-    last = {_beside(version): version for version in pending}
-    there: dict[tuple[str, str], list[Version]] = {}
+    last = {_place_of(version): version for version in pending}
+    stored: dict[tuple[str, str], list[Version]] = {}
     fresh: set[Any] = set()
     seen = 0
 
     def at(panel: str, stamp: str) -> list[Version]:
         """Return the versions of a panel and stamp, with their origins."""
-        if (panel, stamp) not in there:
+        if (panel, stamp) not in stored:
             rows = table.rows(panel)
             seqs = table.versions["seq"][rows[table.versions["stamp"][rows] == int(stamp)]].tolist()
             added = [version for seq in dict.fromkeys(seqs) for version in commit(seq).versions]
-            there[panel, stamp] = sorted(
+            stored[panel, stamp] = sorted(
                 (version for version in added if (version.panel, version.stamp) == (panel, stamp)),
                 key=lambda version: version.number,
             )
-        return there[panel, stamp]
+        return stored[panel, stamp]
 
     commit = cache(commit_of)
 
     def known(version: Version, new: Sequence[Version]) -> str | None:
         nonlocal seen
-        fresh.update(map(_beside, new[seen:]))
+        fresh.update(map(_place_of, new[seen:]))
         seen = len(new)
-        if _beside(version) in fresh:
+        if _place_of(version) in fresh:
             return None
         same = [
             other
             for other in at(version.panel, version.stamp)
-            if _beside(other) == _beside(version) and _came_from(other) == _came_from(version)
+            if _place_of(other) == _place_of(version) and _origin_of(other) == _origin_of(version)
         ]
         if not same:
             return None
-        holding = [o for o in at(version.panel, version.stamp) if version.content.keys() <= o.content.keys()][-1]
-        is_last = last[_beside(version)] is version
-        # What was recovered on purpose stays, though the file by itself would not have it.
-        replaces = holding.content != version.content and not (holding.origin or {}).get("recovered")
-        if is_last and replaces and _detector(holding) == _detector(version) is not None:
+        holder = [o for o in at(version.panel, version.stamp) if version.content.keys() <= o.content.keys()][-1]
+        is_last = last[_place_of(version)] is version
+        # A version that was recovered on purpose stays, though the file alone would not have it.
+        replaces = holder.content != version.content and not (holder.origin or {}).get("recovered")
+        if is_last and replaces and _detector_of(holder) == _detector_of(version) is not None:
             return None
         return same[-1].name
 
     return known
 
 
-def _beside(version: Version) -> tuple[Any, ...]:
+def _place_of(version: Version) -> tuple[Any, ...]:
     return version.panel, version.stamp, tuple(version.content)
 
 
-def _detector(version: Version) -> Any:
+def _detector_of(version: Version) -> Any:
     return (version.origin or {}).get("detector")
 
 
-def _came_from(version: Version) -> tuple[Any, ...]:
-    """Return what tells a version of another place from every other one of that place."""
+def _origin_of(version: Version) -> tuple[Any, ...]:
+    """Return what identifies a version in the place that it came from."""
     origin = version.origin or {}
     return (*(origin.get(name) for name in ("repository", "version", "produced")), version.content)
 
 
-def checked_message(message: str) -> str:
-    """Return `message` if a commit may carry it: not empty, clean text, of at most 64 KiB."""
+def check_message(message: str) -> None:
+    """Raise BadValue unless a commit may carry `message`: clean text of at most 64 KiB, not empty."""
+    if not isinstance(message, str):
+        raise BadValue(f"a message is text, not {type(message).__name__}")
     if not message.strip():
         raise BadValue("a commit needs a message that says why: -m MESSAGE")
     try:
@@ -200,10 +328,9 @@ def checked_message(message: str) -> str:
         raise BadValue("the message is not UTF-8") from None
     if size > _MESSAGE_LIMIT or "\0" in message:
         raise BadValue("the message has a NUL or more than 64 KiB")
-    return message
 
 
-def checked_request(request: str | None) -> str:
+def check_request(request: str | None) -> str:
     """Return `request`, or a new random one if it is None."""
     if request is None:
         return secrets.token_hex(16)

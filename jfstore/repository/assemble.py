@@ -23,7 +23,13 @@ _SETTLED = 2_000_000_000
 
 
 def assemble(
-    storage: Storage, versions: Sequence[Version], calib_type: str, *, verify: bool = True, writable: bool = False
+    storage: Storage,
+    versions: Sequence[Version],
+    calib_type: str,
+    *,
+    verify: bool = True,
+    writable: bool = False,
+    copy: bool = False,
 ) -> Float32:
     """Return the array of a detector; where whole pages of the files can be mapped, nothing is copied.
 
@@ -40,6 +46,8 @@ def assemble(
         its file is unchanged.
     writable : bool
         Whether the array may be written to; the files never change.
+    copy : bool
+        Whether the array is private memory, read from the files, in place of a map of them.
 
     Returns
     -------
@@ -55,18 +63,18 @@ def assemble(
     if any(array.shape != parts[0][0].shape for array, _ in parts):
         raise Damaged(f"{storage.location}: the panels' arrays of {calib_type} differ in shape")
     try:
-        return _assembled(storage, parts, verify, writable)
+        return _assemble(storage, parts, verify, writable, copy)
     except Damaged:
         if not storage.forget([array for array, _ in parts]):
             raise
-        return _assembled(storage, parts, verify, writable)
+        return _assemble(storage, parts, verify, writable, copy)
 
 
-def _assembled(storage: Storage, parts: Sequence[Part], verify: bool, writable: bool) -> Float32:
+def _assemble(storage: Storage, parts: Sequence[Part], verify: bool, writable: bool, copy: bool) -> Float32:
     gains, rows, columns = parts[0][0].shape
     storage.fetch(parts)
     with ExitStack() as stack:
-        places = _open_mapped(storage, parts, stack)
+        places = None if copy else _open_mapped(storage, parts, stack)
         if places is None:
             fresh = np.empty((gains, len(parts), rows, columns), np.float32)
             _each(range(len(parts)), fresh.nbytes, lambda i: storage.load(parts[i][1], parts[i][0], fresh[:, i]))

@@ -1,17 +1,17 @@
-"""The log: numbered commits chained by hash, the truth of a repository; and the table that it says."""
+"""The log: numbered commits chained by hash, the truth of a repository; and the table made of it."""
 
 from __future__ import annotations
 
 import random
 import time
-import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from jfstore._version import __version__
 from jfstore.core.instants import SECOND, now
 from jfstore.core.records import Commit, Identity, Version, decode_commit, encode_commit, sealed_hash
 from jfstore.core.table import Table
-from jfstore.errors import Busy, Damaged, InDoubt, JfstoreError, JfstoreWarning
+from jfstore.errors import Busy, Damaged, InDoubt, JfstoreError
 from jfstore.fs import owner
 from jfstore.fs.durable import NotSynced
 from jfstore.storage.base import Storage
@@ -33,7 +33,7 @@ def read_commit(storage: Storage, seq: int) -> Commit:
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If it does not exist.
     Damaged
         If its bytes are not what was written.
     Refused
@@ -47,133 +47,174 @@ def read_commit(storage: Storage, seq: int) -> Commit:
     return commit
 
 
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What is known of the log. A state is never changed, only replaced, so that threads can share a log.
+
+    Attributes
+    ----------
+    table : Table
+        The commits up to the last one that can be read.
+    certain : str or None
+        `Storage.log_state` when no commit after the table existed.
+    broken : tuple of (int, JfstoreError) or None
+        The first commit that cannot be read, and why.
+    """
+
+    table: Table
+    certain: str | None = None
+    broken: tuple[int, JfstoreError] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What `Log.append` did.
+
+    Attributes
+    ----------
+    seq : int
+        The commit, or the last one there is if nothing was committed.
+    versions : tuple of Version
+        The versions that it added.
+    before, after : Table
+        A table of the commits before it, and one that holds it.
+    notes : tuple of str
+        What the user should know.
+    """
+
+    seq: int
+    versions: tuple[Version, ...]
+    before: Table
+    after: Table
+    notes: tuple[str, ...] = ()
+
+
 class Log:
-    """The log of one repository, read as far as it goes.
+    """The log of one repository; may be shared by threads.
 
     Parameters
     ----------
     storage : Storage
-        Where it lies.
+        Where it is.
     identity : Identity
-        Whose it is; the first commit is chained to its hash.
+        The repository it belongs to; the first commit is chained to the identity's hash.
     """
 
     def __init__(self, storage: Storage, identity: Identity) -> None:
         self._storage = storage
         self._identity = identity
-        self._table: Table | None = None
-        self._certain: str | None = None
-        self._broken: tuple[int, JfstoreError] | None = None
+        self._state: _State | None = None
         # Up to this commit the log is known to survive a power failure; an index is saved only after that.
         self._settled = -1
         self._sure = False
 
     def table(self, as_of: int | None = None) -> Table:
-        """Return the table of all commits, looking for new ones first.
+        """Return the table of all commits, after a look for new ones.
 
         Raises
         ------
         Damaged, Refused
-            If the commit `as_of`, or one before it, cannot be read and no index is past it.
-            Commits after `as_of` may be unreadable, and may be missing from the table.
+            If the commit `as_of`, or one before it, cannot be read and no index is past it. Commits after `as_of`
+            may be unreadable, and may be missing from the table.
         """
-        table = self._refresh()
-        if self._broken and (as_of is None or as_of >= self._broken[0]):
-            raise self._broken[1]
-        return table
+        state = self._refreshed_state()
+        if state.broken and (as_of is None or as_of >= state.broken[0]):
+            raise state.broken[1]
+        return state.table
 
-    def _refresh(self) -> Table:
-        table = self._table
-        if table is None or self._broken:
-            self._broken, self._certain = None, None
-            table = self._load()
-        state = self._storage.log_state()
-        if state is not None:
+    def _refreshed_state(self) -> _State:
+        state = self._state
+        if state is None or state.broken:
+            state = self._load()
+        log_state = self._storage.log_state()
+        if log_state is not None:
             # A look at the next commit is cheap here, and the time of a directory too coarse to show every change.
-            table = self._read_tail(table)
-        while not self._broken and (state is None or state != self._certain):
+            state = self._read_tail(state)
+        while not state.broken and (log_state is None or log_state != state.certain):
             # Something appeared or disappeared, or may have: make sure that no commit hides behind a gap.
-            later = self._storage.commits(table.seq)
-            before = table.seq
+            before = state.table.seq
+            later = self._storage.commits(before)
             if later:
-                table = self._read_tail(table, later[-1])
-            if not later or later[-1] <= table.seq:
-                self._certain = state
+                state = self._read_tail(state, later[-1])
+            if not later or later[-1] <= state.table.seq:
+                state = replace(state, certain=log_state)
                 break
-            if table.seq == before and not self._broken:
+            if state.table.seq == before and not state.broken:
                 missing = f"{self._storage.location}/{commit_name(before + 1)}"
-                self._broken = (before + 1, Damaged(f"{missing} is missing, and commit {later[-1]} exists"))
-        self._table = table
-        return table
+                error = Damaged(f"{missing} is missing, and commit {later[-1]} exists")
+                state = replace(state, broken=(before + 1, error))
+        self._state = state
+        return state
 
     def rebuild_index(self) -> None:
-        """Make the index anew from the log alone; raises as `table` if the log is damaged."""
+        """Rebuild the index from the log alone; raises as `table` if the log is damaged."""
         fresh = Log(self._storage, self._identity)
-        fresh._table = Table.empty()
-        state = self._storage.log_state()
+        fresh._state = _State(Table.empty())
+        log_state = self._storage.log_state()
         table = fresh.table()
         fresh._settle(table)
-        self._storage.save_index(self._identity, table, state, afresh=True)
-        self._table = None
+        self._storage.save_index(self._identity, table, log_state, afresh=True)
+        self._state = None
 
-    def _load(self) -> Table:
+    def _load(self) -> _State:
         saved = self._storage.load_index()
         if saved is None:
-            return Table.empty()
-        remedy = "jfstore verify --rebuild-index makes it anew from the log"
+            return _State(Table.empty())
+        remedy = "jfstore verify --rebuild-index rebuilds it from the log"
         if saved.repository != self._identity.id:
             raise Damaged(f"the index of {self._storage.location} belongs to another repository; {remedy}")
         table = saved.table
-        if table.seq:
-            try:
-                name = commit_name(table.seq)
-                seal = sealed_hash(self._storage.read(name), f"{self._storage.location}/{name}")
-                if seal != table.head:
-                    seal = read_commit(self._storage, table.seq).hash
-            except FileNotFoundError:
-                last = (self._storage.commits() or [0])[-1]
-                where = f"{self._storage.location}/{commit_name(table.seq)}"
-                self._broken = (last + 1, Damaged(f"{where} is missing: the index is ahead of the log"))
-            except Damaged as error:
-                self._broken = (table.seq, error)
-            else:
-                if seal != table.head:
-                    raise Damaged(f"the index of {self._storage.location} contradicts commit {table.seq}; {remedy}")
-                self._certain, self._settled = saved.log_state, table.seq
-        return table
+        if not table.seq:
+            return _State(table)
+        name = commit_name(table.seq)
+        where = f"{self._storage.location}/{name}"
+        try:
+            found = sealed_hash(self._storage.read(name), where)
+            if found != table.head:
+                found = read_commit(self._storage, table.seq).hash
+        except FileNotFoundError:
+            last = (self._storage.commits() or [0])[-1]
+            return _State(table, None, (last + 1, Damaged(f"{where} is missing: the index is ahead of the log")))
+        except Damaged as error:
+            return _State(table, None, (table.seq, error))
+        if found != table.head:
+            raise Damaged(f"the index of {self._storage.location} contradicts commit {table.seq}; {remedy}")
+        self._settled = max(self._settled, table.seq)
+        return _State(table, saved.log_state)
 
-    def _read_tail(self, table: Table, last: int | None = None) -> Table:
-        """Return `table` with the commits after it, up to the first that is missing or broken, or to `last`."""
+    def _read_tail(self, state: _State, last: int | None = None) -> _State:
+        """Return `state` with the commits after it, up to the first missing or broken one, or to `last`."""
+        if state.broken:
+            return state
+        table, broken = state.table, None
         commits: list[Commit] = []
         prev = table.head or self._identity.hash
-        while not self._broken:
+        while last is None or table.seq + len(commits) < last:
             seq = table.seq + len(commits) + 1
-            if last is not None and seq > last:
-                break
             try:
                 commit = read_commit(self._storage, seq)
             except FileNotFoundError:
                 break
             except JfstoreError as error:
-                self._broken = (seq, error)
+                broken = seq, error
                 break
             if commit.prev != prev:
                 where = f"{self._storage.location}/{commit_name(seq)}"
-                self._broken = (seq, Damaged(f"{where} does not follow commit {seq - 1}: the chain is broken"))
+                broken = seq, Damaged(f"{where} does not follow commit {seq - 1}: the chain is broken")
                 break
             commits.append(commit)
             prev = commit.hash
-        return table.extend(commits)
+        return replace(state, table=table.extend(commits), broken=broken)
 
     def make_sure(self) -> None:
-        """Raise Refused unless the storage tells writers apart, before the first thing is written to it."""
+        """Raise Refused unless the storage tells writers apart; called before anything is written to it."""
         if not self._sure:
             self._storage.make_sure(IDENTITY_NAME)
             self._sure = True
 
     def append(
         self, op: str, message: str, request: str, versions_for: Callable[[Table, int], Sequence[Version]]
-    ) -> tuple[int, tuple[Version, ...]]:
+    ) -> Appended:
         """Publish one commit.
 
         Parameters
@@ -181,22 +222,15 @@ class Log:
         op, message, request : str
             Fields of the commit.
         versions_for : callable
-            Returns the versions to add, given the table as it is now and the seq they will have;
-            none: nothing is committed. Called again whenever another writer was faster.
-
-        Returns
-        -------
-        seq : int
-            The commit, or the last one there is if nothing was committed.
-        versions : tuple of Version
-            What it added.
+            Returns the versions to add, given the table as it is now and the seq they will have; nothing is
+            committed if it returns none. Called again whenever another writer took the number.
 
         Raises
         ------
         Busy
-            If others were faster for 60 s.
+            If other writers took every number for 60 s.
         InDoubt
-            If the commit is there but may not survive a power failure.
+            If the commit exists but may not survive a power failure.
         """
         give_up = time.monotonic() + GIVE_UP_AFTER
         attempts = 0
@@ -208,47 +242,48 @@ class Log:
                         self._storage.settle(commit_name(done))
                     except OSError as error:
                         raise self._doubt(done, request) from error
-                    return done, tuple(table.version_list((table.versions["seq"] == done).nonzero()[0]))
+                    added = table.version_list((table.versions["seq"] == done).nonzero()[0])
+                    return Appended(done, tuple(added), table, table)
                 versions = tuple(versions_for(table, table.seq + 1))
-                # What this commit, or "unchanged", rests on: who made it may not have synced it yet.
+                # This commit, or the answer "unchanged", relies on commits that their writers may not have synced yet.
                 self._settle(table)
                 if not versions:
-                    return table.seq, ()
-                commit = self._next(table, op, message, request, versions)
-                raw = encode_commit(commit)[0]
-                decode_commit(raw, "the new commit")  # what could not be read again must never get in
+                    return Appended(table.seq, (), table, table)
+                commit = self._next_commit(table, op, message, request, versions)
                 try:
-                    self._storage.publish(commit_name(commit.seq), raw)
-                except NotSynced as error:
-                    raise self._doubt(commit.seq, request) from error
-                except NoAnswer as error:
-                    text = f"{self._storage.location}: {error.strerror}: commit {commit.seq} may be in the log, or not"
-                    raise InDoubt(text, request) from error
+                    self._publish(commit)
                 except FileExistsError:
                     if time.monotonic() > give_up:
                         raise Busy(f"{self._storage.location}: other writers were faster for 60 s; try again") from None
-                    # Who has waited long tries again soon.
+                    # The longer a writer has waited, the sooner it tries again.
                     attempts += 1
                     time.sleep(random.uniform(0, 0.05 / attempts))  # noqa: S311 - no secret
                     continue
-                # Commits only ever follow each other, so that ours hides nothing: no need to list the log.
-                self._certain, self._settled = self._storage.log_state(), commit.seq
-                self.save_index(commit.seq)
-                return commit.seq, versions
+                # Commits only follow each other, so that this one hides nothing: no need to list the log.
+                self._state = _State(table, self._storage.log_state())
+                self._settled = commit.seq
+                notes = (self._clock_note(table, commit), self.save_index(commit.seq))
+                state = self._state
+                after = state.table if state and state.table.seq >= commit.seq else table.extend([commit])
+                return Appended(commit.seq, versions, table, after, tuple(note for note in notes if note))
 
-    def _next(self, table: Table, op: str, message: str, request: str, versions: tuple[Version, ...]) -> Commit:
+    def _publish(self, commit: Commit) -> None:
+        raw = encode_commit(commit)[0]
+        decode_commit(raw, "the new commit")  # what could not be read again must never get in
+        try:
+            self._storage.publish(commit_name(commit.seq), raw)
+        except NotSynced as error:
+            raise self._doubt(commit.seq, commit.request) from error
+        except NoAnswer as error:
+            text = f"{self._storage.location}: {error.strerror}: commit {commit.seq} may be in the log, or not"
+            raise InDoubt(text, commit.request) from error
+
+    def _next_commit(self, table: Table, op: str, message: str, request: str, versions: tuple[Version, ...]) -> Commit:
         clock = now()
-        last = int(table.commits["time"][-1]) if table.seq else self._identity.created
-        if last - clock > _CLOCK_TOLERANCE:
-            warnings.warn(
-                f"the clock of this machine is {(last - clock) // SECOND} s behind the last commit; its time is used",
-                JfstoreWarning,
-                stacklevel=4,
-            )
         return Commit(
             seq=table.seq + 1,
             prev=table.head or self._identity.hash,
-            time=max(clock, last),
+            time=max(clock, self._last_time(table)),
             clock=clock,
             user=owner.user(),
             host=owner.host(),
@@ -258,6 +293,15 @@ class Log:
             op=op,
             versions=versions,
         )
+
+    def _last_time(self, table: Table) -> int:
+        return int(table.commits["time"][-1]) if table.seq else self._identity.created
+
+    def _clock_note(self, table: Table, commit: Commit) -> str | None:
+        behind = self._last_time(table) - commit.clock
+        if behind <= _CLOCK_TOLERANCE:
+            return None
+        return f"the clock of this machine is {behind // SECOND} s behind the last commit; that commit's time is used"
 
     def _settle(self, table: Table) -> None:
         if table.seq > self._settled:
@@ -269,22 +313,19 @@ class Log:
             f"{self._storage.location}: commit {seq} is in the log but may not survive a power failure", request
         )
 
-    def save_index(self, seq: int = 0) -> None:
-        """Save the index for the log as it is now; a failure is only a warning, readers have the log.
+    def save_index(self, seq: int = 0) -> str | None:
+        """Save the index for the log as it is now; return a note if that failed, since readers have the log.
 
-        If there are commits after `seq` already, that is left to who made them.
+        If commits after `seq` exist already, their writers save it.
         """
         try:
-            state = self._storage.log_state()
+            log_state = self._storage.log_state()
             table = self.table()
             if seq and table.seq > seq:
-                return
+                return None
             self._settle(table)
-            self._storage.save_index(self._identity, table, state)
+            self._storage.save_index(self._identity, table, log_state)
         except (OSError, JfstoreError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            warnings.warn(
-                f"the commit is stored, but the index could not be renewed ({reason}); readers use the log",
-                JfstoreWarning,
-                stacklevel=3,
-            )
+            return f"the commit is stored, but the index could not be updated ({reason}); readers use the log"
+        return None

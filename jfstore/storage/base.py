@@ -73,6 +73,10 @@ class Storage(ABC):
         self.verified: set[Seen] = set()
         """Arrays that this process has compared with their hashes, in files that are unchanged since."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Device and inode numbers mean nothing in another machine's process.
+        return {**self.__dict__, "verified": set()}
+
     @property
     def location(self) -> str:
         """Where the storage is, for people."""

@@ -17,7 +17,7 @@ import pytest
 import jfstore
 from jfstore.cli._demo_data import constants
 from jfstore.core.arrays import check_array
-from jfstore.core.instants import parse_time
+from jfstore.core.instants import parse_instant, parse_time
 from jfstore.deployment.calibdir import CalibFile
 from jfstore.deployment.deploy import Text, deploy, seal
 from jfstore.deployment.note import Deployment, PanelConstants
@@ -98,8 +98,8 @@ def repository(arrays: dict[str, np.ndarray], tmp_path: Path) -> Repository:
                 for name, array in arrays.items()
             }
             panel = f"{module:x}-{firmware:x}-{serial:x}"
-            entries.append(Entry(panel, STAMP, parse_time(STAMP, repository.zone), parts))
-        repository.add(entries, "bench")
+            entries.append(Entry(panel, parse_instant(STAMP, repository.zone), parts))
+        repository.add_entries(entries, "bench")
     return repository
 
 

@@ -25,7 +25,7 @@ STAMP = "20180306000000"
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     path = tmp_path_factory.mktemp("bench") / "R"
     made = jfstore.init(str(path), "test", panel_shape=SHAPE)
-    made.add((entry(made, panel, STAMP, seed) for seed, panel in enumerate(PANELS)), "32 panels")
+    made.add_entries((entry(made, panel, STAMP, seed) for seed, panel in enumerate(PANELS)), "32 panels")
     return jfstore.open(str(path))
 
 

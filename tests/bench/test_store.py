@@ -52,7 +52,7 @@ def test_add(count: int, measured: bool, compare: Callable[..., None], tmp_path:
         os.close(fd)
 
     def add() -> None:
-        assert repository.add([entries[next(turns["add"])]], "bench").versions
+        assert repository.add_entries([entries[next(turns["add"])]], "bench").versions
 
     compare(f"add of one panel, {count:,} stored", {"write and fsync the bytes": bare, "add": add},
             {"add": "<= 1.5"}, rounds=21)  # fmt: skip

@@ -29,7 +29,7 @@ DETECTOR = "_".join(PANELS[:8])
 
 def made(url: str) -> Repository:
     repository = jfstore.init(url, "test", panel_shape=SHAPE, storage="zarr")
-    repository.add((entry(repository, panel, STAMP, seed) for seed, panel in enumerate(PANELS[:8])), "8 panels")
+    repository.add_entries((entry(repository, panel, STAMP, seed) for seed, panel in enumerate(PANELS[:8])), "8 panels")
     return jfstore.open(url)
 
 

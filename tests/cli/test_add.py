@@ -157,9 +157,7 @@ def test_a_request_is_never_added_twice(repository: Repository, capsys: pytest.C
     assert log_names(repository) == ["0000000001.json"]
 
 
-@pytest.mark.parametrize(
-    "time", ["20180306000000", "2018-03-06T00:00:00-08:00", "2018-03-06T08:00:00Z", "@1520323200", "1520323200"]
-)
+@pytest.mark.parametrize("time", ["20180306000000", "2018-03-06T00:00:00-08:00", "2018-03-06T08:00:00Z", "@1520323200"])
 def test_every_form_of_a_time_is_the_same_stamp(
     time: str, repository: Repository, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,12 +47,12 @@ TABLE = [
     (2, f"{GET_AT} 20180306", "20180306000000"),
     (2, f"{GET_AT} 2018-03-06", "20180306000000"),
     (2, f"{GET_AT} 2018-03-06T00:00:00", "zone"),
-    (2, f"{GET_AT} 20181306000000", "no date"),
-    (2, f"{GET_AT} 20180231000000", "no date"),
-    (2, f"{ADD_AT} 20180306240000", "no date"),
-    (2, f"{ADD_AT} 20180306006000", "no date"),
-    (2, f"{GET_AT} 2018-02-30T00:00:00Z", "no date"),
-    (2, f"{GET_AT} 2018-03-06T00:00:00+99:00", "no date"),
+    (2, f"{GET_AT} 20181306000000", "not a date"),
+    (2, f"{GET_AT} 20180231000000", "not a date"),
+    (2, f"{ADD_AT} 20180306240000", "not a date"),
+    (2, f"{ADD_AT} 20180306006000", "not a date"),
+    (2, f"{GET_AT} 2018-02-30T00:00:00Z", "not a date"),
+    (2, f"{GET_AT} 2018-03-06T00:00:00+99:00", "not a date"),
     (2, f"{ADD_AT} 20180311023000", "skipped"),
     (2, f"{GET_AT} 20180311023000", "skipped"),
     (2, f"{GET_AT} 19690101000000", "1970"),
@@ -212,7 +212,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     new_repository(path / "small", shape=(3, 2, 2))
     jfstore.init(str(path / "utc"), "test", panel_shape=SHAPE, zone="UTC")
     ambiguous = new_repository(path / "ambiguous")
-    ambiguous.add([entry(f"{module}-154920171025-3d0038") for module in (1, 2)], "two that end alike")
+    ambiguous.add_entries([entry(f"{module}-154920171025-3d0038") for module in (1, 2)], "two that end alike")
     newer = new_repository(path / "newer")
     put(path / "newer" / "repository.json", encode_identity(replace(newer.identity, format=2)))
     for name in ("plain", "directory.npy", "gains"):

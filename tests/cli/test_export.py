@@ -11,7 +11,7 @@ import pytest
 
 import jfstore
 from jfstore.core.arrays import check_array
-from jfstore.core.instants import SECOND, exact_stamp
+from jfstore.core.instants import SECOND, Instant, exact_stamp
 from jfstore.dcs.read import opened_dcs
 from jfstore.errors import NotFound
 from jfstore.repository import Entry
@@ -211,8 +211,8 @@ def test_what_a_file_cannot_hold_of_an_older_import_is_left_out(capsys: Capture)
     }  # fmt: skip
     stamp = exact_stamp(1_500_000_000 * SECOND, repository.zone)
     checked = check_array(made, "pixel_gain", made.shape, "made")
-    entry = Entry(FB, stamp, 1_500_000_000 * SECOND, {"pixel_gain": checked}, "x.h5", origin)
-    repository.add([entry], "an older import", by_origin=True)
+    entry = Entry(FB, Instant(1_500_000_000 * SECOND, stamp), {"pixel_gain": checked}, "x.h5", origin)
+    repository.add_entries([entry], "an older import", by_origin=True)
     out = exported(capsys, FB, "./S")
     with opened_dcs(out) as contents:
         held = contents.types[0].ranges[0]

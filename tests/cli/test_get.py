@@ -161,7 +161,7 @@ def test_all_panels_or_nothing_naming_every_missing_one(here: Path, capsys: pyte
 def test_mixed_versions_warn(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import jfstore
 
-    jfstore.open("./R").add([entry(D, STAMP, 7, ["pixel_gain"])], "gain only")
+    jfstore.open("./R").add_entries([entry(D, STAMP, 7, ["pixel_gain"])], "gain only")
     code, _, err = run(capsys, "get", D, "-T", LATER, "--repo", "./R")
     assert code == 0
     assert err.startswith("jfstore: warning: the constants come from different versions: ")

@@ -106,7 +106,7 @@ def test_a_foreign_file_in_the_place_of_the_index_is_left(tmp_path: Path, capsys
 def test_a_log_without_identity_is_not_made_another_repository(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    new_repository(tmp_path / "R").add([entry("1-2-3", "20180306000000", seed=1)], "one")
+    new_repository(tmp_path / "R").add_entries([entry("1-2-3", "20180306000000", seed=1)], "one")
     (tmp_path / "R" / "repository.json").unlink()
     for words in (["init", str(tmp_path / "R"), "--role", "test"], ["history", "--repo", str(tmp_path / "R")]):
         assert main(words) == 5

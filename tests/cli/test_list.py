@@ -28,7 +28,7 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The test repository with the story, the real one with two of its versions."""
     story(tmp_path / "test")
     real = new_repository(tmp_path / "real", "real")
-    real.add([entry(A, seed=4), entry(B, seed=2)], "checked")
+    real.add_entries([entry(A, seed=4), entry(B, seed=2)], "checked")
     monkeypatch.setenv("JFSTORE_TEST", str(tmp_path / "test"))
     monkeypatch.setenv("JFSTORE_REAL", str(tmp_path / "real"))
     monkeypatch.chdir(tmp_path)
@@ -49,7 +49,7 @@ def test_a_row_for_each_panel_stamp_and_content_side_by_side(both: Path, capsys:
 
 
 def test_validity_is_from_stamp_to_next_stamp(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    jfstore.open("test").add([entry(A, LATER, 5), entry(A, EARLY, 6)], "around")
+    jfstore.open("test").add_entries([entry(A, LATER, 5), entry(A, EARLY, 6)], "around")
     found = [(row["valid_from"], row["valid_to"]) for row in rows(run(capsys, "list", A, "--repo", "test")[1])]
     assert found == [(EARLY, STAMP), (STAMP, LATER), (STAMP, LATER), (LATER, "-")]
 
@@ -79,7 +79,7 @@ def test_filter_by_a_short_panel_id_that_only_one_repository_knows(
 
 
 def test_filter_by_type(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    jfstore.open("test").add([entry(A, LATER, 5, ["pixel_gain"])], "gain only")
+    jfstore.open("test").add_entries([entry(A, LATER, 5, ["pixel_gain"])], "gain only")
     stamps = [row["valid_from"] for row in rows(run(capsys, "list", A, "-t", "pixel_offset")[1])]
     assert stamps == [STAMP, STAMP]
     assert len(rows(run(capsys, "list", A, "-t", "pixel_gain")[1])) == 3
@@ -91,7 +91,7 @@ def test_filter_by_type(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_filter_by_time_is_what_is_valid_then(
     time: str, numbers: list[str], both: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    jfstore.open("test").add([entry(A, LATER, 5)], "next")
+    jfstore.open("test").add_entries([entry(A, LATER, 5)], "next")
     found = rows(run(capsys, "list", A, "-T", time, "--repo", "test")[1])
     assert [row["test"] for row in found] == numbers
 
@@ -178,9 +178,9 @@ def test_each_type_of_the_pair_has_its_own_validity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repository = new_repository(tmp_path / "pair")
-    repository.add([entry(A, "20180306000000", seed=1)], "both")
-    repository.add([entry(A, "20190101000000", seed=2, types=["pixel_gain"])], "gain only")
-    repository.add([entry(A, "20180306000000", seed=3, types=["pixel_offset"])], "offset again")
+    repository.add_entries([entry(A, "20180306000000", seed=1)], "both")
+    repository.add_entries([entry(A, "20190101000000", seed=2, types=["pixel_gain"])], "gain only")
+    repository.add_entries([entry(A, "20180306000000", seed=3, types=["pixel_offset"])], "offset again")
     code, out, _ = run(capsys, "list", "--repo", tmp_path / "pair")
     found = [(row["valid_from"], row["valid_to"], row["types"], row["test"]) for row in rows(out)]
     assert (code, found) == (

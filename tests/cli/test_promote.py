@@ -72,7 +72,7 @@ def test_an_unknown_version_among_others_promotes_nothing(capsys: pytest.Capture
 @pytest.mark.parametrize("later", [False, True])
 def test_a_dry_run_shows_for_which_times_answers_would_change(later: bool, capsys: pytest.CaptureFixture[str]) -> None:
     if later:
-        jfstore.open("real").add([entry(A, LATER, 9)], "later ones")
+        jfstore.open("real").add_entries([entry(A, LATER, 9)], "later ones")
     before = tree(Path())
     code, out, err = run(capsys, "promote", f"{A}/{STAMP}/v2", *TO_REAL, "--dry-run")
     assert (code, tree(Path())) == (0, before)
@@ -108,7 +108,7 @@ def test_what_is_superseded_is_promoted_only_when_that_is_said(
 ) -> None:
     test, real = new_repository(tmp_path / "t"), new_repository(tmp_path / "r", role="real")
     for seed in (1, 2):
-        test.add([entry("1-2-3", "20180306000000", seed=seed)], f"seed {seed}")
+        test.add_entries([entry("1-2-3", "20180306000000", seed=seed)], f"seed {seed}")
     first, second = (version.name for version in test.versions())
     common = ["--from", str(tmp_path / "t"), "--repo", str(tmp_path / "r"), "-m", "x", "--yes"]
     assert main(["promote", first, *common]) == 5
@@ -124,7 +124,7 @@ def test_dry_run_says_for_which_times_answers_change(tmp_path: Path, capsys: pyt
     test = new_repository(tmp_path / "t")
     new_repository(tmp_path / "r", role="real")
     for stamp in ("20180306000000", "20190101000000"):
-        test.add([entry("1-2-3", stamp, seed=int(stamp) % 97, types=["pixel_gain"])], stamp)
+        test.add_entries([entry("1-2-3", stamp, seed=int(stamp) % 97, types=["pixel_gain"])], stamp)
     names = [version.name for version in test.versions()]
     words = ["--from", str(tmp_path / "t"), "--repo", str(tmp_path / "r"), "-m", "x", "--dry-run", "--json"]
     assert main(["promote", *names, *words]) == 0

@@ -80,7 +80,7 @@ def make(root: str) -> None:
 
 
 def add(root: str, panel: str, seed: int, stamp: str = STAMP) -> int:
-    return jfstore.open(root).add([entry(panel, stamp, seed)], f"seed {seed}").seq
+    return jfstore.open(root).add_entries([entry(panel, stamp, seed)], f"seed {seed}").seq
 
 
 def get(root: str, panel: str) -> bytes:

@@ -39,7 +39,7 @@ COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7])(?:;\d+)*m")
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command_environment: dict[str, str]) -> dict[str, str]:
     """The working directory, with two repositories in it; returns the environment of a command."""
-    story(tmp_path / "test").add([entry(B, STAMP, 8)], MESSAGE)
+    story(tmp_path / "test").add_entries([entry(B, STAMP, 8)], MESSAGE)
     new_repository(tmp_path / "real", "real")
     make_gain_tree(tmp_path / "gains", shape=SHAPE)
     make_gain_directory(tmp_path / "M", SHAPE)
@@ -357,6 +357,6 @@ def test_a_disk_too_full_for_the_index_keeps_the_commit_and_warns(here: dict[str
     words = f"add {D} -T {LATER} -t pixel_gain -f pixel_gain.npy -t pixel_offset -f pixel_offset.npy -m why --repo test"
     done = process(here, *words.split(), preexec_fn=limited(space))
     assert done.returncode == 0
-    assert b"jfstore: warning: the commit is stored, but the index could not be renewed" in done.stderr
+    assert b"jfstore: warning: the commit is stored, but the index could not be updated" in done.stderr
     assert jfstore.open("test").get(D, "pixel_gain", LATER).tobytes() == constants(1).tobytes()
     assert len(list(Path("test/log").iterdir())) == 6

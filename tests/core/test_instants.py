@@ -1,6 +1,5 @@
 """Times: text to nanoseconds UTC and back; a time that is not clear is refused."""
 
-import warnings
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -12,15 +11,17 @@ from hypothesis import strategies as st
 from jfstore.core.instants import (
     BEGINNING,
     BEGINNING_STAMP,
+    Instant,
+    checked_zone,
     exact_stamp,
-    instant,
     iso,
+    parse_instant,
     parse_iso,
     parse_time,
     stamp_at,
     zone_named,
 )
-from jfstore.errors import BadValue, JfstoreWarning
+from jfstore.errors import BadValue
 
 LA = ZoneInfo("America/Los_Angeles")
 ZONES = [LA, ZoneInfo("UTC"), ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu"), ZoneInfo("Australia/Lord_Howe")]
@@ -51,9 +52,6 @@ seconds = st.integers(0, LAST // S - 1)
         ("@1520323200.999999999", MARCH + S - 1),
         ("@0", 0),
         ("@7", 7 * S),
-        ("1520323200", MARCH),
-        ("152032320", 152032320 * S),
-        ("01520323200", MARCH),
     ],
 )
 def test_each_form_names_its_instant_exactly(text, ns):
@@ -80,6 +78,9 @@ def test_now_is_now(monkeypatch):
         "201803060000",
         "2018030600000",
         "201803060000000",
+        "152032320",
+        "1520323200",
+        "01520323200",
         "152032320012",
         "-1",
         "-1520323200",
@@ -130,6 +131,8 @@ def test_every_other_text_is_refused(text):
         ("20180306", "did you mean 20180306000000"),
         ("2018-03-06", "did you mean 20180306000000"),
         ("2018-03-06T08:00:00", "has no zone"),
+        ("2018030612", "Unix seconds are written @2018030612; YYYYMMDDHH is 20180306120000"),
+        ("152032320", "Unix seconds are written @152032320"),
         ("yesterday", "expected a stamp YYYYMMDDHHMMSS"),
     ],
 )
@@ -211,14 +214,16 @@ def test_the_seconds_around_a_skipped_hour_are_clear(stamp, ns):
 
 
 @pytest.mark.parametrize(("stamp", "ns"), [("20181104010000", 1541318400 * S), ("20181104015959", 1541321999 * S)])
-def test_an_hour_that_comes_twice_is_the_first_with_a_warning(stamp, ns):
-    with pytest.warns(JfstoreWarning, match="comes twice"):
-        assert parse_time(stamp, LA) == ns
+def test_an_hour_that_comes_twice_is_the_first_with_a_note(stamp, ns):
+    instant = parse_instant(stamp, LA)
+    assert (instant.ns, instant.stamp) == (ns, stamp)
+    assert instant.note == f"stamp {stamp} comes twice in America/Los_Angeles; taken as the first, {iso(ns)}"
 
 
 @pytest.mark.parametrize(("stamp", "ns"), [("20181104005959", 1541318399 * S), ("20181104020000", 1541325600 * S)])
-def test_the_seconds_around_an_hour_that_comes_twice_need_no_warning(stamp, ns):
-    assert parse_time(stamp, LA) == ns
+def test_the_seconds_around_an_hour_that_comes_twice_need_no_note(stamp, ns):
+    assert parse_instant(stamp, LA).ns == ns
+    assert parse_instant(stamp, LA).note is None
 
 
 def test_the_second_pass_of_an_hour_has_no_stamp():
@@ -229,22 +234,22 @@ def test_the_second_pass_of_an_hour_has_no_stamp():
 
 @pytest.mark.parametrize("moment", [datetime(2018, 3, 6, 8, tzinfo=UTC), datetime(2018, 3, 6, tzinfo=LA)])
 def test_an_aware_datetime_is_a_time(moment):
-    assert instant(moment, ZoneInfo("Asia/Tokyo")) == MARCH
+    assert parse_instant(moment, ZoneInfo("Asia/Tokyo")).ns == MARCH
 
 
 def test_a_datetime_keeps_its_microseconds():
-    assert instant(datetime(2018, 3, 6, 8, microsecond=999_999, tzinfo=UTC), LA) == MARCH + 999_999_000
+    assert parse_instant(datetime(2018, 3, 6, 8, microsecond=999_999, tzinfo=UTC), LA).ns == MARCH + 999_999_000
 
 
 def test_a_datetime_keeps_the_fraction_of_its_offset():
     zone = timezone(timedelta(microseconds=250_000))
-    assert instant(datetime(2018, 3, 6, 8, tzinfo=zone), LA) == MARCH - S // 4
+    assert parse_instant(datetime(2018, 3, 6, 8, tzinfo=zone), LA).ns == MARCH - S // 4
 
 
 @pytest.mark.parametrize("fold", [0, 1])
 def test_a_datetime_says_itself_which_of_two_hours_it_means(fold):
     moment = datetime(2018, 11, 4, 1, tzinfo=LA, fold=fold)
-    assert instant(moment, LA) == (1541318400 + 3600 * fold) * S
+    assert parse_instant(moment, LA).ns == (1541318400 + 3600 * fold) * S
 
 
 class NoOffset(timezone.__base__):
@@ -269,17 +274,17 @@ class NoOffset(timezone.__base__):
 )
 def test_a_naive_datetime_or_a_number_is_no_time(when):
     with pytest.raises(BadValue):
-        instant(when, LA)
+        parse_instant(when, LA)
 
 
 @pytest.mark.parametrize("year", [1, 1969, 2262, 9999])
 def test_a_datetime_outside_the_years_is_refused(year):
     with pytest.raises(BadValue, match="1970 to 2261"):
-        instant(datetime(year, 6, 1, tzinfo=UTC), LA)
+        parse_instant(datetime(year, 6, 1, tzinfo=UTC), LA)
 
 
 def test_text_goes_the_way_of_parse_time():
-    assert instant("20180306000000", LA) == MARCH
+    assert parse_instant("20180306000000", LA).ns == MARCH
 
 
 def test_the_beginning_prints_and_reads_as_its_stamp():
@@ -314,9 +319,7 @@ def test_no_other_zone_exists(name):
 def test_every_second_has_the_stamp_that_names_it_or_none(second, zone):
     assume(datetime.fromtimestamp(second, UTC).astimezone(zone).year <= 2261)
     stamp = stamp_at(second * S, zone)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", JfstoreWarning)
-        named = parse_time(stamp, zone)
+    named = parse_time(stamp, zone)
     if named == second * S:
         assert exact_stamp(second * S, zone) == stamp
     else:
@@ -332,14 +335,13 @@ def test_every_stamp_is_read_as_the_zone_says(wall, zone):
     passes = [wall.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
     there = [moment for moment in passes if moment.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == wall]
     stamp = wall.strftime("%Y%m%d%H%M%S")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        if not there:
-            with pytest.raises(BadValue):
-                parse_time(stamp, zone)
-            return
-        assert parse_time(stamp, zone) == int(there[0].timestamp()) * S
-    assert bool(caught) == (there[0].timestamp() != there[-1].timestamp())
+    if not there:
+        with pytest.raises(BadValue):
+            parse_instant(stamp, zone)
+        return
+    instant = parse_instant(stamp, zone)
+    assert instant.ns == parse_time(stamp, zone) == int(there[0].timestamp()) * S
+    assert bool(instant.note) == (there[0].timestamp() != there[-1].timestamp())
 
 
 @settings(deadline=None, database=None)
@@ -353,4 +355,26 @@ def test_every_nanosecond_is_read_back_from_its_iso_text(ns):
 @given(st.datetimes(datetime(1970, 1, 3), datetime(2261, 12, 29), timezones=st.sampled_from([*ZONES, UTC])))
 def test_every_aware_datetime_is_its_instant(moment):
     expected = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
-    assert instant(moment, LA) == expected
+    assert parse_instant(moment, LA).ns == expected
+
+
+def test_instants_compare_by_their_nanoseconds_and_print_as_stamps():
+    assert Instant(1, "a") == Instant(1, "b") < Instant(2, "a")
+    assert str(Instant(MARCH, "20180306000000")) == "20180306000000"
+    assert parse_instant(Instant(MARCH, "in another zone"), LA).stamp == "20180306000000"
+
+
+def test_the_nanoseconds_of_a_pandas_timestamp_count():
+    pandas = pytest.importorskip("pandas")
+    assert parse_instant(pandas.Timestamp("2018-03-06T08:00:00.123456789Z"), LA).ns == MARCH + 123456789
+
+
+@pytest.mark.parametrize("name", ["localtime", "posixrules", "Factory", "right/UTC", "posix/UTC", "nowhere", "../UTC"])
+def test_a_zone_that_depends_on_the_machine_is_refused(name):
+    with pytest.raises(BadValue, match="America/Los_Angeles"):
+        checked_zone(name)
+
+
+@pytest.mark.parametrize("name", ["America/Los_Angeles", "UTC", "Europe/Berlin"])
+def test_a_zone_of_the_database_is_taken(name):
+    assert checked_zone(name) == name

@@ -1,5 +1,6 @@
 """Which version is valid: a table of edge cases, an oracle in plain Python, and properties."""
 
+from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jfstore.core.validity import holding, select
+from jfstore.core.instants import stamp_at
+from jfstore.core.validity import changes, find_holder, rejections, select, timeline
 from jfstore.errors import NotFound
 from tests.makers import (
     BEGIN_OF_ALL,
@@ -64,10 +66,10 @@ CASES = [
     Case("7 the highest number is no number of the next stamp", [T1, T2, T1], at(T2), (T2, 1)),
     Case("8 a number that is asked for", [T1, T1, T2], at(T1, 1), (T1, 1), number=1),
     Case("8 the highest number asked for", [T1, T1, T2], at(T1, 1), (T1, 2), number=2),
-    Case("9 a number that does not exist", [T1, T1], at(T1, 1), "no v3 .*there: v1, v2", number=3),
+    Case("9 a number that does not exist", [T1, T1], at(T1, 1), "has no v3 .*that stamp has v1, v2$", number=3),
     Case("9 number 0", [T1, T1], at(T1, 1), "no v0 ", number=0),
     Case("9 number -1", [T1, T1], at(T1, 1), "no v-1 ", number=-1),
-    Case("9 a number of an earlier stamp only", [T1, T1, T2], at(T2), "no v2 .*there: v1", number=2),
+    Case("9 a number of an earlier stamp only", [T1, T1, T2], at(T2), "has no v2 .*that stamp has v1$", number=2),
     Case("10 undated only, any time", [BEGINNING], at(T0), (BEGINNING, 1)),
     Case("10 undated only, the first second of 1970", [BEGINNING], 0, (BEGINNING, 1)),
     Case("10 undated only, at the beginning", [BEGINNING], BEGIN_OF_ALL, (BEGINNING, 1)),
@@ -78,19 +80,21 @@ CASES = [
     Case("18 as of a commit before the later stamp", [T1, T2], at(T3), (T1, 1), as_of=1),
     Case("18 as of a commit before the higher number", [T1, T1], at(T3), (T1, 1), as_of=1),
     Case("18 as of the commit itself", [T1, T1, T2], at(T3), (T1, 2), as_of=2),
-    Case("18 as of a commit, a number added later", [T1, T1], at(T3), "no v2 .*there: v1", number=2, as_of=1),
+    Case(
+        "18 as of a commit, a number added later", [T1, T1], at(T3), "has no v2 .*that stamp has v1$", number=2, as_of=1
+    ),
     Case("18 as of a commit, the first stamp known then", [T2, T1], at(T1, 1), FIRST_T2, as_of=1),
     Case("23 two stamps a second apart, in the first second", [T1, T1_NEXT], at(T1_NEXT, -1), (T1, 1)),
     Case("23 two stamps a second apart, in the second", [T1, T1_NEXT], at(T1_NEXT), (T1_NEXT, 1)),
-    Case("25 a panel without constants", [T1], at(T2), f"no constants of panel {Q}", panel=Q),
+    Case("25 a panel without constants", [T1], at(T2), f"panel {Q}: no constants are stored", panel=Q),
     Case("26 a panel of the same serial is another panel", [T1], at(T2), NOTHING, panel="171113-154920171025-3d00b0"),
     Case("31 as of before the first commit", [T1], at(T2), NOTHING, as_of=0),
     Case("a stamp that holds the other type only", [T1, (T2, OFFSET)], at(T3), (T1, 1)),
     Case("a higher number that holds the other type only", [T1, (T1, OFFSET)], at(T3), (T1, 1)),
-    Case("that higher number asked for", [T1, (T1, OFFSET)], at(T3), "no v2 .*there: v1", number=2),
+    Case("that higher number asked for", [T1, (T1, OFFSET)], at(T3), "has no v2 .*that stamp has v1$", number=2),
     Case("only the other type before t", [(T1, OFFSET), T2], at(T1, 1), FIRST_T2),
-    Case("only the other type at all", [(T1, OFFSET)], at(T3), "no pixel_gain of panel"),
-    Case("nothing at all", [], at(T3), "no constants of panel"),
+    Case("only the other type at all", [(T1, OFFSET)], at(T3), f"panel {P}: no pixel_gain is stored"),
+    Case("nothing at all", [], at(T3), f"panel {P}: no constants are stored"),
 ]
 
 
@@ -130,7 +134,8 @@ def test_not_found_names_the_first_stamp_for_a_program_too():
 )
 def test_validity_ends_where_the_next_stamp_of_the_type_begins(t, interval):
     found = select(table_of([T3, BEGINNING, T1, (T2, OFFSET), T1]), P, t, "pixel_gain", UTC)
-    assert (found.valid_from, found.valid_to) == interval
+    assert bounds(found) == interval
+    assert found.valid_from.stamp == stamp_at(found.valid_from.ns, UTC)
 
 
 def test_validity_ends_at_no_stamp_that_was_not_known_then():
@@ -138,8 +143,9 @@ def test_validity_ends_at_no_stamp_that_was_not_known_then():
 
 
 def test_every_rejected_candidate_has_its_reason():
-    found = select(table_of([T0, T1, T1, (T1, OFFSET), T2, T1]), P, at(T1), "pixel_gain", UTC, as_of=5)
-    assert {(version.stamp, version.number): reason for version, reason in found.rejected} == {
+    table = table_of([T0, T1, T1, (T1, OFFSET), T2, T1])
+    found = rejections(table, select(table, P, at(T1), "pixel_gain", UTC, as_of=5), at(T1), UTC, 5)
+    assert {(version.stamp, version.number): reason for version, reason in found} == {
         (T0, 1): f"superseded from {T1}",
         (T1, 1): "v2 of this stamp is newer",
         (T2, 1): "starts later",
@@ -148,8 +154,9 @@ def test_every_rejected_candidate_has_its_reason():
 
 
 def test_a_number_asked_for_is_the_reason_against_the_others():
-    found = select(table_of([T1, T1]), P, at(T1), "pixel_gain", UTC, number=1)
-    assert [(version.number, reason) for version, reason in found.rejected] == [(2, "v1 of this stamp was asked for")]
+    table = table_of([T1, T1])
+    found = rejections(table, select(table, P, at(T1), "pixel_gain", UTC, number=1), at(T1), UTC, 2)
+    assert [(version.number, reason) for version, reason in found] == [(2, "v1 of this stamp was asked for")]
 
 
 def test_a_selection_carries_the_commit_and_the_content():
@@ -188,23 +195,23 @@ def one_panel(*contents, stamp=T1):
 def test_what_holds_at_a_stamp(name, history, content, now, ever):
     table = one_panel(*history)
     for expected, asked_ever in ((now, False), (ever, True)):
-        found = holding(table, P, T1, sealed(**content), asked_ever)
+        found = find_holder(table, P, T1, sealed(**content), asked_ever)
         assert found == (expected and f"{P}/{T1}/v{expected}")
 
 
 @pytest.mark.parametrize(("panel", "stamp"), [(P, T2), (P, BEGINNING), (Q, T1)])
 @pytest.mark.parametrize("ever", [False, True])
 def test_28_the_same_content_at_another_stamp_or_panel_is_new(panel, stamp, ever):
-    assert holding(one_panel({"gain": "a"}), panel, stamp, sealed(gain="a"), ever) is None
+    assert find_holder(one_panel({"gain": "a"}), panel, stamp, sealed(gain="a"), ever) is None
 
 
 @pytest.mark.parametrize("ever", [False, True])
 def test_what_is_about_to_be_added_counts(ever):
     table = one_panel({"gain": "a"})
     new = [make_version(P, T1, 2, {"pixel_gain": "b"}, 2), make_version(Q, T1, 1, {"pixel_gain": "c"}, 2)]
-    assert holding(table, P, T1, sealed(gain="b"), ever, new) == f"{P}/{T1}/v2"
-    assert holding(table, P, T1, sealed(gain="c"), ever, new) is None
-    assert holding(table, P, T1, sealed(gain="a"), ever, new) == (f"{P}/{T1}/v1" if ever else None)
+    assert find_holder(table, P, T1, sealed(gain="b"), ever, new) == f"{P}/{T1}/v2"
+    assert find_holder(table, P, T1, sealed(gain="c"), ever, new) is None
+    assert find_holder(table, P, T1, sealed(gain="a"), ever, new) == (f"{P}/{T1}/v1" if ever else None)
 
 
 # -- any history: an oracle, and properties --------------------------------------------------------------
@@ -245,13 +252,17 @@ def oracle(log, panel, t, calib_type, as_of=None, number=None):
     return winner.stamp, wanted, before[-1], next((start for start in starts if start > before[-1]), None)
 
 
+def bounds(selection):
+    return selection.valid_from.ns, selection.valid_to and selection.valid_to.ns
+
+
 def answer(table, panel, t, calib_type, as_of=None, number=None):
     try:
         found = select(table, panel, t, calib_type, UTC, as_of, number)
     except NotFound:
         return None
     assert found.version.panel == panel
-    return found.version.stamp, found.version.number, found.valid_from, found.valid_to
+    return found.version.stamp, found.version.number, *bounds(found)
 
 
 def everything(table, times=None, **ask):
@@ -277,8 +288,9 @@ def test_the_winner_and_the_rejected_are_all_the_candidates(log, panel, t, calib
         return
     found = select(table, panel, t, calib_type, UTC)
     of_panel = [v for commit in log for v in commit.versions if v.panel == panel and calib_type in v.content]
-    assert sorted([found.version.name, *(v.name for v, _ in found.rejected)]) == sorted(v.name for v in of_panel)
-    assert all(reason for _, reason in found.rejected)
+    rejected = rejections(table, found, t, UTC, table.seq)
+    assert sorted([found.version.name, *(v.name for v, _ in rejected)]) == sorted(v.name for v in of_panel)
+    assert all(reason for _, reason in rejected)
 
 
 @searching
@@ -292,9 +304,9 @@ def test_holding_answers_as_the_oracle(log, panel, stamp, data):
         was_held |= content.items() <= held.items()
     never = any(all(v.content.get(name) != text for v in there) for name, text in content.items())
     table = make_table(log)
-    assert (holding(table, panel, stamp, content, ever=False) is not None) == (content.items() <= held.items())
+    assert (find_holder(table, panel, stamp, content, ever=False) is not None) == (content.items() <= held.items())
     if was_held or never:  # parts that held at different times only: DESIGN does not say
-        assert (holding(table, panel, stamp, content, ever=True) is not None) == was_held
+        assert (find_holder(table, panel, stamp, content, ever=True) is not None) == was_held
 
 
 @briefly
@@ -352,3 +364,38 @@ def test_p8_other_panels_do_not_matter(log, panel):
     for t in map(begin_of, STAMPS):
         for calib_type in TYPES:
             assert answer(make_table(alone), panel, t, calib_type) == answer(make_table(log), panel, t, calib_type)
+
+
+@searching
+@given(logs, st.sampled_from(PANELS), st.sampled_from(TYPES), st.data())
+def test_a_timeline_says_at_every_instant_what_select_says(log, panel, calib_type, data):
+    as_of = data.draw(st.none() | st.integers(0, len(log)))
+    table = make_table(log)
+    line = timeline(table, panel, calib_type, as_of)
+    intervals = list(line)
+    assert [interval.start for interval in intervals] == sorted({interval.start for interval in intervals})
+    assert all(before.end == after.start for before, after in pairwise(intervals))
+    for t in [begin_of(stamp) + ns for stamp in STAMPS[1:] for ns in (-1, 0, 1)]:
+        found = answer(table, panel, t, calib_type, as_of)
+        inside = [interval for interval in intervals if interval.start <= t < interval.end]
+        assert [(i.version.stamp, i.version.number) for i in inside] == ([found[:2]] if found else [])
+        assert line.at(t) == (inside[0].version if inside else None)
+
+
+@searching
+@given(logs, st.lists(addition, min_size=1, max_size=4))
+def test_changes_are_exactly_where_answers_differ(log, added):
+    *_, last = make_log(*[[(v.panel, v.stamp, v.content) for v in commit.versions] for commit in log], added)
+    before, after = make_table(log), make_table([*log, last])
+    found = changes(before, after, last.versions, UTC)
+    for panel in PANELS:
+        for calib_type in TYPES:
+            mine = [change for change in found if (change.panel, change.type) == (panel, calib_type)]
+            for t in [BEGIN_OF_ALL] + [begin_of(stamp) + ns for stamp in STAMPS[1:] for ns in (-1, 0, 1)]:
+                old = timeline(before, panel, calib_type).at(t)
+                new = timeline(after, panel, calib_type).at(t)
+                inside = [c for c in mine if c.start.ns <= t and (c.end is None or t < c.end.ns)]
+                differs = (old and old.content[calib_type]) != (new and new.content[calib_type])
+                assert len(inside) == differs
+                if inside:
+                    assert (inside[0].before, inside[0].after) == (old and old.name, new and new.name)

@@ -13,10 +13,11 @@ import pytest
 
 import jfstore
 from jfstore.core.arrays import check_array
-from jfstore.core.instants import parse_time, stamp_at
+from jfstore.core.instants import parse_instant, parse_time, stamp_at
 from jfstore.deployment.calibdir import files
 from jfstore.formats.text import format_text, read_text
 from jfstore.repository import Entry, Repository
+from jfstore.repository.promoting import entry_of
 from jfstore.runs.run import read_runs
 from tests.makers import deployed as world
 from tests.makers.deployed import DETECTOR, PANELS, REFERENCE, RUN, STAMP, TREE, TYPES, command, data_of
@@ -102,7 +103,7 @@ def test_added_again_under_a_new_number_it_is_still_current(deploying_here: Path
     deploy()
     one = repository.version(f"{PANELS[0]}/{STAMP}/v1")
     world.add_constants(repository, 7)
-    repository.add([repository.entry_of(one)], "back to the first")
+    repository.add_entries([entry_of(repository, one)], "back to the first")
     deployed = state_of()
     assert deployed[0] == "stale"
     assert PANELS[0] not in deployed[2]
@@ -331,12 +332,12 @@ def test_rounded_otherwise(deploying_here: Path, repository: Repository, name: s
 def test_of_versions_that_round_alike_the_valid_one_is_meant(deploying_here: Path, repository: Repository) -> None:
     array = gain(repository)
     alike = ((array + np.round(array.astype(float), 4)) / 2).astype(np.float32)
-    start = parse_time("20180101000000", repository.zone)
+    start = parse_instant("20180101000000", repository.zone)
     entries = [
-        Entry(panel, "20180101000000", start, {"pixel_gain": check_array(alike[:, i], "pixel_gain", world.SHAPE, "x")})
+        Entry(panel, start, {"pixel_gain": check_array(alike[:, i], "pixel_gain", world.SHAPE, "x")})
         for i, panel in enumerate(PANELS)
     ]
-    repository.add(entries, "alike")
+    repository.add_entries(entries, "alike")
     put(array, fmt="%.4f")
     assert state_of("pixel_gain", "-e", "xcsls3716")[1] == V1
 
@@ -371,8 +372,8 @@ def test_a_copy_of_file_and_note_is_judged_for_its_own_run(deploying_here: Path,
     start = {run: begin_of(f"{single}{run}") for run in (563, 697)}
     between = stamp_at((start[563] + start[697]) // 2, zone)
     assert start[563] < parse_time(between, zone) < start[697]
-    repository.add(
-        [Entry("171113-154920171025-3d00fb", between, parse_time(between, zone), {"pixel_gain": array})], "x"
+    repository.add_entries(
+        [Entry("171113-154920171025-3d00fb", parse_instant(between, zone), {"pixel_gain": array})], "x"
     )
     command(["-d", f"{single}563", "-D", "-c", "calib"])
     directory = next(Path("calib").glob("*/*/pixel_gain"))

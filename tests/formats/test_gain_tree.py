@@ -10,7 +10,7 @@ import pytest
 
 from jfstore.core.instants import parse_time
 from jfstore.core.validity import select
-from jfstore.errors import BadValue, Failed, JfstoreError, JfstoreWarning, NotFound
+from jfstore.errors import BadValue, Failed, JfstoreError, NotFound
 from jfstore.formats.gain_tree import read_gain_directory, scan_gain_tree
 from tests.conftest import ROOT
 from tests.makers import BEGIN_OF_ALL, BEGINNING, make_commit, make_table, make_version
@@ -76,7 +76,7 @@ def test_each_panel_is_answered_as_the_reference_does_unless_with_the_future(ans
         panel = "-".join(f"{int(field, 16):x}" for field in panel.split("-"))
         ask = (table, panel, parse_time(answer["tstamp"], LA), "pixel_gain", LA)
         if name is None:
-            with pytest.raises(NotFound, match=f"no constants of panel {panel}"):
+            with pytest.raises(NotFound, match=f"panel {panel}: no constants"):
                 select(*ask)
         elif stamp_of(name) > answer["tstamp"]:
             with pytest.raises(NotFound, match=f"the first starts at {stamp_of(name)}"):
@@ -166,10 +166,10 @@ def test_two_names_for_one_panel_stamp_and_directory_are_one(path):
     assert tree.problems == {}
 
 
-def test_an_hour_that_comes_twice_is_taken_with_a_warning(path):
+def test_an_hour_that_comes_twice_is_taken_with_a_note(path):
     (path / f"{FB}-20181104010000").symlink_to("M044")
-    with pytest.warns(JfstoreWarning, match="comes twice"):
-        tree = scan(path)
+    tree = scan(path)
+    assert "comes twice" in tree.notes[0]
     assert f"{FB}-20181104010000" in assignments(tree)
 
 

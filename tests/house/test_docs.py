@@ -66,7 +66,7 @@ def _man_page(program: str, form: str = "pretty") -> str:
 
 def test_help_version_and_id_load_neither_numpy_nor_hdf5() -> None:
     program = (
-        "import sys; from jfstore.cli.app import main; from jfstore.cli import dcs;"
+        "import sys; from jfstore.cli.app import main; from jfstore.cli.programs import dcs;"
         "words = ([], ['get'], ['import'], ['export'], ['deploy'], ['audit']);"
         "codes = [dcs.main(['--help']), *(main([*some, '--help']) for some in words)];"
         "codes += [main(['--version']), main(['id', sys.argv[1]])];"

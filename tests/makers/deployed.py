@@ -13,7 +13,7 @@ import jfstore
 from jfstore.cli.app import main
 from jfstore.cli.programs import jungfrau_gain_constants
 from jfstore.core.arrays import check_array
-from jfstore.core.instants import parse_time
+from jfstore.core.instants import parse_instant
 from jfstore.deployment.calibdir import CalibFile
 from jfstore.deployment.deploy import seal
 from jfstore.deployment.note import Deployment, PanelConstants
@@ -75,8 +75,8 @@ def add_constants(repository: Repository, seed: int, stamp: str = STAMP, types: 
             name: check_array(np.ascontiguousarray(constants(seed, name)[:, number]), name, SHAPE, "made")
             for name in types
         }
-        entries.append(Entry(panel, stamp, parse_time(stamp, zone), arrays, "made for a test"))
-    repository.add(entries, f"seed {seed}")
+        entries.append(Entry(panel, parse_instant(stamp, zone), arrays, "made for a test"))
+    repository.add_entries(entries, f"seed {seed}")
 
 
 def deployment(calibdir: Path, seed: int, run: int = 631, calib_type: str = "pixel_gain", fmt: str | None = None):

@@ -9,7 +9,7 @@ import pytest
 
 import jfstore
 from jfstore.core.arrays import Checked
-from jfstore.core.instants import SECOND, parse_time, stamp_at
+from jfstore.core.instants import SECOND, parse_instant, parse_time, stamp_at
 from jfstore.core.records import Version
 from jfstore.core.table import Table
 from jfstore.fs import durable
@@ -38,13 +38,13 @@ def constants(shape: tuple[int, int, int], seed: int) -> dict[str, Checked]:
 def entry(repository: Repository, panel: str, stamp: str, seed: int) -> Entry:
     """Return something to add."""
     arrays = constants(repository.identity.panel_shape, seed)
-    return Entry(panel, stamp, parse_time(stamp, repository.zone), arrays, f"seed {seed}")
+    return Entry(panel, parse_instant(stamp, repository.zone), arrays, f"seed {seed}")
 
 
 def repository_of(path: Path, versions: int, shape: tuple[int, int, int], a_commit: int = 1) -> Repository:
     """Return a repository with so many versions, `a_commit` of them in each commit, on 32 panels."""
     repository = jfstore.init(str(path), "test", panel_shape=shape)
-    repository.add([entry(repository, PANELS[0], "20000101000000", 0)], "first")
+    repository.add_entries([entry(repository, PANELS[0], "20000101000000", 0)], "first")
     model = repository.log.table().version_list()[0]
     start = parse_time("20000102000000", repository.zone)
     with pytest.MonkeyPatch.context() as patch:

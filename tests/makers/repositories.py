@@ -11,7 +11,7 @@ import numpy as np
 
 import jfstore
 from jfstore.core.arrays import check_array
-from jfstore.core.instants import DEFAULT_ZONE, parse_time, zone_named
+from jfstore.core.instants import DEFAULT_ZONE, parse_instant, zone_named
 from jfstore.repository.repository import Entry, Repository
 
 SHAPE = (3, 4, 8)
@@ -53,16 +53,16 @@ def entry(
 ) -> Entry:
     """Return an entry that holds `constants` of `seed` for each of `types`."""
     arrays = {name: check_array(constants(seed, name, shape), name, shape, "made for a test") for name in types}
-    return Entry(panel, stamp, parse_time(stamp, zone_named(DEFAULT_ZONE)), arrays, source)
+    return Entry(panel, parse_instant(stamp, zone_named(DEFAULT_ZONE)), arrays, source)
 
 
 def story(path: Path | str, storage: str = "hdf5") -> Repository:
     """Make a repository of four commits: a panel, a detector of two, a second number, a shared payload."""
     repository = new_repository(path, storage=storage)
-    repository.add([entry(A, seed=1)], "first")
-    repository.add([entry(B, seed=2), entry(C, seed=3)], "a detector")
-    repository.add([entry(A, seed=4)], "second number")
-    repository.add([entry(D, seed=1)], "the same constants for another panel")
+    repository.add_entries([entry(A, seed=1)], "first")
+    repository.add_entries([entry(B, seed=2), entry(C, seed=3)], "a detector")
+    repository.add_entries([entry(A, seed=4)], "second number")
+    repository.add_entries([entry(D, seed=1)], "the same constants for another panel")
     return repository
 
 

@@ -90,11 +90,11 @@ def make_stock(stock: Path, storage: str = "hdf5") -> Path:
     new_repository(stock / "empty" / "R", storage=storage)
     (stock / "some").mkdir()
     some = new_repository(stock / "some" / "R", storage=storage)
-    some.add([entry(A, seed=1)], "first")
-    some.add([entry(B, seed=2), entry(C, seed=3)], "a detector")
+    some.add_entries([entry(A, seed=1)], "first")
+    some.add_entries([entry(B, seed=2), entry(C, seed=3)], "a detector")
     origin = new_repository(stock / "origin")
     for panel, stamp, seed in ((D, LATER, 6), (A, STAMP, 7), (B, LATER, 1), (B, LATER, 5)):
-        origin.add([entry(panel, stamp, seed)], "measured")
+        origin.add_entries([entry(panel, stamp, seed)], "measured")
     # A writer was stopped when its payload had its name and its commit not.
     shutil.copytree(stock / "some", stock / "left behind")
     left = jfstore.open(str(stock / "left behind" / "R"))
@@ -172,7 +172,7 @@ def assert_sound(root: Path) -> None:
 def assert_next_add_works(root: Path) -> None:
     repository = opened(root)
     before = repository.log.table().seq
-    assert repository.add([_NEXT], "the next").seq == before + 1, "the next add made no commit"
+    assert repository.add_entries([_NEXT], "the next").seq == before + 1, "the next add made no commit"
     assert opened(root).get(_NEXT.panel, TYPES[0], STAMP).tobytes() == constants(9).tobytes(), "the next add"
 
 

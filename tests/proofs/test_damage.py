@@ -81,7 +81,7 @@ QUESTIONS = questions()
 def make(root: Path, shape: tuple[int, int, int], commits: int = LAST) -> Repository:
     repository = new_repository(root, shape=shape)
     for number, commit in enumerate(COMMITS[:commits], 1):
-        repository.add(
+        repository.add_entries(
             [entry(panel, stamp, seed, types, shape) for panel, stamp, seed, types in commit], f"commit {number}"
         )
     return repository
@@ -284,7 +284,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             make(place / f"of {name}", shape)
         shutil.copytree(place / "of ahead", place / "R")
         further = jfstore.open(str(place / "of ahead"))
-        further.add([entry(A, AFTER, 9, shape=shape)], "one commit more")
+        further.add_entries([entry(A, AFTER, 9, shape=shape)], "one commit more")
         shutil.copy(place / "of foreign" / "jungfrau.h5", place / "foreign")
         shutil.copy(place / "of ahead" / "jungfrau.h5", place / "ahead")
         make(place / "of older", shape, commits=1)

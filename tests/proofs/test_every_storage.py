@@ -84,7 +84,7 @@ def test_selection(place: Place) -> None:
     repository = new_repository(place.url, storage=place.storage)
     for number, commit in enumerate(COMMITS, 1):
         entries = [entry(panel, stamp, seed, types) for panel, stamp, seed, types in commit]
-        repository.add(entries, f"commit {number}")
+        repository.add_entries(entries, f"commit {number}")
     for each in (repository, reopened(repository)):
         assert list(complaints(each, SHAPE, set(), Damage("none", ""), {})) == []
 
@@ -110,7 +110,7 @@ def test_detector_is_assembled_in_its_order(repository: Repository) -> None:
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 64, 16), (3, 5, 7)])
 def test_panels_of_whole_pages_and_others(place: Place, shape: tuple[int, int, int]) -> None:
     repository = new_repository(place.url, shape=shape, storage=place.storage)
-    repository.add([entry(A, seed=1, shape=shape), entry(B, seed=2, shape=shape)], "two")
+    repository.add_entries([entry(A, seed=1, shape=shape), entry(B, seed=2, shape=shape)], "two")
     for each in (repository, reopened(repository)):
         for _ in range(2):
             array = each.get(f"{A}_{B}", "pixel_gain", LATER)
@@ -127,15 +127,15 @@ def test_panels_of_whole_pages_and_others(place: Place, shape: tuple[int, int, i
 
 def test_same_content_is_stored_once_and_what_holds_is_not_added_again(repository: Repository) -> None:
     assert len({version.file.path for version in repository.versions()}) == 4
-    done = repository.add([entry(A, seed=4)], "again")
+    done = repository.add_entries([entry(A, seed=4)], "again")
     assert (done.versions, [name for _, name in done.unchanged]) == ((), [f"{A}/{STAMP}/v2"])
 
 
 def test_request_never_adds_twice(repository: Repository, place: Place) -> None:
-    first = repository.add([entry(A, seed=8)], "once", request=REQUEST)
-    repository.add([entry(A, seed=7)], "between")
+    first = repository.add_entries([entry(A, seed=8)], "once", request=REQUEST)
+    repository.add_entries([entry(A, seed=7)], "between")
     for again in (repository, reopened(repository)):
-        assert again.add([entry(A, seed=8)], "once", request=REQUEST).seq == first.seq
+        assert again.add_entries([entry(A, seed=8)], "once", request=REQUEST).seq == first.seq
     assert len([name for name in place.names() if name.startswith("log/")]) == 6
 
 
@@ -164,7 +164,7 @@ def test_commit_that_is_lost_or_broken(repository: Repository, place: Place, way
                 reopened(repository).get(A, "pixel_gain", LATER, as_of=as_of)
         assert seeds_of(reopened(repository), k - 1) == STORY[k - 1]
         with pytest.raises(jfstore.Damaged):
-            reopened(repository).add([entry(B, LATER, seed=9)], "more")
+            reopened(repository).add_entries([entry(B, LATER, seed=9)], "more")
     known = (way, index, k) not in {("lost", "none", 4), ("lost", "older", 4)}
     found = verify(reopened(repository)).problems
     assert any(commit_name(k) in problem.file for problem in found) == known
@@ -172,11 +172,11 @@ def test_commit_that_is_lost_or_broken(repository: Repository, place: Place, way
 
 def test_open_repository_sees_a_commit_lost_in_front_of_others(place: Place) -> None:
     writer = new_repository(place.url, storage=place.storage)
-    writer.add([entry(A, seed=1)], "one")
+    writer.add_entries([entry(A, seed=1)], "one")
     reader = reopened(writer)
     assert seeds_of(reader) == {A: 1}
-    writer.add([entry(A, seed=2)], "two")
-    writer.add([entry(B, seed=3)], "three")
+    writer.add_entries([entry(A, seed=2)], "two")
+    writer.add_entries([entry(B, seed=3)], "three")
     place.delete(commit_name(2))
     with pytest.raises(jfstore.Damaged, match=r"0000000002\.json is missing"):
         reader.get(A, "pixel_gain", LATER)
@@ -187,7 +187,7 @@ def test_older_index_put_back_does_no_harm(place: Place) -> None:
     repository = new_repository(place.url, storage=place.storage)
     olds = [place.read(place.index)]
     for seed in range(1, 4):
-        repository.add([entry(A, seed=seed)], "more")
+        repository.add_entries([entry(A, seed=seed)], "more")
         olds.append(place.read(place.index))
     for old in olds:
         place.put(place.index, old)
@@ -206,7 +206,7 @@ def test_index_that_lies_is_refused(repository: Repository, place: Place, tmp_pa
     place.put(place.index, sound)
     last = place.read(commit_name(4))
     place.delete(commit_name(4))
-    for ask in (lambda r: r.get(A, "pixel_gain", LATER), lambda r: r.add([entry(B, LATER)], "next")):
+    for ask in (lambda r: r.get(A, "pixel_gain", LATER), lambda r: r.add_entries([entry(B, LATER)], "next")):
         with pytest.raises(jfstore.Damaged, match="ahead of the log"):
             ask(reopened(repository))
     place.put(commit_name(4), last)
@@ -223,7 +223,7 @@ def test_next_add_mends_a_wrong_index(repository: Repository, place: Place) -> N
         spoil()
         assert any(place.index in problem.message for problem in verify(reopened(repository)).problems)
         again = reopened(repository)
-        again.add([entry(B, LATER, seed=again.log.table().seq)], "next")
+        again.add_entries([entry(B, LATER, seed=again.log.table().seq)], "next")
         assert verify(again).problems == ()
 
 
@@ -234,7 +234,7 @@ def test_unknown_operation_stops_reader_and_writer(repository: Repository) -> No
     with pytest.raises(jfstore.Refused, match="newer jfstore"):
         reopened(repository).get(A, "pixel_gain", LATER)
     with pytest.raises(jfstore.Refused, match="newer jfstore"):
-        repository.add([entry(B, LATER)], "more")
+        repository.add_entries([entry(B, LATER)], "more")
     assert seeds_of(reopened(repository), 4) == STORY[4]
 
 
@@ -245,11 +245,11 @@ def test_loser_of_a_race_takes_the_next_number(repository: Repository, monkeypat
 
     def later(name: str, data: bytes) -> None:
         if waiting:
-            other.add([entry(A, seed=waiting.pop(0))], "faster")
+            other.add_entries([entry(A, seed=waiting.pop(0))], "faster")
         publish(name, data)
 
     monkeypatch.setattr(repository.storage, "publish", later)
-    assert repository.add([entry(A, seed=9)], "slower").versions[0].name == f"{A}/{STAMP}/v6"
+    assert repository.add_entries([entry(A, seed=9)], "slower").versions[0].name == f"{A}/{STAMP}/v6"
     assert verify(reopened(repository)).problems == ()
 
 
@@ -259,7 +259,7 @@ def test_loser_of_a_race_takes_the_next_number(repository: Repository, monkeypat
 def make(place: Place) -> Repository:
     repository = new_repository(place.url, storage=place.storage)
     for number, commit in enumerate(COMMITS, 1):
-        repository.add([entry(*each) for each in commit], f"commit {number}")
+        repository.add_entries([entry(*each) for each in commit], f"commit {number}")
     return reopened(repository)
 
 
@@ -369,7 +369,7 @@ def test_hostile_panels_are_no_names(repository: Repository, place: Place) -> No
         with pytest.raises(jfstore.JfstoreError):
             repository.get(name, "pixel_gain", LATER)
         with pytest.raises(jfstore.JfstoreError):
-            repository.add([replace(entry(A), panel=name)], "hostile")
+            repository.add_entries([replace(entry(A), panel=name)], "hostile")
         with pytest.raises(jfstore.JfstoreError):
             repository.version(f"{name}/{STAMP}/v1")
     assert place.names() == before

@@ -201,7 +201,7 @@ def offset_moved(offset: Any, template: str) -> list[str]:
 
 def test_offset_beyond_the_end_does_not_kill_the_process(tmp_path: Path) -> None:
     shape = (3, 32, 32)
-    new_repository(tmp_path / "R", shape=shape).add([entry(A, seed=1, shape=shape)], "mapped")
+    new_repository(tmp_path / "R", shape=shape).add_entries([entry(A, seed=1, shape=shape)], "mapped")
     near = [0, 4097, *range(8192, 40960, 4096)]
     offsets = [*near, 2**20, 2**40, 2**62, 2**63 - 4096, 2**63, 2**64, -4096, -1, "4096", None, 4096.0]
     right = jfstore.open(str(tmp_path / "R")).versions()[0].file.offsets[GAIN]
@@ -215,7 +215,7 @@ def test_offset_beyond_the_end_does_not_kill_the_process(tmp_path: Path) -> None
 @pytest.mark.parametrize("index", [True, False], ids=["index", "no index"])
 def test_payload_outside_is_not_read_though_it_is_the_right_one(tmp_path: Path, name: str, index: bool) -> None:
     root = tmp_path / "R"
-    (version,) = new_repository(root).add([entry(A, seed=1)], "one").versions
+    (version,) = new_repository(root).add_entries([entry(A, seed=1)], "one").versions
     (root / version.file.path).rename(tmp_path / "kept")
     before = (tmp_path / "kept").read_bytes()
     (root / "panels" / "x").mkdir()
@@ -234,7 +234,7 @@ def test_payload_outside_is_not_read_though_it_is_the_right_one(tmp_path: Path, 
         assert run(argv)[0] == 4, argv
     repository = jfstore.open(str(root))
     with pytest.warns(jfstore.JfstoreWarning, match="index could not be renewed"):
-        repository.add([entry(B, seed=1)], "the same content")
+        repository.add_entries([entry(B, seed=1)], "the same content")
     assert repository.get(B, GAIN, LATER).tobytes() == constants(1).tobytes()
     assert repository.version(f"{B}/{STAMP}/v1").file.path.startswith(f"panels/{B}/")
     assert (tmp_path / "kept").read_bytes() == before
@@ -243,7 +243,7 @@ def test_payload_outside_is_not_read_though_it_is_the_right_one(tmp_path: Path, 
 @pytest.mark.parametrize("detector", ["../victim", "..", "/victim", "log/../../victim", "x/../../victim"])
 def test_index_outside_is_not_written(tmp_path: Path, detector: str) -> None:
     root = tmp_path / "R"
-    new_repository(root).add([entry(A, seed=1)], "one")
+    new_repository(root).add_entries([entry(A, seed=1)], "one")
     np.save(tmp_path / "gain.npy", constants(2))
     for name in ("victim", "victim.h5"):
         (tmp_path / name).write_text("not to be changed")

@@ -29,7 +29,7 @@ def write(root: str, writer: int, adds: int, locks: bool, start: Any, results: A
         acknowledged = []
         for number in range(adds):
             seed = 1 + writer * adds + number
-            added = repository.add([entry(A, seed=seed, types=GAIN)], str(seed))
+            added = repository.add_entries([entry(A, seed=seed, types=GAIN)], str(seed))
             acknowledged.append((added.seq, added.versions[0].number, seed))
         results.put((acknowledged, None))
     except BaseException as error:

@@ -34,7 +34,7 @@ SUBSETS = (TYPES, TYPES[:1], TYPES[1:])
 CLOCKS = (
     "jfstore.core.instants",
     "jfstore.repository.log",
-    "jfstore.repository.repository",
+    "jfstore.repository.finding",
     "jfstore.repository.making",
 )
 CALLS = [name for name in vars(durable.System) if not name.startswith("_")]
@@ -113,19 +113,16 @@ class Machine(RuleBasedStateMachine):
         self.requests += 1
         return f"{self.requests:032x}"
 
-    def warned_of_clock(self, name: str, warned: list[warnings.WarningMessage]) -> None:
+    def notes_the_clock(self, name: str, notes: tuple[str, ...]) -> None:
         behind = max([START, *self.models[name].times[-1:]]) - self.clock > 60 * SECOND
-        said = any("clock of this machine" in str(warning.message) for warning in warned)
-        assert said == behind
+        assert any("clock of this machine" in note for note in notes) == behind
 
     def add(self, name: str, handle: int, entries: list[Entry], wanted: list[tuple[str, str, dict[str, int]]]) -> None:
         model = self.models[name]
         new = model.added(wanted)
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always")
-            done = self.opened[name][handle].add(entries, "why", request=self.request())
+        done = self.opened[name][handle].add_entries(entries, "why", request=self.request())
         if new:
-            self.warned_of_clock(name, warned)
+            self.notes_the_clock(name, done.notes)
         model.commit(new, self.clock)
         assert [version.name for version in done.versions] == [held.name for held in new]
         assert len(done.unchanged) == len(wanted) - len(new)
@@ -211,16 +208,16 @@ class Machine(RuleBasedStateMachine):
             warnings.simplefilter("ignore", jfstore.JfstoreWarning)
             self.patch.setattr(durable, "system", Faulty(at, code))
             try:
-                repository.add([entry(panel, stamp, seed)], "why", request=request)
+                repository.add_entries([entry(panel, stamp, seed)], "why", request=request)
             except (OSError, jfstore.InDoubt, jfstore.Failed, jfstore.Refused):
                 self.patch.setattr(durable, "system", durable.System())
                 seen = len(repository.history())
                 assert seen in (len(model.times), len(model.times) + len(new))
-                again = repository.add([entry(panel, stamp, seed)], "why", request=request)
+                again = repository.add_entries([entry(panel, stamp, seed)], "why", request=request)
                 assert [version.name for version in again.versions] == [held.name for held in new]
             finally:
                 self.patch.setattr(durable, "system", durable.System())
-            third = repository.add([entry(panel, stamp, seed)], "why", request=request)
+            third = repository.add_entries([entry(panel, stamp, seed)], "why", request=request)
         model.commit(new, self.clock)
         assert [version.name for version in third.versions] == [held.name for held in new]
         # What a writer whose removal failed leaves behind is not a step of this machine.

@@ -140,7 +140,7 @@ def test_without_a_sync_the_proof_fails(stock: Path, world: Path, mutant: str, m
 def add_for_ever(url: str, first: int, said: Any) -> None:
     repository = jfstore.open(url)
     for seed in range(first, first + 1000):
-        added = repository.add([entry(A, seed=seed)], str(seed))
+        added = repository.add_entries([entry(A, seed=seed)], str(seed))
         said.send((added.seq, seed))
 
 
@@ -172,7 +172,7 @@ def kill_at_random(place: Place, times: int) -> None:
         assert again.get(A, "pixel_gain", LATER).tobytes() == constants(int(history[-1].message)).tobytes()
         assert (last.seq, last.number) == (len(history), len(history)), "a number is missing"
     assert all(problem.file == "index" for problem in verify(again).problems)
-    added = again.add([entry(A, seed=1)], "the next")
+    added = again.add_entries([entry(A, seed=1)], "the next")
     assert added.seq == len(history) + 1
     assert verify(reopened(again)).problems == ()
     print(f"\n{place.url}: killed {times} times, {len(acknowledged)} acknowledged, {len(history)} there, none lost")

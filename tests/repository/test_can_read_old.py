@@ -11,7 +11,7 @@ import pytest
 
 import jfstore
 from jfstore.core.arrays import check_array
-from jfstore.core.instants import parse_time
+from jfstore.core.instants import parse_instant
 from jfstore.repository import Entry
 from tests.conftest import ROOT
 
@@ -37,12 +37,11 @@ def make(path: Path) -> None:
     """Write the repository."""
     repository = jfstore.init(str(path), "test", panel_shape=SHAPE)
     for number, entries in enumerate(COMMITS, 1):
-        repository.add(
+        repository.add_entries(
             [
                 Entry(
                     PANELS[panel],
-                    stamp,
-                    parse_time(stamp, repository.zone),
+                    parse_instant(stamp, repository.zone),
                     {name: check_array(array(seed, name), name, SHAPE, "made") for name in TYPES},
                 )
                 for panel, stamp, seed in entries

@@ -149,17 +149,17 @@ def test_writers_refuse_a_broken_log(repository: Repository, k: int, way: Callab
     before = log_names(repository)
     for dry_run in (True, False):
         with pytest.raises(jfstore.Damaged):
-            reopened(repository).add([entry(B, LATER, seed=9)], "more", dry_run=dry_run)
+            reopened(repository).add_entries([entry(B, LATER, seed=9)], "more", dry_run=dry_run)
     assert log_names(repository) == before
 
 
 def test_open_repository_sees_a_commit_lost_in_front_of_others(tmp_path: Path) -> None:
     writer = new_repository(tmp_path / "R")
-    writer.add([entry(A, seed=1)], "one")
+    writer.add_entries([entry(A, seed=1)], "one")
     reader = reopened(writer)
     assert seeds_of(reader) == {A: 1}
-    writer.add([entry(A, seed=2)], "two")
-    writer.add([entry(B, seed=3)], "three")
+    writer.add_entries([entry(A, seed=2)], "two")
+    writer.add_entries([entry(B, seed=3)], "three")
     commit_path(writer, 2).unlink()
     with pytest.raises(jfstore.Damaged, match=r"0000000002\.json is missing"):
         reader.get(A, "pixel_gain", LATER)
@@ -184,7 +184,7 @@ def test_as_of_a_time_before_the_damage_is_served(tmp_path: Path, set_clock: Cal
     times = [start + i for i in range(4)]
     for seed, time in enumerate(times, start=1):
         set_clock(time)
-        repository.add([entry(A, seed=seed)], "more")
+        repository.add_entries([entry(A, seed=seed)], "more")
     index_path(repository).unlink()
     break_bytes(commit_path(repository, 4))
     array = reopened(repository).get(A, "pixel_gain", LATER, as_of=iso(times[1]))
@@ -201,7 +201,7 @@ def test_unknown_operation_stops_reader_and_writer(repository: Repository) -> No
         assert caught.value.exit_code == 5
     assert seeds_of(reopened(repository), 4) == STORY[4]
     with pytest.raises(jfstore.Refused, match="newer jfstore"):
-        repository.add([entry(B, LATER)], "more")
+        repository.add_entries([entry(B, LATER)], "more")
     assert len(log_names(repository)) == 5
 
 
@@ -209,10 +209,10 @@ def test_unknown_operation_stops_reader_and_writer(repository: Repository) -> No
 
 
 def test_retry_of_a_request_adds_nothing(repository: Repository) -> None:
-    first = repository.add([entry(A, seed=8), entry(B, seed=9)], "once", request=REQUEST)
-    between = repository.add([entry(A, seed=7)], "between")
+    first = repository.add_entries([entry(A, seed=8), entry(B, seed=9)], "once", request=REQUEST)
+    between = repository.add_entries([entry(A, seed=7)], "between")
     for again in (repository, reopened(repository)):
-        done = again.add([entry(A, seed=8), entry(B, seed=9)], "once", request=REQUEST)
+        done = again.add_entries([entry(A, seed=8), entry(B, seed=9)], "once", request=REQUEST)
         assert done.seq == first.seq == between.seq - 1
         assert [version.name for version in done.versions] == [version.name for version in first.versions]
     assert len(log_names(repository)) == 6
@@ -221,7 +221,7 @@ def test_retry_of_a_request_adds_nothing(repository: Repository) -> None:
 @pytest.mark.parametrize("request_id", ["", "x", "A" * 32, "0" * 31, "0" * 33, "\u0660" * 32])
 def test_request_that_is_none(repository: Repository, request_id: str) -> None:
     with pytest.raises(jfstore.BadValue):
-        repository.add([entry(A, seed=8)], "once", request=request_id)
+        repository.add_entries([entry(A, seed=8)], "once", request=request_id)
 
 
 # -- clocks
@@ -232,14 +232,14 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lambda ns: monkeypatch.setattr(log, "now", lambda: ns)
 
 
-@pytest.mark.parametrize(("back", "warns"), [(0, False), (60, False), (61, True), (10**6, True)])
+@pytest.mark.parametrize(("back", "noted"), [(0, False), (60, False), (61, True), (10**6, True)])
 def test_time_never_runs_backwards(
-    repository: Repository, set_clock: Callable[[int], None], back: int, warns: bool
+    repository: Repository, set_clock: Callable[[int], None], back: int, noted: bool
 ) -> None:
     last = repository.commit(4).time
     set_clock(last - back * SECOND)
-    with pytest.warns(jfstore.JfstoreWarning, match="clock") if warns else nullcontext():
-        repository.add([entry(A, seed=8)], "later, or so")
+    added = repository.add_entries([entry(A, seed=8)], "later, or so")
+    assert ["the clock of this machine" in note for note in added.notes] == [True] * noted
     commit = repository.commit(5)
     assert (commit.time, commit.clock) == (last, last - back * SECOND)
 
@@ -247,7 +247,7 @@ def test_time_never_runs_backwards(
 def test_clock_that_goes_forward_is_taken(repository: Repository, set_clock: Callable[[int], None]) -> None:
     last = repository.commit(4).time
     set_clock(last + 5)
-    repository.add([entry(A, seed=8)], "later")
+    repository.add_entries([entry(A, seed=8)], "later")
     assert repository.commit(5).time == repository.commit(5).clock == last + 5
 
 
@@ -269,8 +269,8 @@ def racing(first: Repository, monkeypatch: pytest.MonkeyPatch, *others: Callable
 
 
 def test_two_writers_at_the_same_number_are_both_kept(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    racing(repository, monkeypatch, *(lambda r, s=seed: r.add([entry(B, seed=s)], "faster") for seed in (5, 6, 7)))
-    done = repository.add([entry(A, seed=8)], "slower")
+    racing(repository, monkeypatch, *(lambda r, s=n: r.add_entries([entry(B, seed=s)], "faster") for n in (5, 6, 7)))
+    done = repository.add_entries([entry(A, seed=8)], "slower")
     assert (done.seq, done.versions[0].seq) == (8, 8)
     assert numbers(repository)[5:] == [(B, 2), (B, 3), (B, 4), (A, 3)]
     assert verify(reopened(repository)).problems == ()
@@ -279,32 +279,32 @@ def test_two_writers_at_the_same_number_are_both_kept(repository: Repository, mo
 def test_the_loser_of_a_race_takes_the_next_version_number(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    racing(repository, monkeypatch, lambda r: r.add([entry(A, seed=5)], "faster"))
-    (version,) = repository.add([entry(A, seed=8)], "slower").versions
+    racing(repository, monkeypatch, lambda r: r.add_entries([entry(A, seed=5)], "faster"))
+    (version,) = repository.add_entries([entry(A, seed=8)], "slower").versions
     assert (version.seq, version.number) == (6, 4)
 
 
 def test_the_loser_of_a_race_to_the_same_content_adds_nothing(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    racing(repository, monkeypatch, lambda r: r.add([entry(A, seed=8)], "faster"))
-    done = repository.add([entry(A, seed=8)], "slower")
+    racing(repository, monkeypatch, lambda r: r.add_entries([entry(A, seed=8)], "faster"))
+    done = repository.add_entries([entry(A, seed=8)], "slower")
     assert (done.versions, [version for _, version in done.unchanged]) == ((), [f"{A}/20180306000000/v3"])
     assert len(log_names(repository)) == 5
 
 
 def test_winner_with_our_request_was_ours(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    racing(repository, monkeypatch, lambda r: r.add([entry(A, seed=8)], "once", request=REQUEST))
-    done = repository.add([entry(A, seed=8)], "once", request=REQUEST)
+    racing(repository, monkeypatch, lambda r: r.add_entries([entry(A, seed=8)], "once", request=REQUEST))
+    done = repository.add_entries([entry(A, seed=8)], "once", request=REQUEST)
     assert (done.seq, [version.number for version in done.versions]) == (5, [3])
     assert len(log_names(repository)) == 5
 
 
 def test_writer_that_always_loses_gives_up(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "GIVE_UP_AFTER", -1.0)
-    racing(repository, monkeypatch, lambda r: r.add([entry(A, seed=5)], "faster"))
+    racing(repository, monkeypatch, lambda r: r.add_entries([entry(A, seed=5)], "faster"))
     with pytest.raises(jfstore.Busy) as caught:
-        repository.add([entry(A, seed=8)], "slower")
+        repository.add_entries([entry(A, seed=8)], "slower")
     assert caught.value.exit_code == 6
     assert len(log_names(repository)) == 5
 
@@ -332,14 +332,14 @@ def test_commit_in_doubt_is_settled_by_the_same_request(
     system = Unsynced(times=2)
     monkeypatch.setattr(durable, "system", system)
     with pytest.raises(jfstore.InDoubt, match="commit 5") as caught:
-        repository.add([entry(A, seed=8)], "why")
+        repository.add_entries([entry(A, seed=8)], "why")
     assert caught.value.exit_code == 75
     request = caught.value.request
     with pytest.raises(jfstore.InDoubt) as again:
-        reopened(repository).add([entry(A, seed=8)], "why", request=request)
+        reopened(repository).add_entries([entry(A, seed=8)], "why", request=request)
     assert again.value.request == request
     assert system.synced == 0
-    done = reopened(repository).add([entry(A, seed=8)], "why", request=request)
+    done = reopened(repository).add_entries([entry(A, seed=8)], "why", request=request)
     assert system.synced == 1
     assert (done.seq, [version.number for version in done.versions]) == (5, [3])
     assert len(log_names(repository)) == 5
@@ -349,12 +349,12 @@ def test_commit_in_doubt_is_settled_by_the_same_request(
 def test_request_given_is_the_request_in_doubt(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(durable, "system", Unsynced(times=1))
     with pytest.raises(jfstore.InDoubt) as caught:
-        repository.add([entry(A, seed=8)], "why", request=OTHER_REQUEST)
+        repository.add_entries([entry(A, seed=8)], "why", request=OTHER_REQUEST)
     assert caught.value.request == OTHER_REQUEST
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])
-def test_index_that_cannot_be_renewed_is_only_a_warning(
+def test_index_that_cannot_be_updated_is_only_noted(
     repository: Repository, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     class NoRename(durable.System):
@@ -363,12 +363,12 @@ def test_index_that_cannot_be_renewed_is_only_a_warning(
 
     old = index_path(repository).read_bytes()
     monkeypatch.setattr(durable, "system", NoRename())
-    with pytest.warns(jfstore.JfstoreWarning, match="index"):
-        repository.add([entry(D, seed=8)], "more")
+    (note,) = repository.add_entries([entry(D, seed=8)], "more").notes
+    assert "the index could not be updated" in note
     assert index_path(repository).read_bytes() == old
     assert seeds_of(reopened(repository)) == {**STORY[4], D: 8}
     monkeypatch.undo()
-    repository.add([entry(C, seed=9)], "and more")
+    repository.add_entries([entry(C, seed=9)], "and more")
     assert verify(reopened(repository)).problems == ()
     assert len(reopened(repository).storage.load_index().table.commits) == 6
 
@@ -385,6 +385,6 @@ def test_commit_is_done_even_if_a_newer_jfstore_writes_right_after_it(
         publish(log.commit_name(6), encode_commit(future)[0])
 
     monkeypatch.setattr(repository.storage, "publish", followed)
-    with pytest.warns(jfstore.JfstoreWarning):
-        done = repository.add([entry(A, seed=8)], "why")
+    done = repository.add_entries([entry(A, seed=8)], "why")
+    assert "made by a newer jfstore" in done.notes[0]
     assert done.seq == 5

@@ -120,7 +120,7 @@ def test_only_what_is_new_is_copied(places: tuple[Place, Place], monkeypatch: py
     one, other = places
     source = story(one.url, one.storage)
     mirrored(source, other.url, other.storage)
-    source.add([entry(A, LATER, seed=6), entry(D, LATER, seed=2)], "one new, one known")
+    source.add_entries([entry(A, LATER, seed=6), entry(D, LATER, seed=2)], "one new, one known")
     target = catalogue.mirror_storage(other.url, source, None)
     stored = []
     store = type(target).store
@@ -154,7 +154,7 @@ def test_nothing_is_added_to_a_mirror(pair: tuple[Repository, Repository], capfd
     source, copy = pair
     for dry_run in (True, False):
         with pytest.raises(Refused, match=f"mirror of {source.storage.location}") as caught:
-            copy.add([entry(B, LATER, seed=5)], "to the copy", dry_run=dry_run)
+            copy.add_entries([entry(B, LATER, seed=5)], "to the copy", dry_run=dry_run)
         assert caught.value.exit_code == 5
     words = [
         "promote",
@@ -175,7 +175,7 @@ def test_mirror_that_has_gone_its_own_way_is_refused(pair: tuple[Repository, Rep
     own = reopened(detach(copy))
     with pytest.raises(Refused, match=r"no copy"):
         mirrored(source, copy.storage.location)
-    own.add([entry(B, LATER, seed=5)], "its own")
+    own.add_entries([entry(B, LATER, seed=5)], "its own")
     assert seeds_of(own) == {**STORY[4], B: 5}
     assert verify(reopened(own)).problems == ()
 
@@ -187,7 +187,7 @@ def test_mirror_whose_last_commit_is_not_in_the_chain_is_refused(tmp_path: Path)
     for name in (commit_name(4), "jungfrau.h5"):
         (tmp_path / "R" / name).unlink()
     source = reopened(source)
-    source.add([entry(C, LATER, seed=5)], "another story")
+    source.add_entries([entry(C, LATER, seed=5)], "another story")
     before = answers(reopened(copy))
     with pytest.raises(Refused, match="is not in the log of"):
         mirrored(source, tmp_path / "M")
@@ -333,7 +333,7 @@ def test_what_is_no_copy_restores_nothing(pair: tuple[Repository, Repository], t
     for name in (commit_name(4), "jungfrau.h5"):
         Path(source.storage.location, name).unlink()
     forked = reopened(source)
-    forked.add([entry(C, LATER, seed=5)], "another story")
+    forked.add_entries([entry(C, LATER, seed=5)], "another story")
     before = answers(reopened(forked))
     with pytest.raises(Refused, match="another one"):
         repair(reopened(forked), copy)
@@ -351,7 +351,7 @@ def test_newer_repository_is_not_repaired_away(pair: tuple[Repository, Repositor
 
 def test_real_repository_is_asked_about(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     made = jfstore.init(str(tmp_path / "R"), "real", panel_shape=(3, 4, 8))
-    made.add([entry(A)], "one")
+    made.add_entries([entry(A)], "one")
     mirrored(made, tmp_path / "M", "zarr")
     repaired = ["verify", "--repo", str(tmp_path / "R"), "--repair-from", str(tmp_path / "M")]
     assert main(repaired) == main(["mirror", "--detach", str(tmp_path / "M")]) == 5

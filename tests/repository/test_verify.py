@@ -146,7 +146,7 @@ def test_every_bit_of_a_payload_counts(repository: Repository) -> None:
 def test_damaged_payload_is_not_mapped(tmp_path: Path, way: Callable[[Path], None]) -> None:
     shape = (3, 32, 32)
     repository = new_repository(tmp_path / "R", shape=shape)
-    one, _ = repository.add(
+    one, _ = repository.add_entries(
         [entry(A, seed=1, types=TYPES[:1], shape=shape), entry(B, shape=shape)], "whole pages"
     ).versions
     way(tmp_path / "R" / one.file.path)
@@ -205,7 +205,7 @@ def test_commits_swapped(fresh: Callable[[], Path], seq: int) -> None:
 
 def test_chain_to_repository_json(repository: Repository, tmp_path: Path) -> None:
     other = new_repository(tmp_path / "other")
-    other.add([entry(A, seed=1)], "in another repository")
+    other.add_entries([entry(A, seed=1)], "in another repository")
     put(commit_path(repository, 1), commit_path(other, 1).read_bytes())
     assert found(verify(repository), "log/0000000001.json")
     index_path(repository).unlink()
@@ -216,8 +216,8 @@ def test_chain_to_repository_json(repository: Repository, tmp_path: Path) -> Non
 def test_commit_of_another_story_is_found(repository: Repository, fresh: Callable[[], Path]) -> None:
     other = jfstore.open(str(fresh()))
     for each, seed in ((repository, 5), (other, 6)):
-        each.add([entry(A, seed=seed)], "a fork")
-        each.add([entry(A, seed=7)], "and on")
+        each.add_entries([entry(A, seed=seed)], "a fork")
+        each.add_entries([entry(A, seed=7)], "and on")
     put(commit_path(repository, 5), commit_path(other, 5).read_bytes())
     assert verify(repository).problems
     index_path(repository).unlink()

@@ -203,7 +203,7 @@ class StorageSuite:
         return [(replace(file, size=file.size + more), array) for more in (-1, 1)]
 
     def test_get_verifies_unless_told_otherwise(self, repository: Repository) -> None:
-        (version,) = repository.add([entry(A, seed=1, types=["pixel_gain"])], "one").versions
+        (version,) = repository.add_entries([entry(A, seed=1, types=["pixel_gain"])], "one").versions
         wrong = replace(version, arrays=(described("pixel_gain", constants(2)),))
         with pytest.raises(Damaged):
             repository.panel_array(wrong, "pixel_gain")
@@ -225,7 +225,7 @@ class StorageSuite:
 
     def test_index_comes_back(self, repository: Repository, reopen: Reopen) -> None:
         for step in ([entry(A, seed=1)], [entry(B, seed=2), entry(C, seed=1)], [entry(A, seed=3)]):
-            repository.add(step, "µm — why")
+            repository.add_entries(step, "µm — why")
             table, saved = repository.log.table(), reopen().load_index()
             assert saved is not None
             assert (saved.repository, saved.log_state) == (repository.identity.id, repository.storage.log_state())
@@ -236,8 +236,8 @@ class StorageSuite:
             assert reopen().check_index(repository.identity, table) == []
 
     def test_index_made_afresh_is_the_same(self, repository: Repository) -> None:
-        repository.add([entry(A, seed=1)], "one")
-        repository.add([entry(B, seed=2)], "two")
+        repository.add_entries([entry(A, seed=1)], "one")
+        repository.add_entries([entry(B, seed=2)], "two")
         table, storage = repository.log.table(), repository.storage
         storage.save_index(repository.identity, table, storage.log_state(), afresh=True)
         saved = storage.load_index()
@@ -246,15 +246,15 @@ class StorageSuite:
         assert storage.check_index(repository.identity, table) == []
 
     def test_older_index_is_sound(self, repository: Repository) -> None:
-        repository.add([entry(A, seed=1)], "one")
+        repository.add_entries([entry(A, seed=1)], "one")
         old, storage = repository.log.table(), repository.storage
-        repository.add([entry(B, seed=2)], "two")
+        repository.add_entries([entry(B, seed=2)], "two")
         storage.save_index(repository.identity, old, "then")
         assert storage.check_index(repository.identity, repository.log.table()) == []
 
     def test_index_that_is_not_of_this_log(self, repository: Repository) -> None:
         storage, empty = repository.storage, Table.empty()
-        repository.add([entry(A, seed=1)], "one")
+        repository.add_entries([entry(A, seed=1)], "one")
         table = repository.log.table()
         assert storage.check_index(repository.identity, empty), "ahead"
         assert storage.check_index(other_identity(repository), table), "another repository's"
@@ -291,8 +291,8 @@ class StorageSuite:
     def test_repository_gives_what_was_added(self, repository: Repository, reopen: Reopen) -> None:
         reader = open_storage(reopen())
         assert reader.versions() == []
-        repository.add([entry(A, seed=1), entry(B, seed=2)], "two panels")
-        repository.add([entry(A, seed=3)], "a second number")
+        repository.add_entries([entry(A, seed=1), entry(B, seed=2)], "two panels")
+        repository.add_entries([entry(A, seed=3)], "a second number")
         for each in (reader, open_storage(reopen()), repository):
             array = each.get(f"{B}_{A}", "pixel_gain", LATER)
             assert array.tobytes() == np.stack([constants(2), constants(3)], axis=1).tobytes()
@@ -300,8 +300,8 @@ class StorageSuite:
             assert array.tobytes() == constants(1, "pixel_offset").tobytes()
 
     def test_repository_is_sound(self, repository: Repository, reopen: Reopen) -> None:
-        repository.add([entry(A, seed=1), entry(B, seed=1)], "shared")
-        repository.add([entry(A, seed=2, types=["pixel_gain"])], "gain only")
+        repository.add_entries([entry(A, seed=1), entry(B, seed=1)], "shared")
+        repository.add_entries([entry(A, seed=2, types=["pixel_gain"])], "gain only")
         report = verify(open_storage(reopen()))
         assert (report.problems, report.notes) == ((), ())
         assert (report.commits, report.versions, report.files) == (2, 3, 2)
@@ -310,5 +310,5 @@ class StorageSuite:
         other = open_storage(reopen())
         for seed in range(4):
             writer = (repository, other)[seed % 2]
-            (version,) = writer.add([entry(A, seed=seed)], "turn").versions
+            (version,) = writer.add_entries([entry(A, seed=seed)], "turn").versions
             assert (version.seq, version.number) == (seed + 1, seed + 1)

@@ -38,7 +38,7 @@ def shape(request: pytest.FixtureRequest) -> tuple[int, int, int]:
 @pytest.fixture
 def repository(s3: str, shape: tuple[int, int, int]) -> Repository:
     made = new_repository(s3, shape=shape, storage="zarr")
-    made.add([entry(panel, seed=seed, shape=shape) for seed, panel in enumerate((A, B, C))], "a detector")
+    made.add_entries([entry(panel, seed=seed, shape=shape) for seed, panel in enumerate((A, B, C))], "a detector")
     return reopened(made)
 
 

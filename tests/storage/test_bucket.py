@@ -221,7 +221,7 @@ def test_store_that_creates_twice_is_refused(odd: Callable[..., str], capfd: pyt
     before = repository.storage.objects.sizes("log")
     ignoring[0] = True
     with pytest.raises(jfstore.Refused, match="cannot tell writers apart"):
-        reopened(repository).add([entry(A)], "one")
+        reopened(repository).add_entries([entry(A)], "one")
     assert repository.storage.objects.sizes("log") == before
     assert repository.storage.objects.sizes("panels") == {}
 
@@ -236,8 +236,8 @@ def test_answer_that_is_lost_adds_once(odd: Callable[..., str], folder: str) -> 
 
     repository = new_repository(odd(put), storage="zarr") if folder != "repository.json" else None
     repository = repository or new_repository("memory://odd/R", storage="zarr")
-    assert repository.add([entry(A, seed=1)], "one").seq == 1
-    assert repository.add([entry(A, seed=2)], "two").seq == 2
+    assert repository.add_entries([entry(A, seed=1)], "one").seq == 1
+    assert repository.add_entries([entry(A, seed=2)], "two").seq == 2
     assert seeds_of(reopened(repository)) == {A: 2}
     assert verify(reopened(repository)).problems == ()
 
@@ -256,12 +256,12 @@ def test_commit_without_an_answer_is_in_doubt_and_the_same_request_settles_it(od
     repository = new_repository(url, storage="zarr")
     failing[0] = True
     with pytest.raises(jfstore.InDoubt, match="commit 1 may be in the log") as caught:
-        repository.add([entry(A, seed=1)], "one")
+        repository.add_entries([entry(A, seed=1)], "one")
     failing[0] = False
     # The request that was lost arrives late, just when it is repeated.
     name, data = held[0]
     repository.storage.objects.create(name, [data])
-    done = reopened(repository).add([entry(A, seed=1)], "one", request=caught.value.request)
+    done = reopened(repository).add_entries([entry(A, seed=1)], "one", request=caught.value.request)
     assert done.seq == 1
     assert [summary.seq for summary in reopened(repository).history()] == [1]
 
@@ -287,9 +287,9 @@ def test_commit_that_exists_and_cannot_be_read_is_in_doubt(odd: Callable[..., st
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(repository.storage.objects, "_get", seen)
         with pytest.raises(jfstore.InDoubt) as caught:
-            repository.add([entry(A, seed=1)], "one")
+            repository.add_entries([entry(A, seed=1)], "one")
     again = reopened(repository)
-    assert again.add([entry(A, seed=1)], "one", request=caught.value.request).seq == 1
+    assert again.add_entries([entry(A, seed=1)], "one", request=caught.value.request).seq == 1
     assert len(again.history()) == 1
 
 
@@ -305,7 +305,7 @@ def test_conflict_that_left_nothing_is_tried_again(odd: Callable[..., str]) -> N
         return store.put(name, data, **options)
 
     repository = new_repository(odd(put), storage="zarr")
-    assert repository.add([entry(A, seed=1)], "one").seq == 1
+    assert repository.add_entries([entry(A, seed=1)], "one").seq == 1
     assert refusals == {"log/0000000001.json": 2}
 
 
@@ -380,7 +380,7 @@ def test_round_trips_do_not_depend_on_the_number_of_versions(port: int, s3: str)
     counts = []
     for versions in (1, 12):
         while len(repository.versions()) < versions:
-            repository.add([entry(A, seed=len(repository.versions()))], "more")
+            repository.add_entries([entry(A, seed=len(repository.versions()))], "more")
         with proxied(port) as (counting, proxy), pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{counting}")
             jfstore.open(s3).get(A, "pixel_gain", LATER)

@@ -90,7 +90,7 @@ def test_h5dump_shows_every_array(repository: Repository) -> None:
 @pytest.mark.parametrize("shape", [(3, 512, 1024), SHAPE, (3, 5, 7), (3, 1, 1), (1, 1, 1)])
 def test_payload_is_contiguous_aligned_and_described(tmp_path: Path, shape: tuple[int, int, int]) -> None:
     repository = new_repository(tmp_path / "R", shape=shape)
-    (version,) = repository.add([entry(A, seed=1, shape=shape)], "one").versions
+    (version,) = repository.add_entries([entry(A, seed=1, shape=shape)], "one").versions
     path = tmp_path / "R" / version.file.path
     raw = path.read_bytes()
     assert len(raw) == version.file.size
@@ -183,7 +183,7 @@ def test_payload_is_there_before_the_commit_that_names_it(tmp_path: Path, monkey
             super().link(source, target)
 
     monkeypatch.setattr(durable, "system", Recording())
-    repository.add([entry(A), entry(B, seed=1)], "two")
+    repository.add_entries([entry(A), entry(B, seed=1)], "two")
     assert linked == [A, B, "log"]
 
 
@@ -199,7 +199,7 @@ import os, sys, pathlib
 os.umask(int(sys.argv[2], 8))
 from tests.makers.repositories import new_repository, entry, A
 root = pathlib.Path(sys.argv[1])
-new_repository(root).add([entry(A)], "one")
+new_repository(root).add_entries([entry(A)], "one")
 assert os.umask(0) == int(sys.argv[2], 8), "the umask was changed"
 """
 
@@ -229,7 +229,7 @@ def test_group_is_inherited(tmp_path: Path) -> None:
     root.mkdir()
     os.chown(root, -1, group)
     root.chmod(0o2775)
-    new_repository(root).add([entry(A)], "one")
+    new_repository(root).add_entries([entry(A)], "one")
     assert {path.stat().st_gid for path in root.rglob("*")} == {group}
 
 
@@ -272,7 +272,7 @@ def test_next_add_mends_a_wrong_index(repository: Repository) -> None:
     for spoil in (lambda path: flip(path, 9000), lambda path: put(path, b"x" * 500), Path.unlink):
         spoil(index_path(repository))
         again = reopened(repository)
-        again.add([entry(B, LATER, seed=again.log.table().seq)], "next")
+        again.add_entries([entry(B, LATER, seed=again.log.table().seq)], "next")
         assert verify(again).problems == ()
 
 
@@ -282,7 +282,7 @@ def test_index_of_another_repository_is_refused(repository: Repository, tmp_path
     with pytest.raises(jfstore.Damaged, match="another repository"):
         reopened(repository).get(A, "pixel_gain", LATER)
     with pytest.raises(jfstore.Damaged, match="another repository"):
-        reopened(repository).add([entry(B, LATER)], "next")
+        reopened(repository).add_entries([entry(B, LATER)], "next")
 
 
 @pytest.mark.parametrize("as_of", [None, 4, 3])
@@ -292,15 +292,15 @@ def test_index_ahead_of_the_log_is_refused(repository: Repository, as_of: int | 
     with pytest.raises(jfstore.Damaged):
         reopened(repository).get(A, "pixel_gain", LATER, as_of=as_of)
     with pytest.raises(jfstore.Damaged):
-        reopened(repository).add([entry(B, LATER)], "next")
+        reopened(repository).add_entries([entry(B, LATER)], "next")
 
 
 def test_index_of_a_forked_log_is_refused(repository: Repository, tmp_path: Path) -> None:
     root = Path(repository.storage.location)
     shutil.copytree(root, tmp_path / "fork")
     fork = jfstore.open(str(tmp_path / "fork"))
-    fork.add([entry(A, seed=7)], "in the fork")
-    repository.add([entry(A, seed=8)], "in the original")
+    fork.add_entries([entry(A, seed=7)], "in the fork")
+    repository.add_entries([entry(A, seed=8)], "in the original")
     put(index_path(repository), index_path(fork).read_bytes())
     with pytest.raises(jfstore.Damaged, match="contradicts"):
         reopened(repository).get(A, "pixel_gain", LATER)
@@ -310,7 +310,7 @@ def test_older_index_put_back_does_no_harm(tmp_path: Path) -> None:
     repository = new_repository(tmp_path / "R")
     olds = [index_path(repository).read_bytes()]
     for seed in range(1, 4):
-        repository.add([entry(A, seed=seed)], "more")
+        repository.add_entries([entry(A, seed=seed)], "more")
         olds.append(index_path(repository).read_bytes())
     for old in olds:
         put(index_path(repository), old)

@@ -32,7 +32,7 @@ SEEDS = {A: 1, B: 2, C: 3}
 
 def filled(path: Path, shape: tuple[int, int, int]) -> Repository:
     repository = new_repository(path, shape=shape)
-    repository.add([entry(panel, seed=seed, shape=shape) for panel, seed in SEEDS.items()], "three panels")
+    repository.add_entries([entry(panel, seed=seed, shape=shape) for panel, seed in SEEDS.items()], "three panels")
     return repository
 
 
@@ -239,7 +239,8 @@ def test_child_may_get_after_its_parent_did(
     assert repository.get("_".join(panels), "pixel_gain", LATER).tobytes() == right
     assert finishes(lambda: repository.get("_".join(panels), "pixel_gain", LATER).tobytes() == right) == "done"
     assert (
-        finishes(lambda: bool(reopened(repository).add([entry(A, seed=9, shape=shape)], "from a child").seq)) == "done"
+        finishes(lambda: bool(reopened(repository).add_entries([entry(A, seed=9, shape=shape)], "from a child").seq))
+        == "done"
     )
 
 

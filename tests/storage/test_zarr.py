@@ -176,7 +176,7 @@ def test_identity_says_zarr(repository: Repository) -> None:
 def test_real_panels_are_mapped_and_not_copied(tmp_path: Path) -> None:
     shape = (3, 32, 32)
     repository = jfstore.init(str(tmp_path / "R"), "test", panel_shape=shape, storage="zarr")
-    repository.add([entry(A, seed=1, shape=shape), entry(B, seed=2, shape=shape)], "whole pages")
+    repository.add_entries([entry(A, seed=1, shape=shape), entry(B, seed=2, shape=shape)], "whole pages")
     array = repository.get(f"{A}_{B}", "pixel_gain", LATER)
     assert array.tobytes() == np.stack([constants(1, shape=shape), constants(2, shape=shape)], axis=1).tobytes()
     maps = Path("/proc/self/maps").read_text()

@@ -1,0 +1,95 @@
+"""Entries from what a maintainer has: arrays in memory, .npy files, or a directory of gain files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jfstore.core.arrays import Checked, check_array
+from jfstore.core.ids import PanelId
+from jfstore.core.instants import Instant
+from jfstore.errors import BadValue
+from jfstore.formats.gain_tree import read_gain_directory
+from jfstore.formats.npy import read_npy
+from jfstore.repository.adding import Entry
+
+Shape = tuple[int, int, int]
+Given = NDArray[Any] | str | os.PathLike[str]
+
+
+def make_entries(
+    panels: tuple[PanelId, ...],
+    start: Instant,
+    arrays: Mapping[str, Given] | str | os.PathLike[str],
+    shape: Shape,
+    provenance: str | None,
+) -> list[Entry]:
+    """Return an entry for each panel.
+
+    Parameters
+    ----------
+    panels : tuple of PanelId
+        The panels, in the order of the panel axis of the arrays.
+    start : Instant
+        Start of validity.
+    arrays : mapping, or path
+        For each calibration type an array of shape (gain, panel, row, column), or (gain, row, column) of a single
+        panel, or the path of an .npy file; or the directory of ``g0_gain.npy`` ... of a single panel.
+    shape : tuple of int
+        (gain, row, column) of a panel.
+    provenance : str or None
+        Where the arrays come from; the paths of the files if None.
+
+    Raises
+    ------
+    BadValue
+        If an array or a file is not acceptable.
+    """
+    count = len(panels)
+    if isinstance(arrays, (str, os.PathLike)):
+        directory = Path(arrays)
+        if count > 1:
+            raise BadValue(f"{directory} is the directory of one panel, and the detector has {count}")
+        if not directory.is_dir():
+            raise BadValue(f"{directory}: no such directory")
+        paths = [directory]
+        by_panel = [dict(read_gain_directory(directory, shape))]
+    elif isinstance(arrays, Mapping):
+        if not arrays:
+            raise BadValue("there are no arrays to add")
+        paths = [Path(value) for value in arrays.values() if isinstance(value, (str, os.PathLike))]
+        by_type = {name: _panel_arrays(value, name, shape, count) for name, value in arrays.items()}
+        by_panel = [{name: checked[i] for name, checked in by_type.items()} for i in range(count)]
+    else:
+        raise BadValue(f"arrays are given as {{type: array}}, not as {type(arrays).__name__}")
+    source = ", ".join(map(os.path.abspath, paths)) or None if provenance is None else provenance
+    return [Entry(str(panel), start, by_panel[i], source) for i, panel in enumerate(panels)]
+
+
+def _panel_arrays(value: Given, name: str, shape: Shape, count: int) -> list[Checked]:
+    whole = (shape[0], count, *shape[1:])
+    shapes = [whole, shape] if count == 1 else [whole]
+    if isinstance(value, (str, os.PathLike)):
+        path = Path(value)
+        if path.is_dir():
+            raise BadValue(f"{path} is a directory: it is given without a calibration type, or name a file in it")
+        if not path.exists():
+            raise BadValue(f"{path}: no such file or directory")
+        array, where = read_npy(path, shapes), str(path)
+    else:
+        array, where = np.asarray(value), name
+        if array.shape not in shapes:
+            raise BadValue(f"{name}: shape {array.shape}, expected {' or '.join(map(str, shapes))}")
+    array = array.reshape(whole)
+    return [check_array(array[:, i], name, shape, f"{where}, panel {i}" if count > 1 else where) for i in range(count)]
+
+
+def rounding_notes(entries: list[Entry]) -> list[str]:
+    """Return a note for each calibration type whose arrays were rounded to the stored dtype."""
+    rounded = {name: checked for entry in entries for name, checked in entry.arrays.items() if checked.converted_from}
+    return [f"{name} was rounded from float64 to float32" for name in rounded]

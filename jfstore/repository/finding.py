@@ -1,0 +1,180 @@
+"""From what a caller asks about to the versions that are valid: detector or run, time, as-of, selections."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from jfstore.core.calib_types import CALIB_TYPES, calib_type
+from jfstore.core.ids import PanelId, resolve_detector
+from jfstore.core.instants import Instant, instant_at, now, parse_instant, parse_time
+from jfstore.core.table import Table
+from jfstore.core.validity import Selection, select
+from jfstore.errors import BadValue, NotFound
+from jfstore.repository.log import Log
+from jfstore.runs.dataset import is_dataset
+
+if TYPE_CHECKING:
+    from jfstore.runs.run import Jungfrau, Run
+
+Time = str | datetime | Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Panels and an instant, and the run and its Jungfrau that they come from, if they do."""
+
+    panels: tuple[PanelId, ...]
+    time: Instant
+    run: Run | None = None
+    jungfrau: Jungfrau | None = None
+    notes: tuple[str, ...] = ()
+
+
+def resolve_target(
+    target: str | PanelId, time: Time | None, source: str | None, zone: ZoneInfo, known: Iterable[str]
+) -> Target:
+    """Return the panels and the instant that are meant.
+
+    Parameters
+    ----------
+    target : str or PanelId
+        Panel or detector Id, or a dataset such as ``exp=xcsls3716:run=631``.
+    time : str, datetime, Instant or None
+        The time; None for a dataset, whose run says it.
+    source : str or None
+        Which Jungfrau of the run; None if it has one only.
+    zone : zoneinfo.ZoneInfo
+        Zone in which stamps are read.
+    known : iterable of str
+        Panel Ids among which a short one must be unique.
+
+    Raises
+    ------
+    BadValue
+        If the target is not understood, or the time is missing or given twice.
+    NotFound
+        If the run does not exist, or has no such Jungfrau, no panel Ids or no start time.
+    """
+    if not isinstance(target, (str, PanelId)):
+        raise BadValue(f"a detector is a panel Id, a detector Id or a dataset, not {type(target).__name__}")
+    text = str(target)
+    if not is_dataset(text):
+        if source is not None:
+            raise BadValue(f"{source!r} names a Jungfrau of a run, and {text} is not a dataset exp=EXP:run=RUN")
+        if time is None:
+            raise BadValue("the time is missing: give a time, or a run (exp=EXP:run=RUN) in place of the detector Id")
+        instant = parse_instant(time, zone)
+        return Target(resolve_detector(text, known), instant, notes=(instant.note,) if instant.note else ())
+    if time is not None:
+        raise BadValue(f"{text} says the time: leave out {time}, or give a detector Id")
+    from jfstore.runs.run import jungfrau_of  # slow to load, and not needed for an Id
+
+    run, jungfrau = jungfrau_of(text, source)
+    panels = resolve_detector(jungfrau.known_id(run.label))
+    return Target(panels, instant_at(run.known_start(), zone), run, jungfrau, (*run.notes, *run.problems))
+
+
+def check_types(types: Sequence[str] | str | None) -> tuple[str, ...]:
+    """Return the calibration types that are asked for, each once; all if None."""
+    names = tuple(CALIB_TYPES) if types is None else (types,) if isinstance(types, str) else tuple(dict.fromkeys(types))
+    for name in names:
+        calib_type(name)
+    if not names:
+        raise BadValue("no calibration type is asked for", list(CALIB_TYPES))
+    return names
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The selections of an answer, which many answers can share."""
+
+    by_type: tuple[tuple[str, tuple[Selection, ...]], ...]
+    notes: tuple[str, ...]
+
+
+def make_plan(
+    table: Table, asked: Target, types: Sequence[str], zone: ZoneInfo, seq: int | None, number: int | None
+) -> Plan:
+    """Return the selections of every panel and type; NotFound names every panel that has none."""
+    if number is not None and len(asked.panels) > 1:
+        raise BadValue("a version number (-v) is for one panel: numbers of different panels have nothing in common")
+    failures: dict[str, dict[str, NotFound]] = {}
+    found: dict[str, list[Selection]] = {name: [] for name in types}
+    for panel in map(str, asked.panels):
+        for name in types:
+            try:
+                found[name].append(select(table, panel, asked.time.ns, name, zone, seq, number))
+            except NotFound as error:
+                failures.setdefault(panel, {})[name] = error
+    if failures:
+        raise _join_failures(failures)
+    by_type = tuple((name, tuple(selections)) for name, selections in found.items())
+    return Plan(by_type, tuple(_mixed_notes(found)))
+
+
+def _join_failures(failures: Mapping[str, Mapping[str, NotFound]]) -> NotFound:
+    """Return one error for all panels: panels that lack constants for the same reason are named together."""
+    panels_by_reason: dict[str, list[str]] = {}
+    near: tuple[str, ...] = ()
+    for panel, by_type in failures.items():
+        types_by_reason: dict[str, list[str]] = {}
+        for name, error in by_type.items():
+            reason = error.message.removeprefix(f"panel {panel}: ").replace(name, "{}", 1)
+            types_by_reason.setdefault(reason, []).append(name)
+            near = error.nearest
+        for reason, names in types_by_reason.items():
+            panels_by_reason.setdefault(reason.replace("{}", " or ".join(names), 1), []).append(panel)
+    lines = [
+        f"{'panel' if len(panels) == 1 else 'panels'} {', '.join(panels)}: {reason}"
+        for reason, panels in panels_by_reason.items()
+    ]
+    return NotFound("; ".join(lines), near if len(lines) == 1 else ())
+
+
+def _mixed_notes(found: Mapping[str, Sequence[Selection]]) -> Iterator[str]:
+    for selections in zip(*found.values(), strict=True):
+        if len({selection.version.name for selection in selections}) > 1:
+            named = ", ".join(f"{selection.type} from {selection.version.name}" for selection in selections)
+            yield f"the constants come from different versions: {named}"
+
+
+def resolve_as_of(log: Log, zone: ZoneInfo, as_of: int | str | None) -> int | None:
+    """Return the seq that `as_of` means; see `Repository.seq_of`."""
+    if as_of is None:
+        return None
+    if not isinstance(as_of, (int, str)):
+        raise BadValue(f"as of is a seq or text, not {type(as_of).__name__}")
+    if isinstance(as_of, int) or re.fullmatch(r"[0-9]+", as_of, re.ASCII):
+        seq = int(as_of) if isinstance(as_of, int) or len(as_of) < 19 else 10**18
+        if seq < 0:
+            raise BadValue(f"as of {seq}: commits are numbered from 1")
+        # Damage beyond `seq` does not matter, so ask for no more than is needed.
+        if seq > (last := log.table(seq).seq):
+            hint = "; a time is written as ISO 8601 with a zone, or @ and Unix seconds" if seq > 10**8 else ""
+            raise BadValue(f"as of {as_of} is beyond the last commit, {last}{hint}")
+        return seq
+    t = _as_of_time(as_of, zone)
+    seq = int(log.table(0).commits["time"].searchsorted(t, side="right"))
+    return min(seq, log.table(seq + 1).seq)
+
+
+def _as_of_time(as_of: str, zone: ZoneInfo) -> int:
+    """Return the instant that `as_of` names; a date means its end in the repository's zone."""
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", as_of, re.ASCII):
+        try:
+            day = date.fromisoformat(as_of)
+            end = parse_time(f"{day + timedelta(days=1):%Y%m%d}000000", zone) - 1
+        except (ValueError, OverflowError) as error:
+            raise BadValue(f"as of {as_of}: {error}") from None
+        if parse_time(f"{day:%Y%m%d}000000", zone) <= now():
+            return min(end, now())
+    else:
+        end = parse_time(as_of, zone)
+    if end > now():
+        raise BadValue(f"as of {as_of} is in the future: what the answer will be is not known yet")
+    return end

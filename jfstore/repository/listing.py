@@ -1,0 +1,238 @@
+"""What is stored: versions with their validity, and the commits, as records for tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jfstore.core.ids import PanelId, resolve_detector
+from jfstore.core.instants import Instant, instant_at, parse_instant
+from jfstore.core.records import Commit, Version
+from jfstore.core.table import Table
+from jfstore.core.validity import Timeline, timeline
+from jfstore.errors import NotFound, nearest
+from jfstore.repository.answer import html_table
+
+if TYPE_CHECKING:
+    from jfstore.repository.finding import Time
+    from jfstore.repository.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class ListedVersion:
+    """A stored version and when it is valid.
+
+    Attributes
+    ----------
+    name, panel, number
+        The version's name, its panel Id and its number.
+    start : Instant
+        Start of validity.
+    types : tuple of str
+        The calibration types that it holds and that were asked for.
+    ends : tuple of Instant or None
+        For each of `types` the next start of validity, None if there is none.
+    current : tuple of str
+        Those of `types` that no higher number of the same stamp has superseded.
+    content : tuple of (str, str)
+        BLAKE3 by calibration type, of all types that it holds.
+    seq, user, time, message
+        The commit that added it.
+    """
+
+    name: str
+    panel: str
+    number: int
+    start: Instant
+    types: tuple[str, ...]
+    ends: tuple[Instant | None, ...]
+    current: tuple[str, ...]
+    content: tuple[tuple[str, str], ...]
+    seq: int
+    user: str
+    time: Instant
+    message: str
+
+
+class Listing(tuple[ListedVersion, ...]):
+    """Listed versions; a tuple that prints as a table in notebooks."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<jfstore listing of {len(self)} versions>"
+
+    def _repr_html_(self) -> str:
+        def row(listed: ListedVersion) -> dict[str, Any]:
+            ends = ", ".join(dict.fromkeys("-" if end is None else end.stamp for end in listed.ends))
+            return {
+                "version": listed.name,
+                "valid to": ends,
+                "types": ", ".join(listed.types),
+                "user": listed.user,
+                "time": listed.time.stamp,
+                "message": listed.message,
+            }
+
+        return html_table(repr(self), map(row, self))
+
+
+def list_versions(
+    repository: Repository,
+    panels: Iterable[str | PanelId] | str | PanelId | None = None,
+    *,
+    types: Sequence[str] | str | None = None,
+    time: Time | None = None,
+    as_of: int | str | None = None,
+) -> Listing:
+    """Return what is stored; see `Repository.list`."""
+    seq = repository.seq_of(as_of)
+    table = repository.log.table(seq)
+    wanted = resolve_panels(panels, table.panel_rows)
+    names = (types,) if isinstance(types, str) else types
+    t = None if time is None else parse_instant(time, repository.zone).ns
+    rows = None if wanted is None else [row for panel in sorted(wanted) for row in table.rows(panel).tolist()]
+    lister = _Lister(repository, table, seq)
+    return Listing(
+        listed
+        for version in table.version_list(rows)
+        if version.seq <= (table.seq if seq is None else seq) and (listed := lister.describe(version, names, t))
+    )
+
+
+def resolve_panels(panels: Iterable[str | PanelId] | str | PanelId | None, known: Iterable[str]) -> set[str] | None:
+    """Return the panel Ids that `panels` names, None for all; NotFound if none of them is stored."""
+    if panels is None:
+        return None
+    known = set(known)
+    texts = [panels] if isinstance(panels, (str, PanelId)) else panels
+    wanted = {str(panel) for text in texts for panel in resolve_detector(str(text), known)}
+    if wanted and not wanted & known:
+        raise NotFound(f"panel {', '.join(sorted(wanted))}: no constants are stored", nearest(min(wanted), known))
+    return wanted
+
+
+class _Lister:
+    """Describes the versions of one table; each timeline and each commit is looked at once."""
+
+    def __init__(self, repository: Repository, table: Table, as_of: int | None) -> None:
+        self._zone, self._table, self._as_of = repository.zone, table, as_of
+        self._timelines: dict[tuple[str, str], tuple[Timeline, frozenset[tuple[int, int]]]] = {}
+        self._commits: dict[int, tuple[str, Instant, str]] = {}
+
+    def describe(self, version: Version, types: Sequence[str] | None, t: int | None) -> ListedVersion | None:
+        """Return a version's record; None if it holds none of `types`, or is not valid at `t`."""
+        names = tuple(name for name in version.content if types is None or name in types)
+        if not names:
+            return None
+        # Each type has its own validity: a later version may hold one of the pair only.
+        ends: list[int | None] = []
+        current: list[str] = []
+        is_valid = t is None
+        for name in names:
+            line, valid = self._timeline(version.panel, name)
+            end = line.end(line.place(version.start))
+            ends.append(end)
+            if (version.start, version.number) in valid:
+                current.append(name)
+                is_valid = is_valid or (t is not None and version.start <= t and (end is None or t < end))
+        if not is_valid:
+            return None
+        user, time, message = self._commit(version.seq)
+        return ListedVersion(
+            name=version.name,
+            panel=version.panel,
+            number=version.number,
+            start=Instant(version.start, version.stamp),
+            types=names,
+            ends=tuple(None if end is None else instant_at(end, self._zone) for end in ends),
+            current=tuple(current),
+            content=tuple(version.content.items()),
+            seq=version.seq,
+            user=user,
+            time=time,
+            message=message,
+        )
+
+    def _timeline(self, panel: str, name: str) -> tuple[Timeline, frozenset[tuple[int, int]]]:
+        key = panel, name
+        if key not in self._timelines:
+            line = timeline(self._table, panel, name, self._as_of)
+            numbers = self._table.versions["number"][line.rows].tolist()
+            self._timelines[key] = line, frozenset(zip(line.starts.tolist(), numbers, strict=True))
+        return self._timelines[key]
+
+    def _commit(self, seq: int) -> tuple[str, Instant, str]:
+        if seq not in self._commits:
+            summary = self._table.summary(seq)
+            self._commits[seq] = summary.user, instant_at(summary.time, self._zone), summary.message
+        return self._commits[seq]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedVersion:
+    """Versions of one panel with the same start and content, by the name of the repository that has them."""
+
+    panel: str
+    start: Instant
+    content: tuple[tuple[str, str], ...]
+    versions: tuple[tuple[str, tuple[ListedVersion, ...]], ...]
+
+
+def compare_listings(listings: Mapping[str, Iterable[ListedVersion]]) -> tuple[ComparedVersion, ...]:
+    """Return the versions of several repositories side by side, by panel and start; equal content is one row."""
+    found: dict[tuple[Any, ...], dict[str, list[ListedVersion]]] = {}
+    for name, listing in listings.items():
+        for listed in listing:
+            key = listed.panel, listed.start.ns, tuple(sorted(listed.content))
+            found.setdefault(key, {}).setdefault(name, []).append(listed)
+
+    def order(item: tuple[tuple[Any, ...], dict[str, list[ListedVersion]]]) -> tuple[Any, ...]:
+        (panel, start, _), by_name = item
+        return panel, start, [[v.number for v in by_name[name]] for name in listings if name in by_name]
+
+    return tuple(
+        ComparedVersion(
+            panel,
+            next(iter(by_name.values()))[0].start,
+            next(iter(by_name.values()))[0].content,
+            tuple((name, tuple(by_name.get(name, ()))) for name in listings),
+        )
+        for (panel, _, _), by_name in sorted(found.items(), key=order)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedCommit:
+    """A commit of the log and the names of the versions that it added."""
+
+    seq: int
+    time: Instant
+    op: str
+    user: str
+    host: str
+    message: str
+    hash: str
+    versions: tuple[str, ...]
+
+
+def list_commits(repository: Repository) -> Iterator[LoggedCommit]:
+    """Yield every commit, oldest first; see `Repository.history`."""
+    table = repository.log.table()
+    names: dict[int, list[str]] = {}
+    for version in table.version_list():
+        names.setdefault(version.seq, []).append(version.name)
+    for seq in range(1, table.seq + 1):
+        s = table.summary(seq)
+        time = instant_at(s.time, repository.zone)
+        yield LoggedCommit(seq, time, s.op, s.user, s.host, s.message, s.hash, tuple(names.get(seq, ())))
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDetail:
+    """Everything about one version: its record with source and origin, its commit, and where its file is."""
+
+    version: Version
+    commit: Commit
+    file: str
