@@ -1,10 +1,36 @@
-"""jfstore: the versioned store of Jungfrau detector calibration constants.
+"""Versioned store of Jungfrau detector calibration constants.
 
-Examples
---------
->>> import jfstore
->>> repo = jfstore.open("real")                                              # doctest: +SKIP
->>> gain = repo.get("171113-154920171025-3d00fb", "pixel_gain", "now")       # doctest: +SKIP
+Open a repository and ask for what is valid::
+
+    import jfstore
+
+    repo = jfstore.open()                                 # the real repository; or a name, a path, a URL
+    gain = repo.get("exp=xcsls3716:run=631", "pixel_gain")            # (gain, panel, row, column) float32
+    gain = repo.get("171113-154920171025-3d00fb", "pixel_gain", "20180401000000")
+    answer = repo.find("exp=xcsls3716:run=631")           # which versions, from when to when; answer["pixel_gain"]
+
+Add and promote constants::
+
+    test = jfstore.open("test")
+    test.add("171113-154920171025-3d00fb", "20180306000000", {"pixel_gain": gain}, "measured again")
+    repo.promote(["171113-154920171025-3d00fb/20180306000000/v1"], "checked with run 689", source=test)
+
+Functions
+    open, init                     open a repository, make a new one
+    run, runs                      what the XTC files say of a run, or of all runs of an experiment
+    generate, deploy, undo_deploy  write the constants of a run to files, and to where psana reads them
+    audit                          check deployed files against a repository
+    mirror, verify                 copy a repository, check every stored byte
+    check_array                    check an array before it is stored
+
+Classes
+    Repository                     find, get, read, timeline, list, history, show, add, import_gains, import_dcs,
+                                   promote, export_dcs
+    Answer, Selection, Timeline    what is valid, and why
+    Added, Entry, Change           what was added, and which answers it changes
+    PanelId, Instant               identity of a panel; a time
+
+Errors are one tree below `JfstoreError`: BadValue, NotFound, Damaged, Refused, Busy, InDoubt, Failed.
 """
 
 from __future__ import annotations
@@ -17,7 +43,8 @@ from jfstore._version import __version__
 if TYPE_CHECKING:
     from jfstore.core.arrays import check_array
     from jfstore.core.ids import PanelId
-    from jfstore.core.validity import Selection
+    from jfstore.core.instants import Instant
+    from jfstore.core.validity import Change, Selection, Timeline
     from jfstore.errors import (
         BadValue,
         Busy,
@@ -29,21 +56,31 @@ if TYPE_CHECKING:
         NotFound,
         Refused,
     )
-    from jfstore.repository import Added, Answer, Entry, Repository
+    from jfstore.repository.adding import Added, Entry
+    from jfstore.repository.answer import Answer
     from jfstore.repository.catalogue import make_repository as init
     from jfstore.repository.catalogue import open_repository as open
+    from jfstore.repository.repository import Repository
     from jfstore.repository.verify import verify
 
-_ERRORS = "BadValue Busy Damaged Failed InDoubt JfstoreError JfstoreWarning NotFound Refused"
 _PLACES = {
-    "open": ("jfstore.repository.catalogue", "open_repository"),
-    "init": ("jfstore.repository.catalogue", "make_repository"),
-    "check_array": ("jfstore.core.arrays", "check_array"),
-    "PanelId": ("jfstore.core.ids", "PanelId"),
-    "Selection": ("jfstore.core.validity", "Selection"),
-    "verify": ("jfstore.repository.verify", "verify"),
-    **{name: ("jfstore.repository", name) for name in ("Added", "Answer", "Entry", "Repository")},
-    **{name: ("jfstore.errors", name) for name in _ERRORS.split()},
+    "core.arrays": "check_array",
+    "core.ids": "PanelId",
+    "core.instants": "Instant",
+    "core.validity": "Change Selection Timeline",
+    "errors": "BadValue Busy Damaged Failed InDoubt JfstoreError JfstoreWarning NotFound Refused",
+    "repository.adding": "Added Entry",
+    "repository.answer": "Answer",
+    "repository.catalogue": "open:open_repository init:make_repository",
+    "repository.repository": "Repository",
+    "repository.verify": "verify",
+}
+"""Public names by module; ``name:other`` is called `other` in its module."""
+
+_NAMES = {
+    name.partition(":")[0]: (f"jfstore.{module}", name.rpartition(":")[2])
+    for module, names in _PLACES.items()
+    for name in names.split()
 }
 
 __all__ = [
@@ -51,10 +88,12 @@ __all__ = [
     "Answer",
     "BadValue",
     "Busy",
+    "Change",
     "Damaged",
     "Entry",
     "Failed",
     "InDoubt",
+    "Instant",
     "JfstoreError",
     "JfstoreWarning",
     "NotFound",
@@ -62,6 +101,7 @@ __all__ = [
     "Refused",
     "Repository",
     "Selection",
+    "Timeline",
     "__version__",
     "check_array",
     "init",
@@ -72,9 +112,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Loaded on first use (PEP 562): --help, --version and the man pages need neither numpy nor h5py.
-    if name not in _PLACES:
+    if name not in _NAMES:
         raise AttributeError(f"module 'jfstore' has no attribute {name!r}")
-    module, attribute = _PLACES[name]
+    module, attribute = _NAMES[name]
     return getattr(import_module(module), attribute)
 
 
