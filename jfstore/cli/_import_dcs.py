@@ -25,7 +25,7 @@ def import_dcs(args: argparse.Namespace, repository: Repository) -> int:
     from jfstore.core.arrays import check_array
     from jfstore.core.instants import SECOND, Instant
     from jfstore.dcs.check import panel_parts
-    from jfstore.dcs.hdf5tree import is_hdf5
+    from jfstore.dcs.hdf5 import is_hdf5
     from jfstore.dcs.panels import Hole, panels_of, taken_from, without_stand_ins
     from jfstore.dcs.read import opened_dcs
     from jfstore.repository import Entry

@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from jfstore.dcs.hdf5tree import Dataset, Tree, read_array, read_tree
+from jfstore.dcs.hdf5 import Dataset, Tree, read_array, read_tree
 from jfstore.dcs.model import (
     TEXTS,
     TYPES,

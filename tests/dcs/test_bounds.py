@@ -14,7 +14,7 @@ import pytest
 from h5py import h5d, h5p, h5s
 
 from jfstore.dcs import check, read
-from jfstore.dcs.hdf5tree import Dataset
+from jfstore.dcs.hdf5 import Dataset
 from jfstore.dcs.model import range_key
 from jfstore.dcs.read import opened_dcs
 from tests.makers.dcs import Store, array, make_dcs, scalar

@@ -5,23 +5,26 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 import jfstore
 from jfstore.cli import app as jfstore_main
 from jfstore.cli.programs import dcs
-from jfstore.dcs import hdf5child
+from jfstore.dcs import hdf5
 from jfstore.dcs.read import opened_dcs
-from jfstore.errors import Damaged, Failed, JfstoreError
+from jfstore.errors import Damaged, Failed
 from tests.conftest import ROOT
-from tests.makers.dcs import NAME, SMALL, array
+from tests.makers.dcs import NAME, SMALL, array, make_dcs
 from tests.makers.hostile_dcs import KINDS, OUTSIDE, make_hostile, make_outside
 from tests.makers.repositories import new_repository, tree
 from tests.makers.telling import tell
@@ -92,10 +95,7 @@ def test_it_is_refused_by_every_command(kind: str, command: str, place: Path, wo
 MEASURED = """
 import resource, sys
 from jfstore.cli.programs import dcs
-from jfstore.dcs import hdf5child
 code = dcs.main(sys.argv[1:])
-if hdf5child._reader:
-    hdf5child._reader.close()
 ours = [int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")]
 print(max(*ours, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
 sys.exit(code)
@@ -135,83 +135,132 @@ def test_no_file_outside_is_opened(kind: str, place: Path, world: Path) -> None:
     assert not [line for line in opened if "outside" in line or "no-such-file" in line]
 
 
-WORK = '{"tree": _walk(file.id)}'
-LIMIT = "resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))"
-
-
-@pytest.fixture
-def change_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
-    """Let files be read by a copy of the package in whose walk a text is another one."""
-    package = tmp_path / "jfstore"
-    shutil.copytree(ROOT / "jfstore", package, ignore=shutil.ignore_patterns("__pycache__"))
-    walk = package / "dcs" / "hdf5walk.py"
-    monkeypatch.setattr(hdf5child, "__file__", str(package / "dcs" / "hdf5child.py"))
-
-    def change(old: str, new: str) -> None:
-        text = walk.read_text()
-        assert text.count(old) == 1
-        walk.write_text(text.replace(old, new))
-        forget()
-
-    yield change
-    forget()
-
-
-def forget() -> None:
-    """Let the next file be read by a new process."""
-    if hdf5child._reader:
-        hdf5child._reader.close()
-    hdf5child._reader = None
-
-
-def test_the_child_cannot_open_anything(change_walk: Callable[[str, str], None]) -> None:
-    """Whatever libhdf5 could be made to do."""
-    change_walk(WORK, '{"refused": io.FileIO("/dev/null").name}')
-    with pytest.raises(Damaged, match="Too many open files"), opened_dcs(SMALL):
-        pass
-    change_walk(LIMIT, "pass")
-    with pytest.raises(Damaged, match="/dev/null"), opened_dcs(SMALL):
-        pass
-
-
-# -- the child itself
-
-
-@pytest.mark.parametrize(
-    ("work", "error", "words"),
-    [
-        ("os.kill(os.getpid(), 11)", Damaged, "libhdf5 failed at it (signal 11)"),
-        ("signal.alarm(1) + signal.pause()", Damaged, "it takes too long"),
-        ("resource.setrlimit(resource.RLIMIT_CPU, (1, 2)) or [0 for _ in iter(int, 1)]", Damaged, "it takes too long"),
-        ("os._exit(3)", Failed, "the process that reads it failed"),
-        ("os.kill(os.getppid(), 9)", Failed, "the process that reads it failed"),
-        ("bytearray(1 << 30)", Damaged, "MemoryError"),
-        ('{"tree": {"a": ["<f4", [3], 99999999]}}', Damaged, "does not lie in the file"),
-        ('{"tree": {"a": ["<f4", [3], -8]}}', Damaged, "does not lie in the file"),
-        ('{"tree": {"a": ["O", [3], 0]}}', Damaged, "dtype"),
-        ('{"tree": {"a": ["<f4", [-3], 0]}}', Damaged, "shape"),
-        ('{"tree": {"a": ["<f4", [3.5], 0]}}', Damaged, "shape"),
-        ('{"tree": {"a": ["<f4"]}}', Damaged, "damaged"),
-        ('{"tree": {str(i): ["<f8", [9999], 0] for i in range(3)}}', Damaged, "more bytes than the file"),
-        ('{"refused": "why"}', Damaged, "why"),
-    ],
-)
-def test_whatever_the_child_does_is_one_error(
-    work: str, error: type[JfstoreError], words: str, change_walk: Callable[[str, str], None]
-) -> None:
-    change_walk(WORK, work)
-    start = time.monotonic()
-    for _ in range(2):  # the next file is another child's
-        with pytest.raises(error) as caught, opened_dcs(SMALL):
-            pass
-        assert words in caught.value.message
-    assert time.monotonic() - start < 10
-
-
-def test_there_are_only_so_many_objects(change_walk: Callable[[str, str], None]) -> None:
-    change_walk("_OBJECTS = 100_000", "_OBJECTS = 50")
+def test_there_are_only_so_many_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hdf5, "_OBJECTS", 50)
     with pytest.raises(Damaged, match="more than 50 objects"), opened_dcs(SMALL):
         pass
+
+
+def test_the_structure_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hdf5, "_METADATA", 20_000)
+    with pytest.raises(Damaged, match="more than 20000 bytes"), opened_dcs(SMALL):
+        pass
+
+
+def test_another_layout_of_hdf5_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / NAME, "w", libver="latest") as file:
+        file["pixel_gain"] = 1.0
+    with pytest.raises(Damaged, match="superblock version 0"), opened_dcs(tmp_path / NAME):
+        pass
+
+
+# -- structures that no HDF5 library writes
+
+DATA = b"\x01\x04\x01\0\0\0\0\0"  # a dataspace of four dimensions, as the constants in `sound` have
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = make_dcs(tmp_path_factory.mktemp("sound") / NAME, {"pixel_gain": {(0.0, float("inf")): {1: array(1)}}})
+    return path.read_bytes()
+
+
+def put(raw: bytearray, offset: int, form: str, *values: int) -> None:
+    struct.pack_into(form, raw, offset, *values)
+
+
+def cyclic_tree(raw: bytearray) -> None:
+    tree = raw.index(b"TREE")
+    put(raw, tree + 32, "<Q", tree)
+
+
+def cyclic_header(raw: bytearray) -> None:
+    """Let the header of the root, at 96, continue in itself."""
+    put(raw, 112, "<HHI", 0x10, 16, 0)
+    put(raw, 120, "<QQ", 112, 24)
+
+
+def many_long_names(raw: bytearray) -> None:
+    """Let a heap be megabytes without a NUL, and thousands of names start in it."""
+    heap, tree, end = raw.index(b"HEAP"), raw.index(b"TREE"), len(raw)
+    put(raw, heap + 8, "<Q", 4 << 20)
+    put(raw, heap + 24, "<Q", end)
+    raw += b"x" * (4 << 20)
+    put(raw, tree + 32, "<Q", len(raw))
+    raw += b"SNOD\x01\0" + struct.pack("<H", 65_535)
+    raw += b"".join(struct.pack("<QQI20x", number, 96, 0) for number in range(65_535))
+
+
+def huge_block(raw: bytearray) -> None:
+    put(raw, 104, "<I", 0xFFFFFFFF)
+
+
+def many_blocks(raw: bytearray) -> None:
+    """Let a header continue in many blocks of 60 kB that lie in each other."""
+    start = len(raw)
+    block = b"".join(struct.pack("<HHIQQ", 0x10, 16, 0, start + 8 * number, 60_000) for number in range(2500))
+    put(raw, 112, "<HHI", 0x10, 16, 0)
+    put(raw, 120, "<QQ", start, len(block))
+    raw += block + bytes(60_000)
+
+
+def huge_rank(raw: bytearray) -> None:
+    put(raw, raw.index(DATA) + 1, "<B", 255)
+
+
+def huge_length(raw: bytearray) -> None:
+    put(raw, raw.index(DATA) + 8, "<4Q", *[1 << 62] * 4)
+
+
+def empty_but_huge(raw: bytearray) -> None:
+    put(raw, raw.index(DATA) + 8, "<4Q", 0, 1 << 62, 1 << 62, 1 << 62)
+
+
+def slash_in_a_name(raw: bytearray) -> None:
+    raw[:] = raw.replace(b"pixel_gain\0", b"pixel/gain\0")
+
+
+def two_of_one_name(raw: bytearray) -> None:
+    raw[:] = raw.replace(b"detname\0", b"detid\0\0\0")
+
+
+def shared_type(raw: bytearray) -> None:
+    put(raw, raw.index(DATA) + 72 + 4, "<B", 3)
+
+
+RAW = [
+    (cyclic_tree, "is inside itself"),
+    (cyclic_header, "is inside itself"),
+    (many_long_names, "is not the name of anything"),
+    (huge_block, "more than"),
+    (many_blocks, "more than"),
+    (huge_rank, "has no shape"),
+    (huge_length, "more than the 1073741824"),
+    (empty_but_huge, "more than the 1073741824"),
+    (slash_in_a_name, "is not the name of anything"),
+    (two_of_one_name, "is not the name of anything"),
+    (shared_type, "is not one that the store writes"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "words"), RAW, ids=lambda value: getattr(value, "__name__", "-"))
+def test_impossible_structures_are_refused(
+    spoil: Callable[[bytearray], None], words: str, sound: bytes, place: Path
+) -> None:
+    raw = bytearray(sound)
+    spoil(raw)
+    put(raw, 40, "<Q", len(raw))
+    Path(NAME).write_bytes(raw)
+    tracemalloc.start()
+    start = time.monotonic()
+    try:
+        with pytest.raises(Damaged) as caught, opened_dcs(Path(NAME)):
+            pass
+        assert tracemalloc.get_traced_memory()[1] < 128 << 20
+    finally:
+        tracemalloc.stop()
+    assert words in caught.value.message
+    assert time.monotonic() - start < SECONDS
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_believed(place: Path) -> None:
@@ -223,43 +272,6 @@ def test_a_file_that_changes_while_it_is_read_is_not_believed(place: Path) -> No
         os.utime(NAME)
         with pytest.raises(Failed, match="changed while it was read"):
             blob.load()
-
-
-def test_a_process_that_is_gone_is_started_anew() -> None:
-    with opened_dcs(SMALL):
-        pass
-    assert hdf5child._reader
-    hdf5child._reader._process.kill()
-    hdf5child._reader._process.wait()
-    with opened_dcs(SMALL) as contents:
-        assert len(contents.types) == 3
-
-
-def test_a_forked_process_has_one_of_its_own() -> None:
-    with opened_dcs(SMALL):
-        pass
-    pid = os.fork()
-    if not pid:
-        with opened_dcs(SMALL) as contents:
-            os._exit(len(contents.types))
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
-    with opened_dcs(SMALL) as contents:
-        assert len(contents.types) == 3
-
-
-def test_the_process_ends_with_the_one_that_asks(tmp_path: Path) -> None:
-    program = (
-        "import os, sys; from pathlib import Path; from jfstore.dcs import hdf5child\n"
-        "from jfstore.dcs.read import opened_dcs\n"
-        "with opened_dcs(Path(sys.argv[1])): pass\n"
-        "print(hdf5child._reader._process.pid, flush=True); os.kill(os.getpid(), 9)"
-    )
-    done = subprocess.run([sys.executable, "-c", program, SMALL], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == -9
-    until = time.monotonic() + 10
-    while Path(f"/proc/{int(done.stdout)}").exists():
-        assert time.monotonic() < until, "it is still there"
-        time.sleep(0.01)
 
 
 def mutated(random_: random.Random, sound: bytes) -> bytes:
