@@ -18,6 +18,7 @@ Add and promote constants::
 Functions
     open, init                     open a repository, make a new one
     run, runs                      what the XTC files say of a run, or of all runs of an experiment
+    runs_with_constants            which runs of an experiment have constants in a repository
     generate, deploy, undo_deploy  write the constants of a run to files, and to where psana reads them
     audit                          check deployed files against a repository
     mirror, verify                 copy a repository, check every stored byte
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from jfstore.core.ids import PanelId
     from jfstore.core.instants import Instant
     from jfstore.core.validity import Change, Selection, Timeline
+    from jfstore.deployment.coverage import runs_with_constants
     from jfstore.errors import (
         BadValue,
         Busy,
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
     from jfstore.repository.catalogue import open_repository as open
     from jfstore.repository.repository import Repository
     from jfstore.repository.verify import verify
+    from jfstore.runs.listing import list_runs as runs
+    from jfstore.runs.run import find_run as run
 
 _PLACES = {
     "core.arrays": "check_array",
@@ -74,6 +78,9 @@ _PLACES = {
     "repository.catalogue": "open:open_repository init:make_repository",
     "repository.repository": "Repository",
     "repository.verify": "verify",
+    "deployment.coverage": "runs_with_constants",
+    "runs.listing": "runs:list_runs",
+    "runs.run": "run:find_run",
 }
 """Public names by module; ``name:other`` is called `other` in its module."""
 
@@ -106,6 +113,9 @@ __all__ = [
     "check_array",
     "init",
     "open",
+    "run",
+    "runs",
+    "runs_with_constants",
     "verify",
 ]
 

@@ -87,6 +87,8 @@ def _guarded(
     def report(error: JfstoreError) -> int:
         if "--json" in argv:
             emit_json(error_value(error))
+        for text in getattr(error, "__notes__", ()):
+            note(f"{name}: warning: {text}")
         note(f"{name}: error: {error}")
         if isinstance(error, InDoubt) and retry:
             note(f"{name}: repeat it, nothing is added twice: {retry(argv, error)}")

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from jfstore.runs.run import Jungfrau, Run
 
 
+COLUMNS = ("experiment", "run", "begin", "source", "alias", "config", "panels", "detector")
+"""Columns of a table of runs."""
+
+
 def add_experiment(parser: argparse.ArgumentParser) -> None:
     """Add ``-e`` and ``-r``."""
     parser.add_argument(
@@ -85,16 +89,22 @@ def read_jungfrau(dataset: str, source: str | None) -> tuple[Run, Jungfrau]:
     return run, jungfrau
 
 
-def run_value(run: Run, jungfrau: Jungfrau) -> dict[str, Any]:
-    """Return a run and one of its Jungfraus, as they are printed with ``--json``."""
+def run_value(run: Run, jungfrau: Jungfrau | None) -> dict[str, Any]:
+    """Return a run and one of its Jungfraus as printed with ``--json``."""
     from jfstore.core.instants import iso
 
-    return {
+    value = {
         "dataset": run.label,
         "experiment": run.experiment or None,
         "run": run.run if run.run >= 0 else None,
         "begin": None if run.start is None else iso(run.start),
         "file": run.file,
+        "source": None,
+    }
+    if jungfrau is None:
+        return value
+    return {
+        **value,
         "source": jungfrau.source,
         "alias": jungfrau.alias,
         "config_version": jungfrau.version,
@@ -104,3 +114,8 @@ def run_value(run: Run, jungfrau: Jungfrau) -> dict[str, Any]:
         "notes": list(run.notes),
         "problems": list(run.problems),
     }
+
+
+def run_row(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a table for a value that `run_value` returned."""
+    return {**value, "config": f"V{value['config_version']}", "panels": value["count"]} if value["source"] else value

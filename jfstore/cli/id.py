@@ -8,15 +8,13 @@ from typing import Any
 from jfstore.cli._output import emit, note
 from jfstore.cli._parser import Once, add_json
 from jfstore.cli._program import say_broken, warn_of
-from jfstore.cli._runs import add_experiment, dataset_of, run_value
-from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, NotFound
-from jfstore.runs.dataset import parse_dataset
+from jfstore.cli._runs import COLUMNS, add_experiment, dataset_of, run_row, run_value
+from jfstore.errors import BadValue, NotFound
 
-COLUMNS = ("experiment", "run", "begin", "source", "alias", "config", "panels", "detector")
 _EPILOG = """\
-A row for each Jungfrau. A dataset is exp=EXP:run=RUN[:smd][:stream=S][:dir=DIR], whose files are
-found under SIT_PSDM_DATA (default /reg/d/psdm), or the path of an .xtc file. The Ids are in
-the configuration since ConfigV3; older runs have none.
+The table has a row for each Jungfrau. A dataset is exp=EXP:run=RUN[:smd][:stream=S][:dir=DIR],
+whose files are under SIT_PSDM_DATA (default /reg/d/psdm), or the path of an .xtc file. The
+configuration has panel Ids since ConfigV3; older runs have none.
 
 examples:
   jfstore id exp=xpptut15:run=430
@@ -29,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
         "id",
-        help="panel and detector Ids of a run",
+        help="print the panel and detector Ids of a run",
         description="Print the panel and detector Ids of a run's Jungfraus.",
         epilog=_EPILOG,
     )
@@ -47,42 +45,25 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.runs.run import match_jungfrau, read_run
-    from jfstore.runs.tree import Tree
+    from jfstore.runs.run import read_dataset
 
     if args.experiment is not None and args.dataset is not None:
-        raise BadValue(f"{args.dataset} is one too many: with -e and -r the source is given with -d")
+        raise BadValue(f"{args.dataset} is superfluous: with -e and -r, the source is given with -d")
     dataset = dataset_of(args) or args.dataset
     if dataset is None:
         raise BadValue("the dataset is missing: exp=EXP:run=RUN, or -e EXP -r RUN")
-    patterns = [pattern for pattern in (args.source, args.source_option) if pattern is not None]
-    if len(patterns) > 1:
+    if args.source is not None and args.source_option is not None:
         raise BadValue("the source is given twice")
-    values: list[dict[str, Any]] = []
-    broken: list[JfstoreError] = []
-    for files in Tree.from_environment().find(parse_dataset(dataset)):
-        try:
-            each = read_run(files)
-            values += [run_value(each, j) for j in ([match_jungfrau(each, *patterns)] if patterns else each.jungfraus)]
-        except (Damaged, Failed) as error:
-            broken.append(Damaged(str(error)))
-            continue
-        broken += map(Damaged, each.problems)
-        warn_of(each.notes)
+    found = read_dataset(dataset, args.source_option if args.source is None else args.source)
+    warn_of(found.notes)
+    values = [run_value(run, j) for run in found.runs for j in ([run.jungfrau] if run.source else run.jungfraus)]
     if not values:
-        raise broken[0] if broken else NotFound(f"{dataset} has no Jungfrau")
-    emit(args, values, [flat(value) for value in values], COLUMNS)
-    if code := say_broken("jfstore", broken):
+        raise found.errors[0] if found.errors else NotFound(f"{dataset} has no Jungfrau")
+    emit(args, values, [run_row(value) for value in values], COLUMNS)
+    if code := say_broken("jfstore", found.errors):
         return code
     if not any(value["detector"] for value in values):
         versions = sorted({f"ConfigV{value['config_version']}" for value in values})
         note(f"jfstore: error: {dataset} has no panel Ids (psana.Jungfrau.{', '.join(versions)})")
         return NotFound.exit_code
     return 0
-
-
-def flat(value: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of the table from `value`, as `run_value` makes it."""
-    if not value["source"]:
-        return value
-    return {**value, "config": f"V{value['config_version']}", "panels": value["count"]}

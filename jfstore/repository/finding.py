@@ -112,7 +112,10 @@ def make_plan(
             except NotFound as error:
                 failures.setdefault(panel, {})[name] = error
     if failures:
-        raise _join_failures(failures)
+        missing = _join_failures(failures)
+        for note in asked.notes:
+            missing.add_note(note)
+        raise missing
     by_type = tuple((name, tuple(selections)) for name, selections in found.items())
     return Plan(by_type, tuple(_mixed_notes(found)))
 

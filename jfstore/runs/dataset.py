@@ -1,4 +1,4 @@
-"""Dataset specifications, ``exp=E:run=N[:smd][:stream=S][:dir=D]``, as psana's users write them."""
+"""Datasets as psana's users write them: ``exp=E:run=N[:smd][:stream=S][:dir=D]``, or the path of a file."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ _KEYS = ("exp", "run", "smd", "stream", "dir")
 _FORM = "expected exp=<experiment>:run=<number>, such as exp=xpptut15:run=430, or the path of an .xtc file"
 
 ANY_JUNGFRAU = "Jungfrau"
-"""The pattern that matches every Jungfrau; the default."""
+"""The source that matches every Jungfrau; the default."""
 
 Ranges = tuple[tuple[int, int], ...]
 
 
-def within(number: int, ranges: Ranges) -> bool:
-    """Whether `number` lies in one of `ranges`, each of which includes both its ends."""
+def is_within(number: int, ranges: Ranges) -> bool:
+    """Whether `number` is in one of `ranges`, whose ends are included."""
     return any(first <= number <= last for first, last in ranges)
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What a dataset specification says.
+    """A parsed dataset.
 
     Attributes
     ----------
     text : str
-        The specification as it was written.
+        The dataset as the user wrote it.
     experiment : str
-        Name or number of the experiment; empty if `file` is given.
+        Name or number of the experiment; empty if `file` is set.
     instrument : str or None
-        The instrument, where the specification names it (``exp=XPP/xpptut15``).
+        The instrument, if the dataset has it (``exp=XPP/xpptut15``).
     runs : tuple of (int, int)
-        Ranges of run numbers, both ends included.
+        Ranges of run numbers, ends included.
     streams : tuple of (int, int)
         Ranges of stream numbers; empty for all.
     smalldata : bool
-        Whether the small-data files are meant.
+        Whether to read the small-data files.
     directory : str or None
-        The directory of the files, where the specification names it.
+        The directory of the files, if the dataset has it.
     file : str or None
-        The path of one file, instead of all the others.
+        The path of one file, instead of everything else.
     """
 
     text: str
@@ -58,11 +58,11 @@ class Dataset:
 
 
 def is_dataset(text: str) -> bool:
-    """Whether `text`, where a panel or detector Id may stand too, is meant as a dataset."""
+    """Whether `text` is meant as a dataset, not as a panel or detector Id."""
     return "=" in text or text.endswith(".xtc")
 
 
-def _ranges(key: str, value: str, text: str) -> Ranges:
+def _parse_ranges(key: str, value: str, text: str) -> Ranges:
     ranges = []
     for part in value.split(","):
         match = _NUMBERS.fullmatch(part)
@@ -70,20 +70,18 @@ def _ranges(key: str, value: str, text: str) -> Ranges:
             raise BadValue(f"dataset {text!r}: {key}={value} is not a number, a list (1,2) or a range (1-3)")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise BadValue(f"dataset {text!r}: the range {part} of {key} ends before it begins")
+            raise BadValue(f"dataset {text!r}: the range {part} of {key} ends before it starts")
         ranges.append((first, last))
     return tuple(ranges)
 
 
 def parse_dataset(text: str) -> Dataset:
-    """Return what a dataset specification says.
-
-    A text without ``=`` that has a dot or a slash is the path of a file.
+    """Parse a dataset; text without ``=`` but with a dot or a slash is the path of a file.
 
     Raises
     ------
     BadValue
-        If `text` is no specification, names no experiment or run, or a key that is unknown or comes twice.
+        If `text` has another form, lacks the experiment or the run, or has a key that is unknown or comes twice.
 
     Examples
     --------
@@ -114,8 +112,8 @@ def parse_dataset(text: str) -> Dataset:
         text,
         experiment=match[2],
         instrument=match[1],
-        runs=_ranges("run", values["run"], text),
-        streams=_ranges("stream", values["stream"], text) if "stream" in values else (),
+        runs=_parse_ranges("run", values["run"], text),
+        streams=_parse_ranges("stream", values["stream"], text) if "stream" in values else (),
         smalldata="smd" in values,
         directory=values.get("dir"),
     )

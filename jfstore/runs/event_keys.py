@@ -1,4 +1,4 @@
-"""Event keys: what psana's event and configuration stores would hold of a run, as its EventKey prints it."""
+"""Event keys: the contents of psana's event and configuration stores for a run, as psana's EventKey prints them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 from jfstore.errors import Damaged, Failed
 from jfstore.fs.files import opened
-from jfstore.runs.config import ALIAS, JUNGFRAU, Aliases, read_aliases, read_jungfrau
-from jfstore.runs.source import Source
+from jfstore.runs.head import ALIAS, JUNGFRAU, Aliases, read_aliases, read_jungfrau
 from jfstore.runs.tree import LOWEST_CONTROL_STREAM, RunFiles
 from jfstore.runs.xtc import (
     BEGIN_CALIB_CYCLE,
@@ -19,10 +18,11 @@ from jfstore.runs.xtc import (
     L1_ACCEPT,
     Datagram,
     Readable,
+    Source,
     XtcBytes,
     XtcObject,
-    datagrams,
-    objects,
+    read_datagrams,
+    read_objects,
 )
 
 # psana's names of the types (psana data definitions), to which the version is appended as V<version>.
@@ -62,12 +62,12 @@ _NEAR = 2  # seconds by which the clock of a control stream may differ
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event with its keys, each the line that psana prints of it.
+    """An event and its keys, as the lines that psana prints.
 
     Attributes
     ----------
     of_event, of_config : tuple of str
-        The keys of the event's own data, and of the configuration by then.
+        Keys of the event's data, and of the configuration at that time.
     """
 
     of_event: tuple[str, ...]
@@ -76,7 +76,7 @@ class Event:
 
 @dataclass
 class _Store:
-    """What was configured, by the source and type of which a later one replaces an earlier."""
+    """The configuration, in which a later object replaces one of the same source and type."""
 
     objects: dict[tuple[Source, int, int], XtcObject] = field(default_factory=dict)
     aliases: Aliases = field(default_factory=Aliases)
@@ -84,51 +84,51 @@ class _Store:
 
     def lines(self) -> tuple[str, ...]:
         if self._lines is None:
-            self._lines = (*_lines(self.objects.values(), self.aliases.of, True), *_OF_CONFIG)
+            self._lines = (*_format_keys(self.objects.values(), self.aliases.of, True), *_OF_CONFIG)
         return self._lines
 
-    def take(self, file: Readable, datagram: Datagram, problems: list[str]) -> None:
+    def add(self, file: Readable, datagram: Datagram, problems: list[str]) -> None:
         try:
-            for found in objects(file, datagram):
+            for found in read_objects(file, datagram):
                 if found.start == found.end or found.compressed:
                     continue
                 if found.type == ALIAS:
-                    self.aliases.take(read_aliases(file, found))
+                    self.aliases.add(read_aliases(file, found))
                 self.objects[found.source, found.type, found.version] = found
                 if found.type == JUNGFRAU and found.source.is_jungfrau:
                     read_jungfrau(file, found)
         except (Damaged, Failed) as error:
-            # The rest of this datagram is not listed; others are.
+            # The rest of this datagram is left out; others follow.
             problems.append(str(error))
         self._lines = None
 
 
-def _lines(found: Iterable[XtcObject], aliases: dict[Source, str], configured: bool) -> list[str]:
-    """Return the lines of `found` in psana's order; a configuration is there twice, once as what the DAQ has."""
+def _format_keys(found: Iterable[XtcObject], aliases: dict[Source, str], configured: bool) -> list[str]:
+    """Return the keys of `found` in psana's order; a configuration has a second key, for the DAQ's own object."""
     ordered = []
-    for each in found:
-        stem = _NAMES.get(each.type)
-        source, alias = each.source, aliases.get(each.source)
-        where = f"src='{source.described(each.process)}'" + (f", alias='{alias}'" if alias else "")
+    for item in found:
+        stem = _NAMES.get(item.type)
+        source, alias = item.source, aliases.get(item.source)
+        where = f"src='{source.describe(item.process)}'" + (f", alias='{alias}'" if alias else "")
         if configured or not stem:
             ordered.append((source.order, "", f"EventKey(type=None, {where})"))
         if stem:
-            name = f"{stem}V{each.version}"
+            name = f"{stem}V{item.version}"
             # The stores are ordered by the C++ name, in which each word has its length before it.
             mangled = "".join(f"{len(word)}{word}" for word in name.split("."))
             ordered.append((source.order, mangled, f"EventKey(type=psana.{name}, {where})"))
     return [line for _, _, line in sorted(ordered)]
 
 
-def events(run: RunFiles, problems: list[str]) -> Iterator[Event]:
-    """Yield the events of a run with their keys; each event of a DAQ stream is one.
+def read_events(run: RunFiles, problems: list[str]) -> Iterator[Event]:
+    """Yield the events of a run, one for each event of a DAQ stream.
 
     Parameters
     ----------
     run : RunFiles
         The files of the run.
     problems : list of str
-        What is found to be damaged, or cannot be opened, is appended to it; the rest is listed.
+        Descriptions of damaged and unreadable files are appended; events are read from the rest.
     """
     store = _Store()
     with ExitStack() as stack:
@@ -142,54 +142,56 @@ def events(run: RunFiles, problems: list[str]) -> Iterator[Event]:
                     problems.append(str(error))
                 except OSError as error:
                     problems.append(f"{path}: {error.strerror}")
-        of_daq = [_accepted(files, store, problems) for n, files in streams.items() if n < LOWEST_CONTROL_STREAM]
+        of_daq = [_read_stream(files, store, problems) for n, files in streams.items() if n < LOWEST_CONTROL_STREAM]
         of_controls = [
-            _Window(_accepted(files, store, problems)) for n, files in streams.items() if n >= LOWEST_CONTROL_STREAM
+            _Window(_read_stream(files, store, problems)) for n, files in streams.items() if n >= LOWEST_CONTROL_STREAM
         ]
         for file, datagram in heapq.merge(*of_daq, key=lambda pair: pair[1].clock):
-            found = _objects_of(file, datagram, problems)
+            found = _read_data(file, datagram, problems)
             for window in of_controls:
-                found += [each for pair in window.beside(datagram) for each in _objects_of(*pair, problems)]
-            distinct = {(each.source, each.type, each.version): each for each in found}
-            lines = _lines(distinct.values(), store.aliases.of, False)
+                found += [item for pair in window.find(datagram) for item in _read_data(*pair, problems)]
+            distinct = {(item.source, item.type, item.version): item for item in found}
+            lines = _format_keys(distinct.values(), store.aliases.of, False)
             yield Event((*lines, *_OF_EVENT), store.lines())
 
 
-def _objects_of(file: Readable, datagram: Datagram, problems: list[str]) -> list[XtcObject]:
+def _read_data(file: Readable, datagram: Datagram, problems: list[str]) -> list[XtcObject]:
     try:
         return [
-            each for each in objects(file, datagram) if each.end > each.start and each.type not in (_NO_TYPE, _EPICS)
+            item
+            for item in read_objects(file, datagram)
+            if item.end > item.start and item.type not in (_NO_TYPE, _EPICS)
         ]
     except (Damaged, Failed) as error:
         problems.append(str(error))
         return []
 
 
-def _accepted(files: list[XtcBytes], store: _Store, problems: list[str]) -> Iterator[tuple[Readable, Datagram]]:
-    """Yield the events of a stream; what is configured between them goes to `store`."""
+def _read_stream(files: list[XtcBytes], store: _Store, problems: list[str]) -> Iterator[tuple[Readable, Datagram]]:
+    """Yield the events of a stream; configurations between them are added to `store`."""
     for file in files:
         if not file.size:
             problems.append(f"{file.name} is empty")
         try:
-            for datagram in datagrams(file):
+            for datagram in read_datagrams(file):
                 if datagram.transition == L1_ACCEPT:
                     yield file, datagram
                 elif datagram.transition in (CONFIGURE, BEGIN_CALIB_CYCLE):
-                    store.take(file, datagram, problems)
+                    store.add(file, datagram, problems)
         except (Damaged, Failed) as error:
             problems.append(str(error))
 
 
 class _Window:
-    """The events of a control stream about the present one: they belong to it if their fiducials are the same."""
+    """The events of a control stream near the present one; those with the same fiducials belong to it."""
 
-    def __init__(self, accepted: Iterator[tuple[Readable, Datagram]]) -> None:
-        self._accepted = accepted
+    def __init__(self, stream: Iterator[tuple[Readable, Datagram]]) -> None:
+        self._stream = stream
         self._near: deque[tuple[Readable, Datagram]] = deque()
 
-    def beside(self, event: Datagram) -> list[tuple[Readable, Datagram]]:
+    def find(self, event: Datagram) -> list[tuple[Readable, Datagram]]:
         while not self._near or self._near[-1][1].seconds <= event.seconds + _NEAR:
-            following = next(self._accepted, None)
+            following = next(self._stream, None)
             if following is None:
                 break
             self._near.append(following)

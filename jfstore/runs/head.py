@@ -1,13 +1,13 @@
-"""The head of one stream of a run: what was configured before the run began, and when it began."""
+"""The head of a run's stream: the configuration of its Jungfraus (psana's ConfigV1 to V4), aliases, and start time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from jfstore.core.ids import PanelId
 from jfstore.errors import Damaged
-from jfstore.runs.config import ALIAS, JUNGFRAU, JungfrauConfig, read_aliases, read_jungfrau
-from jfstore.runs.source import Source
 from jfstore.runs.xtc import (
     BEGIN_CALIB_CYCLE,
     BEGIN_RUN,
@@ -17,31 +17,60 @@ from jfstore.runs.xtc import (
     TRANSITIONS,
     Datagram,
     Readable,
-    datagrams,
-    objects,
+    Source,
+    XtcObject,
+    read_datagrams,
+    read_objects,
 )
 
-# A run has begun when one of these comes; what is configured later is none of the head.
-_AFTER = (BEGIN_CALIB_CYCLE, ENABLE, L1_ACCEPT)
+ALIAS, JUNGFRAU = 69, 107
+
+# Version of the Jungfrau's configuration: size of the payload, number of panels that it has room for.
+_SIZES = {1: (36, 0), 2: (60, 0), 3: (252, 8), 4: (828, 32)}
+_MODULES_AT = 60
+_MODULE = struct.Struct("<3Q")  # serialNumber, moduleVersion, firmwareVersion: not the order in which they are printed
+_ALIAS = struct.Struct("<2I31sx")
+_MOST_ALIASES = 10_000
+# The run has started when one of these comes; the head does not have what is configured later.
+_AFTER_START = (BEGIN_CALIB_CYCLE, ENABLE, L1_ACCEPT)
 _MOST_DATAGRAMS = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class JungfrauConfig:
+    """The panels in a Jungfrau's configuration object.
+
+    Attributes
+    ----------
+    version : int
+        1 to 4, as in psana's ``Jungfrau.ConfigV<version>``.
+    count : int
+        Number of panels.
+    panels : tuple of PanelId
+        Panel Ids in order; empty for versions 1 and 2, which have none.
+    """
+
+    version: int
+    count: int
+    panels: tuple[PanelId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
-    """What the head of one stream says.
+    """The head of one stream.
 
     Attributes
     ----------
     jungfraus : mapping of Source to JungfrauConfig
-        The Jungfraus that were configured.
+        The configured Jungfraus.
     sources : tuple of Source
-        All detectors that were configured, in the order in which psana lists them.
+        All configured detectors, in psana's order.
     aliases : tuple of (Source, str)
-        Names of sources; the first of a source or a name counts.
+        Names of sources in the order of the file; see `Aliases`.
     start : int or None
-        Clock of BeginRun, nanoseconds since 1970 UTC; None if the stream has none.
+        Clock of BeginRun, nanoseconds since 1970 UTC; None if the stream has no BeginRun.
     run : int
-        Run number in BeginRun, 0 if it says none.
+        Run number in BeginRun, 0 if it has none.
     notes : tuple of str
         What a user should know.
     """
@@ -54,34 +83,41 @@ class Head:
     notes: tuple[str, ...]
 
 
-@dataclass
-class _Configured:
-    jungfraus: dict[Source, JungfrauConfig] = field(default_factory=dict)
-    sources: set[Source] = field(default_factory=set)
-    aliases: list[tuple[Source, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+class Aliases:
+    """Aliases of sources; as in psana, the first alias of a source and the first use of an alias count."""
+
+    def __init__(self) -> None:
+        self.of: dict[Source, str] = {}
+        self._names: set[str] = set()
+
+    def add(self, pairs: Iterable[tuple[Source, str]]) -> None:
+        """Add the aliases of an AliasConfig."""
+        for source, name in pairs:
+            if source not in self.of and name not in self._names:
+                self.of[source] = name
+                self._names.add(name)
 
 
 def read_head(file: Readable) -> Head:
-    """Return what the head of `file` says; no more than that is read.
+    """Read the head of a stream, and no more of the file than that.
 
     Raises
     ------
     Damaged
-        If anything in the head is not as the format has it, or it begins with another transition than Configure.
+        If the head violates the format, or starts with another transition than Configure.
     """
     if not file.size:
         raise Damaged(f"{file.name} is empty")
     configured: _Configured | None = None
     start, run = None, 0
-    for count, datagram in enumerate(datagrams(file)):
+    for count, datagram in enumerate(read_datagrams(file)):
         if count >= _MOST_DATAGRAMS:
             raise Damaged(f"{file.name} has no BeginRun among its first {_MOST_DATAGRAMS} datagrams")
         if datagram.transition == CONFIGURE:
             configured = _read_configure(file, datagram)
-        elif datagram.transition in (BEGIN_RUN, *_AFTER):
+        elif datagram.transition in (BEGIN_RUN, *_AFTER_START):
             if configured is None:
-                raise Damaged(f"{file.name} begins with {TRANSITIONS[datagram.transition]}, not with Configure")
+                raise Damaged(f"{file.name} starts with {TRANSITIONS[datagram.transition]}, not with Configure")
             if datagram.transition == BEGIN_RUN:
                 if not datagram.seconds:
                     raise Damaged(f"{file.name}: the BeginRun at offset {datagram.offset} has no time")
@@ -93,15 +129,23 @@ def read_head(file: Readable) -> Head:
     return Head(configured.jungfraus, tuple(sources), tuple(configured.aliases), start, run, tuple(configured.notes))
 
 
+@dataclass
+class _Configured:
+    jungfraus: dict[Source, JungfrauConfig] = field(default_factory=dict)
+    sources: set[Source] = field(default_factory=set)
+    aliases: list[tuple[Source, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
 def _read_configure(file: Readable, datagram: Datagram) -> _Configured:
     configured = _Configured()
-    for found in objects(file, datagram):
+    for found in read_objects(file, datagram):
         if found.start == found.end:
             continue
         if found.source.is_detector:
             configured.sources.add(found.source)
         if found.compressed:
-            continue  # psana ignores a configuration that is compressed
+            continue  # psana ignores compressed configurations
         if found.type == ALIAS:
             configured.aliases += read_aliases(file, found)
         if found.type == JUNGFRAU and found.source.is_jungfrau:
@@ -115,3 +159,34 @@ def _read_configure(file: Readable, datagram: Datagram) -> _Configured:
                     f"(0x{found.damage:x})"
                 )
     return configured
+
+
+def read_jungfrau(file: Readable, found: XtcObject) -> JungfrauConfig:
+    """Read a Jungfrau's configuration object; Damaged if its version, size or number of panels is impossible."""
+    where = f"{file.name}: the Jungfrau ConfigV{found.version} at offset {found.offset}"
+    if found.version not in _SIZES:
+        raise Damaged(f"{where} is of a version that this jfstore does not know")
+    size, room = _SIZES[found.version]
+    if found.end - found.start != size:
+        raise Damaged(f"{where} has {found.end - found.start} bytes instead of {size}")
+    payload = file.read(found.start, size)
+    count = int.from_bytes(payload[:4], "little")
+    if not 1 <= count <= (room or 32):
+        raise Damaged(f"{where} has {count} panels instead of 1 to {room or 32}")
+    modules = _MODULE.iter_unpack(payload[_MODULES_AT : _MODULES_AT + (count * _MODULE.size if room else 0)])
+    return JungfrauConfig(found.version, count, tuple(PanelId(module, fw, serial) for serial, module, fw in modules))
+
+
+def read_aliases(file: Readable, found: XtcObject) -> list[tuple[Source, str]]:
+    """Read the sources and names in an AliasConfig; Damaged if they do not fit in it, or are over 10,000."""
+    where = f"{file.name}: the AliasConfig at offset {found.offset}"
+    size = found.end - found.start
+    count = int.from_bytes(file.read(found.start, 4), "little") if size >= 4 else 1
+    if count > _MOST_ALIASES or 4 + count * _ALIAS.size > size:
+        raise Damaged(f"{where} has {size} bytes, too few for {count} aliases")
+    aliases = []
+    for log, phy, text in _ALIAS.iter_unpack(file.read(found.start + 4, count * _ALIAS.size)):
+        name = text.split(b"\0")[0].decode("ascii", "backslashreplace")
+        if name:
+            aliases.append((Source(log >> 24, phy), name))
+    return aliases

@@ -1,39 +1,38 @@
-"""A run: its begin time and its Jungfraus, from the heads of all its streams; and finding one of them by a pattern."""
+"""A run: its start time and its Jungfraus, from the heads of all its streams."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from jfstore.core.ids import PanelId, detector_id
 from jfstore.core.instants import SECOND, iso
-from jfstore.errors import BadValue, Damaged, Failed, NotFound, nearest
+from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, NotFound, nearest
 from jfstore.fs.files import opened
-from jfstore.runs.config import Aliases, JungfrauConfig
 from jfstore.runs.dataset import ANY_JUNGFRAU, parse_dataset
-from jfstore.runs.head import Head, read_head
-from jfstore.runs.source import Source
+from jfstore.runs.head import Aliases, Head, JungfrauConfig, read_head
 from jfstore.runs.tree import LOWEST_CONTROL_STREAM, RunFiles, Tree
-from jfstore.runs.xtc import XtcBytes
+from jfstore.runs.xtc import Source, XtcBytes, read_datagrams
 
 
 @dataclass(frozen=True, slots=True)
 class Jungfrau:
-    """A Jungfrau as a run has it.
+    """A Jungfrau of a run.
 
     Attributes
     ----------
     source : str
-        ``MfxEndstation.0:Jungfrau.0``.
+        Its source, such as ``MfxEndstation.0:Jungfrau.0``.
     alias : str or None
-        The name that the experiment gave it.
+        Its name in the experiment.
     version : int
-        Of its configuration object, psana's ``Jungfrau.ConfigV<version>``.
+        Version of its configuration object, psana's ``Jungfrau.ConfigV<version>``.
     count : int
         Number of panels.
     panels : tuple of PanelId
-        Their Ids in order; empty for versions 1 and 2, which have none.
+        Panel Ids in order; empty for versions 1 and 2, which have none.
     """
 
     source: str
@@ -49,11 +48,11 @@ class Jungfrau:
 
     @property
     def label(self) -> str:
-        """The source, with the alias if it has one."""
+        """The source, with the alias if there is one."""
         return f"{self.source} ({self.alias})" if self.alias else self.source
 
     def known_id(self, label: str) -> str:
-        """Return the detector Id; NotFound if the configuration has none, naming the run by `label`."""
+        """Return the detector Id; NotFound, with the run's `label`, if the configuration has none."""
         if not self.panels:
             raise NotFound(
                 f"{label}: {self.source} has no panel Ids (psana.Jungfrau.ConfigV{self.version}); "
@@ -62,30 +61,32 @@ class Jungfrau:
         return self.detector_id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run:
-    """What is known of a run.
+    """A run and its Jungfraus.
 
     Attributes
     ----------
     experiment : str
-        Name of the experiment; empty for a file whose name does not say it.
+        Name of the experiment; empty if the name of the file does not have it.
     run : int
-        Number; -1 if neither the file's name nor BeginRun says it.
+        Run number; -1 if neither the name of the file nor BeginRun has it.
     start : int or None
-        Begin time, nanoseconds since 1970 UTC; None if no stream has a BeginRun.
+        Start time, nanoseconds since 1970 UTC; None if no stream has a BeginRun.
     file : str
-        Path of the first sound file, the one that everything comes from if the streams agree.
+        Path of the file that was read: of the lowest sound stream.
     jungfraus : tuple of Jungfrau
-        Its Jungfraus, in the order in which psana lists them.
+        All Jungfraus, in psana's order.
     others : tuple of (str, str or None)
-        Source and alias of its other detectors.
+        Source and alias of the other detectors.
     notes : tuple of str
-        Where its streams disagree, and what else a user should know.
+        What a user should know, such as streams that disagree.
     problems : tuple of str
-        Files of it that are damaged or cannot be read; the rest comes from the others.
+        Damaged and unreadable files of the run; the other streams were read.
     is_lowest_sound : bool
-        Whether the lowest stream, the one that counts, is none of those.
+        Whether the lowest stream, which decides if streams disagree, could be read.
+    source : str or None
+        The source that was asked for, of several Jungfraus.
     """
 
     experiment: str
@@ -97,41 +98,75 @@ class Run:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     is_lowest_sound: bool = True
+    source: str | None = None
+
+    def __repr__(self) -> str:
+        start = "unknown start" if self.start is None else iso(self.start)
+        return f"<Run {self.label}, {start}: {_join(self.jungfraus) or 'no Jungfrau'}>"
 
     @property
     def label(self) -> str:
         """``exp=xpptut15:run=430``, or the path of the file."""
         return f"exp={self.experiment}:run={self.run}" if self.experiment and self.run >= 0 else self.file
 
+    @property
+    def jungfrau(self) -> Jungfrau:
+        """The Jungfrau that was asked for; raises NotFound or BadValue if the run does not have exactly one."""
+        return match_jungfrau(self, ANY_JUNGFRAU if self.source is None else self.source)
+
+    @property
+    def panels(self) -> tuple[PanelId, ...]:
+        """Panel Ids of `jungfrau`; empty if its configuration has none."""
+        return self.jungfrau.panels
+
+    @property
+    def detector_id(self) -> str:
+        """Detector Id of `jungfrau`; empty if its configuration has no panel Ids."""
+        return self.jungfrau.detector_id
+
     def known_start(self) -> int:
-        """Return the begin time; NotFound if no stream has one."""
+        """Return the start time; NotFound if no stream has one."""
         if self.start is None:
             raise NotFound(
-                f"{self.label}: {self.file} has no BeginRun, so the begin time is not known; "
+                f"{self.label}: {self.file} has no BeginRun, so the start time is not known; "
                 "pass a detector Id and -T TIME"
             )
         return self.start
 
     def start_text(self) -> str:
-        """Return the begin time as ``@<Unix seconds>``, exactly; errors as of `begun`."""
+        """Return the start time as ``@<Unix seconds>``, exactly; NotFound if it is not known."""
         seconds, nanoseconds = divmod(self.known_start(), SECOND)
         return f"@{seconds}.{nanoseconds:09d}"
 
 
-def read_runs(dataset: str) -> list[Run]:
-    """Return the runs that a dataset names, at least one, in ascending order."""
-    return [read_run(files) for files in Tree.from_environment().find(parse_dataset(dataset))]
+@dataclass(frozen=True, slots=True)
+class RunList:
+    """Runs of an instrument or an experiment.
+
+    Attributes
+    ----------
+    runs : tuple of Run
+        By experiment and run number. A run that cannot be read has no file and no Jungfraus, only `problems`.
+    errors : tuple of JfstoreError
+        Everything that is damaged or cannot be read: directories, runs, single streams of runs.
+    notes : tuple of str
+        What else a user should know.
+    """
+
+    runs: tuple[Run, ...]
+    errors: tuple[JfstoreError, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def jungfrau_of(dataset: str, source: str | None) -> tuple[Run, Jungfrau]:
-    """Return the run that a dataset names and the Jungfrau that `source` matches.
+def find_run(dataset: str, source: str | None = None) -> Run:
+    """Read a run: its start time, and the panels of the Jungfrau that `source` matches.
 
     Parameters
     ----------
     dataset : str
         ``exp=EXP:run=RUN``, or the path of an XTC file.
-    source : str or None
-        Source, alias or a part of the source; None if the run has one Jungfrau only.
+    source : str, optional
+        Source, alias or a part of the source; needed if the run has several Jungfraus.
 
     Raises
     ------
@@ -141,7 +176,17 @@ def jungfrau_of(dataset: str, source: str | None) -> tuple[Run, Jungfrau]:
         If the run or the Jungfrau does not exist.
     Damaged
         If the lowest stream is damaged: it decides, and might differ from the other streams.
+
+    Examples
+    --------
+    >>> jfstore.run("exp=xcsls3716:run=631").panels  # doctest: +SKIP
     """
+    run, jungfrau = jungfrau_of(dataset, source)
+    return replace(run, source=jungfrau.source)
+
+
+def jungfrau_of(dataset: str, source: str | None) -> tuple[Run, Jungfrau]:
+    """Return the run and the Jungfrau that `find_run` finds."""
     runs = Tree.from_environment().find(parse_dataset(dataset))
     if len(runs) > 1:
         raise BadValue(f"{dataset} names {len(runs)} runs: choose one")
@@ -154,36 +199,72 @@ def jungfrau_of(dataset: str, source: str | None) -> tuple[Run, Jungfrau]:
     return run, match_jungfrau(run, ANY_JUNGFRAU if source is None else source)
 
 
+def read_runs(dataset: str) -> list[Run]:
+    """Return the runs that a dataset names, at least one, in ascending order."""
+    return [read_run(files) for files in Tree.from_environment().find(parse_dataset(dataset))]
+
+
+def read_dataset(dataset: str, source: str | None = None) -> RunList:
+    """Read the runs of a dataset; damaged ones are left out and are in `errors`.
+
+    Parameters
+    ----------
+    dataset : str
+        ``exp=EXP:run=RUN`` with a number, a list or a range of runs, or the path of an XTC file.
+    source : str, optional
+        The Jungfrau that every run must have: source, alias or a part of the source.
+
+    Raises
+    ------
+    BadValue
+        If the dataset is malformed, or `source` matches several Jungfraus of a run.
+    NotFound
+        If a run does not exist, or has no such Jungfrau.
+    """
+    runs: list[Run] = []
+    errors: list[JfstoreError] = []
+    for files in Tree.from_environment().find(parse_dataset(dataset)):
+        try:
+            run = read_run(files)
+            runs.append(run if source is None else replace(run, source=match_jungfrau(run, source).source))
+        except (Damaged, Failed) as error:
+            errors.append(Damaged(str(error)))
+        else:
+            errors += map(Damaged, run.problems)
+    return RunList(tuple(runs), tuple(errors), tuple(note for run in runs for note in run.notes))
+
+
 def read_run(files: RunFiles) -> Run:
-    """Return what the heads of a run's streams say; of those that disagree the lowest counts, and it is noted.
+    """Read the heads of a run's streams; if they disagree, the lowest stream decides, and `notes` says so.
 
     Raises
     ------
     Damaged
         If no stream is sound.
     Failed
-        If none can be read.
+        If no stream can be read.
     BadValue
-        If two files claim to be the same part of the run.
+        If two files have the name of the same chunk, or a file without the name of an XTC file is not one.
     """
     heads: dict[int, tuple[str, Head]] = {}
     failures: list[Damaged | Failed] = []
     streams = files.streams()
     for stream, paths in streams.items():
         try:
-            heads[stream] = paths[0], _head_of(paths[0])
+            heads[stream] = paths[0], _read_head(paths[0])
         except (Damaged, Failed) as error:
             failures.append(error)
     if not heads:
+        _check_is_xtc(files.files[0].path)
         raise failures[0]
     notes = [note for _, head in heads.values() for note in head.notes]
-    configs = _merged(heads, notes)
-    start, number = _start(heads, notes)
+    configs = _merge_configs(heads, notes)
+    start, number = _find_start(heads, notes)
     if files.run >= 0 and number and number != files.run:
-        notes.append(f"{files.label}: its BeginRun says that it is run {number}")
+        notes.append(f"{files.label}: its BeginRun has the run number {number}")
     aliases = Aliases()
     for _, head in heads.values():
-        aliases.take(head.aliases)
+        aliases.add(head.aliases)
     sources = dict.fromkeys(source for _, head in heads.values() for source in head.sources)
     return Run(
         files.experiment,
@@ -201,7 +282,7 @@ def read_run(files: RunFiles) -> Run:
     )
 
 
-def _head_of(path: str) -> Head:
+def _read_head(path: str) -> Head:
     try:
         with opened(path, follow=True) as fd:
             return read_head(XtcBytes(fd, path))
@@ -209,74 +290,76 @@ def _head_of(path: str) -> Head:
         raise Failed(f"{path}: {error.strerror}") from None
 
 
-def _merged(heads: dict[int, tuple[str, Head]], notes: list[str]) -> dict[Source, JungfrauConfig]:
+def _check_is_xtc(path: str) -> None:
+    """Raise BadValue for a file without the name of an XTC file that does not start as one."""
+    with suppress(OSError), opened(path, follow=True) as fd:
+        try:
+            next(read_datagrams(XtcBytes(fd, path)), None)
+        except Damaged as error:
+            if not path.endswith(".xtc"):
+                raise BadValue(f"{path} is not an XTC file ({error.message.removeprefix(path).strip(': ')})") from None
+
+
+def _merge_configs(heads: dict[int, tuple[str, Head]], notes: list[str]) -> dict[Source, JungfrauConfig]:
     configs: dict[Source, tuple[str, JungfrauConfig]] = {}
     for path, head in heads.values():
         for source, config in head.jungfraus.items():
-            first, counts = configs.setdefault(source, (path, config))
-            if counts != config:
-                notes.append(f"{first} and {path} disagree on {source.name}; the first counts")
+            first_path, first_config = configs.setdefault(source, (path, config))
+            if first_config != config:
+                notes.append(f"{first_path} and {path} disagree on {source.name}; the first counts")
     return {source: configs[source][1] for source in sorted(configs, key=lambda source: source.order)}
 
 
-def _start(heads: dict[int, tuple[str, Head]], notes: list[str]) -> tuple[int | None, int]:
-    """Return begin time and run number (0 if not known) of a run."""
-    # The DAQ's streams have one clock; those of the controls may have another.
-    known_start = [(stream, *both) for stream, both in heads.items() if both[1].start is not None]
-    number = next((head.run for _, _, head in known_start if head.run), 0)
-    if not known_start:
+def _find_start(heads: dict[int, tuple[str, Head]], notes: list[str]) -> tuple[int | None, int]:
+    """Return start time (None if unknown) and run number (0 if unknown) of a run."""
+    starts = [(stream, path, head.start) for stream, (path, head) in heads.items() if head.start is not None]
+    number = next((head.run for _, head in heads.values() if head.start is not None and head.run), 0)
+    if not starts:
         return None, number
-    _, first, counts = known_start[0]
-    for stream, path, head in known_start[1:]:
-        if stream < LOWEST_CONTROL_STREAM and head.start != counts.start:
-            assert head.start is not None
-            assert counts.start is not None
-            notes.append(
-                f"{first} and {path} disagree on the begin of the run: {iso(counts.start)}, {iso(head.start)}; "
-                "the first counts"
-            )
-    return counts.start, number
+    _, first_path, first_start = starts[0]
+    for stream, path, start in starts[1:]:
+        # The DAQ's streams have one clock; control streams may have another.
+        if stream < LOWEST_CONTROL_STREAM and start != first_start:
+            times = f"{iso(first_start)}, {iso(start)}"
+            notes.append(f"{first_path} and {path} disagree on the start of the run: {times}; the first counts")
+    return first_start, number
 
 
 def match_jungfrau(run: Run, pattern: str) -> Jungfrau:
-    """Return the Jungfrau of `run` that `pattern` means.
+    """Return the Jungfrau of `run` that `pattern` matches.
 
-    An exact source or alias; else a part of a source, in which upper and lower case differ and a number at the
-    end is a whole one, if it is of one Jungfrau only.
+    A pattern matches an exact source, else an exact alias, else a part of a source; see `is_part`.
 
     Raises
     ------
     BadValue
-        If the pattern fits several Jungfraus; they are listed.
+        If the pattern matches several Jungfraus; the message lists them.
     NotFound
-        If it fits none, or another detector; the run's Jungfraus are listed.
+        If it matches none, or another detector; the message lists the run's Jungfraus.
     Damaged
-        If it fits none, and a stream of the run is damaged, which might have it.
+        If it matches none, but a stream of the run is damaged and might have it.
     """
     for fits in (lambda j: j.source == pattern, lambda j: j.alias == pattern, lambda j: is_part(pattern, j.source)):
         fitting = [jungfrau for jungfrau in run.jungfraus if fits(jungfrau)]
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
-            raise BadValue(f"{run.label}: {pattern!r} fits several Jungfraus, choose one: {_listed(fitting)}")
+            raise BadValue(f"{run.label}: {pattern!r} fits several Jungfraus, choose one: {_join(fitting)}")
     if run.problems:
-        raise Damaged(f"{run.label}: no Jungfrau {pattern!r} in what is sound of it; {run.problems[0]}")
+        raise Damaged(f"{run.label}: no Jungfrau {pattern!r} in its sound files; {run.problems[0]}")
+    others = f"; it has {_join(run.jungfraus) or 'no Jungfrau'}"
     for source, alias in run.others:
         if is_part(pattern, source) or pattern == alias:
-            raise NotFound(f"{run.label}: {pattern!r} is {source}, not a Jungfrau{_there(run)}")
+            raise NotFound(f"{run.label}: {pattern!r} is {source}, not a Jungfrau{others}")
     names = [name for jungfrau in run.jungfraus for name in (jungfrau.source, jungfrau.alias) if name]
-    raise NotFound(f"{run.label} has no Jungfrau {pattern!r}{_there(run)}", nearest(pattern, names))
+    raise NotFound(f"{run.label} has no Jungfrau {pattern!r}{others}", nearest(pattern, names))
 
 
 def is_part(pattern: str, source: str) -> bool:
-    """Whether `pattern` is a part of `source`; a number at its end is a whole one, so Jungfrau.1 is not Jungfrau.10."""
+    """Whether `pattern` is a part of `source`, in its case; Jungfrau.1 is not a part of Jungfrau.10."""
     end = "(?![0-9])" if pattern[-1:].isdigit() else ""
     return re.search(re.escape(pattern) + end, source) is not None
 
 
-def _listed(jungfraus: Sequence[Jungfrau]) -> str:
+def _join(jungfraus: Sequence[Jungfrau]) -> str:
     return ", ".join(jungfrau.label for jungfrau in jungfraus)
-
-
-def _there(run: Run) -> str:
-    return f"; it has {_listed(run.jungfraus)}" if run.jungfraus else "; it has no Jungfrau"

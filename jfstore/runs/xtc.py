@@ -1,7 +1,7 @@
-"""XTC: datagrams and the tree of objects in each (pdsdata), read piecewise; everything in it is hostile.
+"""XTC files (pdsdata): datagrams, the objects in them and their sources. Every byte is treated as hostile.
 
 A file is a sequence of datagrams. Each has a header of 40 bytes, whose last 20 are the header of
-its top object; an object's extent includes its own 20 bytes. All words are little-endian.
+its top object; the extent of an object includes its own 20 bytes. All words are little-endian.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jfstore.errors import Damaged, Failed
-from jfstore.runs.source import Source
 
 CONFIGURE, BEGIN_RUN, BEGIN_CALIB_CYCLE, ENABLE, L1_ACCEPT = 4, 6, 8, 10, 12
 TRANSITIONS = (
@@ -25,13 +24,99 @@ _DATAGRAM = struct.Struct("<10I")
 _OBJECT = struct.Struct("<5I")
 _CONTAINER = 1
 _INCOMPLETE = 1 << 15  # of the damage word: IncompleteContribution
-_LARGEST_DATAGRAM = 1 << 28  # as psana's
+_LARGEST_DATAGRAM = 1 << 28  # as in psana
 _MOST_OBJECTS = 100_000
 _BLOCK = 1 << 16
 
+# Names of sources, as pdsdata's programs print them (DetInfo, BldInfo).
+_DETECTORS = (
+    "NoDetector AmoIMS AmoGD AmoETOF AmoITOF AmoMBES AmoVMI AmoBPS Camp EpicsArch BldEb SxrBeamline SxrEndstation "
+    "XppSb1Ipm XppSb1Pim XppMonPim XppSb2Ipm XppSb3Ipm XppSb3Pim XppSb4Pim XppGon XppLas XppEndstation AmoEndstation "
+    "CxiEndstation XcsEndstation MecEndstation CxiDg1 CxiDg2 CxiDg3 CxiDg4 CxiKb1 CxiDs1 CxiDs2 CxiDsu CxiSc1 CxiDsd "
+    "XcsBeamline CxiSc2 MecXuvSpectrometer MecXrtsForw MecXrtsBack MecFdi MecTimeTool MecTargetChamber "
+    "FeeHxSpectrometer XrayTransportDiagnostic Lamp MfxEndstation MfxDg1 MfxDg2 XrtDiag DetLab"
+).split()
+_DEVICES = (
+    "NoDevice Evr Acqiris Opal1000 Tm6740 pnCCD Princeton Fccd Ipimb Encoder Cspad AcqTDC Xamps Cspad2x2 Fexamp "
+    "Gsc16ai Phasics Timepix Opal2000 Opal4000 OceanOptics Opal1600 Opal8000 Fli Quartz4A150 Andor USDUSB OrcaFl40 "
+    "Imp Epix Rayonix EpixSampler Pimax Fccd960 Epix10k Epix100a EpixS Gotthard DualAndor Wave8 LeCroy "
+    "ControlsCamera Archon Jungfrau Zyla Epix10ka Pixis Uxi Epix10ka2M StreakC7700 Epix10kaQuad JungfrauSegment "
+    "JungfrauSegmentM2 JungfrauSegmentM3 JungfrauSegmentM4 iStar QuadAdc Alvium"
+).split()
+_BLD = (
+    "EBeam PhaseCavity FEEGasDetEnergy NH2-SB1-IPM-01 XCS-IPM-01 XCS-DIO-01 XCS-IPM-02 XCS-DIO-02 XCS-IPM-03 "
+    "XCS-DIO-03 XCS-IPM-03m XCS-DIO-03m XCS-YAG-1 XCS-YAG-2 XCS-YAG-3m XCS-YAG-3 XCS-YAG-mono XCS-IPM-mono "
+    "XCS-DIO-mono XCS-DEC-mono MEC-LAS-EM-01 MEC-TCTR-PIP-01 MEC-TCTR-DI-01 MEC-XT2-IPM-02 MEC-XT2-IPM-03 "
+    "MEC-HXM-IPM-01 GMD CxiDg1_Imb01 CxiDg2_Imb01 CxiDg2_Imb02 CxiDg3_Imb01 CxiDg1_Pim CxiDg2_Pim CxiDg3_Pim "
+    "XppMon_Pim0 XppMon_Pim1 XppSb2_Ipm XppSb3_Ipm XppSb3_Pim XppSb4_Pim XppEnds_Ipm0 XppEnds_Ipm1 MEC-XT2-PIM-02 "
+    "MEC-XT2-PIM-03 CxiDg3_Spec NH2-SB1-IPM-02 FEE-SPEC0 SXR-SPEC0 XPP-SPEC0 XCS-USR-IPM-01 XCS-USR-IPM-02 "
+    "XCS-USR-IPM-03 XCS-USR-IPM-04 XCS-IPM-04 XCS-DIO-04 XCS-IPM-05 XCS-DIO-05 XCS-IPM-gon XCS-IPM-ladm XPP-AIN-01 "
+    "XCS-AIN-01 AMO-AIN-01 MFX-BEAMMON-01 EOrbits MfxDg1_Pim MfxDg2_Pim SXR-AIN-01 HX2-SB1-BMMON XRT-USB-ENCODER-01 "
+    "XPP-USB-ENCODER-01 XPP-USB-ENCODER-02 XCS-USB-ENCODER-01 CXI-USB-ENCODER-01 XCS-SND-DIO MFX-USR-DIO "
+    "XPP-SB2-BMMON XPP-SB3-BMMON HFX-DG2-BMMON XCS-SB1-BMMON XCS-SB2-BMMON CXI-DG2-BMMON CXI-DG3-BMMON "
+    "MFX-DG1-BMMON MFX-DG2-BMMON MFX-AIN-01 MEC-AIN-01 FEE-AIN-01 MEC-XT2-BMMON-02 MEC-XT2-BMMON-03 XPP-USR-DIO "
+    "XPP-ALC-DIO XCS-USR-DIO CXI-USR-DIO MEC-USR-DIO MFX-USB-ENCODER-01 HXX-DG1-BMMON-01 EM3L0-BMMON SP1L2-BMMON "
+    "XRT-HRM-DIO"
+).split()
+_DETINFO, _BLDINFO = 1, 6
+_JUNGFRAU = _DEVICES.index("Jungfrau")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source of data (pdsdata's Src); equal if `level` and `phy` are, whatever process wrote it.
+
+    Attributes
+    ----------
+    level : int
+        1 for a detector (DetInfo), 6 for beam-line data (BldInfo), others for processes (ProcInfo).
+    phy : int
+        Detector, detector number, device, device number, 8 bits each; for a process its IPv4 address.
+    """
+
+    level: int
+    phy: int
+
+    @property
+    def is_detector(self) -> bool:
+        """Whether it is a DetInfo."""
+        return self.level == _DETINFO
+
+    @property
+    def is_jungfrau(self) -> bool:
+        """Whether it is a whole Jungfrau, not one of the DAQ's pieces of one (JungfrauSegment)."""
+        return self.is_detector and self.phy >> 8 & 0xFF == _JUNGFRAU
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """The key by which psana sorts sources: level, then `phy` as a signed number."""
+        return self.level, self.phy - (1 << 32) if self.phy >> 31 else self.phy
+
+    @property
+    def name(self) -> str:
+        """``MfxEndstation.0:Jungfrau.0``; the name of beam-line data; the address of a process."""
+        first, second, third, fourth = self.phy.to_bytes(4, "big")
+        if self.level == _DETINFO:
+            return f"{_look_up(_DETECTORS, first)}.{second}:{_look_up(_DEVICES, third)}.{fourth}"
+        if self.level == _BLDINFO:
+            return _look_up(_BLD, self.phy)
+        return f"{first}.{second}.{third}.{fourth}"
+
+    def describe(self, process: int) -> str:
+        """Return the text that psana prints: ``DetInfo(MfxEndstation.0:Jungfrau.0)``."""
+        if self.level == _DETINFO:
+            return f"DetInfo({self.name})"
+        if self.level == _BLDINFO:
+            return f"BldInfo({self.name})"
+        return f"ProcInfo({self.name}, pid={process})"
+
+
+def _look_up(names: list[str], index: int) -> str:
+    return names[index] if index < len(names) else "-Invalid-"
+
 
 class Readable(Protocol):
-    """Bytes that XTC is read from: a file, or in a test a piece of memory."""
+    """Bytes of an XTC file: on disk, or in memory in a test."""
 
     name: str
     size: int
@@ -42,14 +127,9 @@ class Readable(Protocol):
 
 
 class XtcBytes:
-    """An open file as `Readable`, read in blocks so that a file of any size costs little.
+    """An open file as `Readable`; it is read in blocks, so that its size does not matter.
 
-    Raises
-    ------
-    Damaged
-        On reading, if the file ends before the size that it had.
-    Failed
-        On reading, if the system cannot.
+    Reading raises Damaged if the file has shrunk, and Failed if the system cannot read it.
     """
 
     def __init__(self, fd: int, name: str) -> None:
@@ -74,20 +154,20 @@ class XtcBytes:
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """A datagram: offsets in the file, clock, and which transition it is.
+    """A datagram: where it is in the file, its clock and its transition.
 
     Attributes
     ----------
     offset, end : int
-        Where it begins, and where the next one does, in bytes.
+        Offsets of this datagram and of the next one.
     seconds, nanoseconds : int
-        Its clock, since 1970 UTC.
+        Clock, since 1970 UTC.
     transition : int
-        The index in `TRANSITIONS`; 0 for what is no event of the DAQ's sequence.
+        Index in `TRANSITIONS`; 0 if it is not an event of the DAQ's sequence.
     fiducials : int
-        Counts of the machine's 360 Hz clock.
+        Counter of the machine's 360 Hz clock.
     env : int
-        Environment word; of a BeginRun the run's number, in at least one stream.
+        Environment word; the run number in at least one stream's BeginRun.
     """
 
     offset: int
@@ -106,22 +186,22 @@ class Datagram:
 
 @dataclass(frozen=True, slots=True)
 class XtcObject:
-    """An object in a datagram that is no container.
+    """An object in a datagram that is not a container.
 
     Attributes
     ----------
     offset : int
-        Where its header is in the file.
+        Offset of its header.
     start, end : int
-        Where its payload is.
+        Offsets of its payload and of what follows it.
     damage : int
-        Damage word; not 0 if the DAQ said that something is wrong with it.
+        Damage word; not 0 if the DAQ marked it.
     source : Source
-        What it came from.
+        Where it comes from.
     process : int
-        Process id of what wrote it.
+        Id of the process that wrote it.
     type, version : int
-        Its TypeId, without the compressed bit.
+        TypeId, without the compressed bit.
     compressed : bool
         Whether the payload is compressed.
     """
@@ -137,13 +217,13 @@ class XtcObject:
     compressed: bool
 
 
-def datagrams(file: Readable, offset: int = 0) -> Iterator[Datagram]:
-    """Yield the datagrams of `file`, reading nothing but their headers.
+def read_datagrams(file: Readable, offset: int = 0) -> Iterator[Datagram]:
+    """Yield the datagrams of a file; only their headers are read.
 
     Raises
     ------
     Damaged
-        If one is cut off, or its extent is not between 20 and what remains; the message names file and offset.
+        If a datagram is cut off, or its extent or clock is impossible; the message has file and offset.
     """
     while offset < file.size:
         left = file.size - offset
@@ -163,15 +243,15 @@ def datagrams(file: Readable, offset: int = 0) -> Iterator[Datagram]:
         offset = end
 
 
-def objects(file: Readable, datagram: Datagram) -> Iterator[XtcObject]:
-    """Yield the objects in `datagram` that are no containers, in their order in the file.
+def read_objects(file: Readable, datagram: Datagram) -> Iterator[XtcObject]:
+    """Yield the objects in a datagram that are not containers, in the order of the file.
 
-    What is in a container that the DAQ marked as incomplete is left out, as pdsdata and psana do.
+    Containers that the DAQ marked as incomplete are skipped, as in pdsdata and psana.
 
     Raises
     ------
     Damaged
-        If an extent is not between 20 and what remains of its container, or there are too many objects.
+        If an extent is not between 20 and the rest of its container, or there are too many objects.
     """
     left = _MOST_OBJECTS
     stack = [(datagram.offset + 20, datagram.end)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from jfstore.cli.app import main
 from jfstore.cli.programs import event_keys, find_detector_runs, jungfrau_id
 from tests.makers.telling import BEGIN, COLUMNS, MFX, XTC, rows_of, tell
 from tests.makers.xtc import (
@@ -69,7 +70,7 @@ def test_id_as_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["-e", "xpptut15", "-r", "abc"], 2, "-r abc"),
         (["-e", "xpptut15", "-r", "1-3"], 2, "-r 1-3"),
         (["-e", "xpptut15", "-r", "430", "-r", "440"], 2, "given twice"),
-        (["-e", "xpptut15", "-r", "430", "exp=xpptut15:run=430"], 2, "one too many"),
+        (["-e", "xpptut15", "-r", "430", "exp=xpptut15:run=430"], 2, "is superfluous"),
         (["exp=xpptut15:run=430", "a", "-d", "b"], 2, "given twice"),
         (["exp=xpptut15"], 2, "no run="),
         (["exp=xpptut15:run=abc"], 2, "run=abc"),
@@ -226,7 +227,7 @@ def test_runs_that_are_still_written_are_counted(made: Path, capsys: pytest.Capt
     write_run(made, "MFX", MFX, 2, run_bytes(run=2)).with_suffix(".xtc.inprogress").touch()
     code, out, err = tell(capsys, "runs", MFX)
     assert (code, len(rows_of(out))) == (0, 1)
-    assert "1 file still being written" in err
+    assert "jfstore: warning: 1 file is still being written" in err
 
 
 @pytest.mark.parametrize(("place", "said"), [("mfxtest02", MFX), ("MFY", "MFX"), ("mfytest01", MFX)])
@@ -340,7 +341,7 @@ def test_resolve_of_what_can_have_none(made: Path, capsys: pytest.CaptureFixture
     write_run(made, "MFX", MFX, 3, configure(1522800000) + begin_run(1522800000, 3))
     code, out, _ = tell(capsys, "runs", MFX, "--resolve", "--repo", "./R")
     assert code == 3
-    assert [row["constants"] for row in rows_of(out)] == ["no panel Ids (ConfigV1)", "no begin time", ""]
+    assert [row["constants"] for row in rows_of(out)] == ["no panel Ids (ConfigV1)", "no start time", ""]
 
 
 def test_resolve_survives_a_panel_that_comes_twice(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -357,6 +358,29 @@ def test_resolve_needs_a_repository_before_anything_is_read(here: Path, capsys: 
     assert (code, out) == (1, "")
     assert "JFSTORE_REAL" in err
     assert tell(capsys, "runs", "MFX", "--resolve", "--repo", "./nowhere")[:2] == (1, "")
+
+
+@pytest.mark.parametrize("words", [["-t", "pixel_gain"], ["--repo", "./R"]])
+def test_options_of_resolve_are_refused_without_it(
+    words: list[str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = tell(capsys, "runs", "XPP", *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"{words[0]} is for --resolve, which is not given" in err
+
+
+@pytest.mark.parametrize(("words", "program"), [
+    (["id", "gain.npy"], main), (["gain.npy"], jungfrau_id.main),
+])  # fmt: skip
+def test_a_file_that_is_not_xtc_is_called_that(
+    words: list[str], program: Any, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for content in (Path("gain.npy").read_bytes(), b"just a line of text that is longer than a header\n"):
+        Path("gain.npy").write_bytes(content)
+        assert tell(capsys, *words, program=program)[0] == 2
+        code, _, err = tell(capsys, *words, program=program)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "error: gain.npy is not an XTC file (" in err
 
 
 # ---- the reference's programs, where theirs is no answer to compare with

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jfstore.errors import BadValue, Failed, NotFound
-from jfstore.runs.dataset import Dataset, is_dataset, parse_dataset, within
+from jfstore.runs.dataset import Dataset, is_dataset, is_within, parse_dataset
 from jfstore.runs.tree import RunFiles, Tree
 from tests.conftest import ROOT
 from tests.makers.xtc import path_of, write_run
@@ -109,8 +109,8 @@ def test_every_refusal_that_can_show_the_form() -> None:
 
 def test_a_range_includes_both_its_ends() -> None:
     ranges = parse_dataset("exp=x:run=3-5,9").runs
-    assert [number for number in range(12) if within(number, ranges)] == [3, 4, 5, 9]
-    assert not within(1, ())
+    assert [number for number in range(12) if is_within(number, ranges)] == [3, 4, 5, 9]
+    assert not is_within(1, ())
 
 
 @pytest.mark.parametrize("text", ["exp=x:run=1", "x:run=1", "a.xtc", "/d/a.xtc"])
@@ -429,7 +429,7 @@ def test_instruments_experiments_and_runs(tmp_path: Path) -> None:
     (experiment,) = tree.experiments("mfx")
     assert (experiment.instrument, experiment.name) == ("MFX", MFX)
     assert [run.run for run in tree.runs(experiment)] == [1, 2, 10]
-    assert tree.unfinished(experiment) == 1
+    assert tree.count_unfinished(experiment) == 1
     assert tree.experiment(MFX) == experiment
     with pytest.raises(NotFound) as caught:
         tree.experiments("mfy")

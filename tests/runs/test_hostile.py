@@ -12,11 +12,11 @@ import pytest
 from jfstore.cli.programs import event_keys, jungfrau_id
 from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, NotFound
 from jfstore.fs.files import opened
-from jfstore.runs.event_keys import events
+from jfstore.runs.event_keys import read_events
 from jfstore.runs.head import read_head
 from jfstore.runs.run import match_jungfrau, read_run
 from jfstore.runs.tree import RunFiles, XtcFile
-from jfstore.runs.xtc import XtcBytes, datagrams, objects
+from jfstore.runs.xtc import XtcBytes, read_datagrams, read_objects
 from tests.makers import xtc as made
 from tests.makers.xtc import PAIR, PAIR_ID
 from tests.makers.xtc_reading import (
@@ -39,7 +39,7 @@ def test_streams_that_disagree(tree: Path, program: Program) -> None:
     run = read()
     assert (run.jungfraus[0].detector_id, run.start, run.run) == (PAIR_ID, BEGIN * 10**9 + 123456789, 7)
     assert any("disagree on MfxEndstation.0:Jungfrau.0; the first counts" in text for text in run.notes)
-    assert any("disagree on the begin" in text for text in run.notes)
+    assert any("disagree on the start" in text for text in run.notes)
     code, out, err = program("jungfrau_id", DATASET)
     assert code == 0
     assert out.endswith(f"Jungfrau id: {PAIR_ID}\n")
@@ -169,9 +169,9 @@ def test_a_file_that_shrinks_while_it_is_walked(tmp_path: Path) -> None:
     path.write_bytes(made.run_bytes(PAIR, BEGIN, 7, others=[made.xtc(29, 1, 1, 0, 5, bytes(1 << 17))]))
     with opened(path) as fd:
         file = XtcBytes(fd, str(path))
-        first, *_ = datagrams(file)
+        first, *_ = read_datagrams(file)
         os.truncate(path, 1 << 16)
-        list(objects(file, first))  # all its headers are in what is there
+        list(read_objects(file, first))  # all its headers are in what is there
         with soon(), pytest.raises(Damaged, match=r"shrinking\.xtc is shorter than it was"):
             read_head(file)
 
@@ -209,7 +209,7 @@ def test_a_damaged_event_is_told_and_the_others_are_listed(tmp_path: Path) -> No
     path.write_bytes(made.run_bytes(PAIR, BEGIN, 7) + broken + made.l1accept(BEGIN + 10))
     problems: list[str] = []
     with soon():
-        found = list(events(RunFiles("", -1, (XtcFile(0, 0, str(path)),)), problems))
+        found = list(read_events(RunFiles("", -1, (XtcFile(0, 0, str(path)),)), problems))
     assert len(found) == 5
     assert len(problems) == 1
     assert re.search(r"events\.xtc: an object at offset \d+ has the extent 19", problems[0])
@@ -221,7 +221,7 @@ def test_a_damaged_configuration_between_events_is_told_and_the_events_are_liste
     path.write_bytes(made.run_bytes(PAIR, BEGIN, 7) + broken + made.l1accept(BEGIN + 10))
     problems: list[str] = []
     with soon():
-        found = list(events(RunFiles("", -1, (XtcFile(0, 0, str(path)),)), problems))
+        found = list(read_events(RunFiles("", -1, (XtcFile(0, 0, str(path)),)), problems))
     assert len(found) == 4
     assert len(problems) == 1
     assert "has 9 panels" in problems[0]
@@ -238,7 +238,7 @@ def test_only_errors_of_jfstore_come_from_any_byte_that_is_wrong(tmp_path: Path)
             problems: list[str] = []
             try:
                 right += [one.detector_id for one in read_run(files).jungfraus] == [PAIR_ID]
-                list(events(files, problems))
+                list(read_events(files, problems))
             except JfstoreError as error:
                 problems.append(str(error))
             assert all("byte.xtc" in text for text in problems)

@@ -14,7 +14,7 @@ import pytest
 from jfstore.cli.app import main
 from jfstore.cli.programs import event_keys, find_detector_runs, jungfrau_id
 from jfstore.core.ids import PanelId
-from jfstore.runs import run_cache
+from jfstore.runs import listing
 from jfstore.runs.run import Jungfrau, Run, read_run, read_runs
 from jfstore.runs.tree import RunFiles
 from tests.conftest import ROOT
@@ -252,7 +252,7 @@ def test_runs_lists_the_good_and_names_the_broken(
         read.append(files.label)
         return read_run(files)
 
-    monkeypatch.setattr(run_cache, "read_run", counted)
+    monkeypatch.setattr(listing, "read_run", counted)
     assert main(["runs"]) == 4
     out, err = capsys.readouterr()
     table = [line.split("\t") for line in out.splitlines()]
@@ -262,8 +262,8 @@ def test_runs_lists_the_good_and_names_the_broken(
     assert len(errors) == len(BROKEN)
     for case in BROKEN:
         assert sum(Path(case["files"][0]).name in line for line in errors) == 1
-    assert unfinished == "1 file still being written, not listed"
-    # The second time the good ones come from the run_cache.
+    assert unfinished == "jfstore: warning: 1 file is still being written, not listed"
+    # The second time the good ones come from the cache.
     read.clear()
     assert main(["runs"]) == 4
     assert tuple(capsys.readouterr()) == (out, err)

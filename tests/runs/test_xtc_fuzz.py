@@ -24,12 +24,11 @@ from typing import Any
 import pytest
 
 from jfstore.errors import JfstoreError
-from jfstore.runs.config import read_aliases, read_jungfrau
-from jfstore.runs.event_keys import events
-from jfstore.runs.head import Head, read_head
+from jfstore.runs.event_keys import read_events
+from jfstore.runs.head import Head, read_aliases, read_head, read_jungfrau
 from jfstore.runs.run import read_run
 from jfstore.runs.tree import RunFiles, XtcFile
-from jfstore.runs.xtc import datagrams, objects
+from jfstore.runs.xtc import read_datagrams, read_objects
 from tests.conftest import ROOT
 from tests.makers import xtc as made
 from tests.makers.xtc_reading import Memory
@@ -348,7 +347,7 @@ def walk(data: bytes) -> None:
     file = Memory(data, "mutant.xtc")
     offset = 0
     try:
-        for datagram in datagrams(file):
+        for datagram in read_datagrams(file):
             transition, end = parts(data, offset)
             assert (datagram.offset, datagram.end, datagram.transition) == (offset, end, transition)
             try:
@@ -356,7 +355,7 @@ def walk(data: bytes) -> None:
             except Wrong:
                 expected = None
             try:
-                found = list(objects(file, datagram))
+                found = list(read_objects(file, datagram))
                 assert expected is not None
                 got = [
                     (one.offset, one.end, one.damage, one.source.level, one.source.phy,
@@ -365,7 +364,7 @@ def walk(data: bytes) -> None:
                 ]  # fmt: skip
                 assert got == expected
                 for one in found:
-                    assert one.source.described(one.process)
+                    assert one.source.describe(one.process)
                     read = {69: read_aliases, 107: read_jungfrau}.get(one.type)
                     if read:
                         with suppress(JfstoreError):
@@ -404,7 +403,7 @@ def through_files(data: bytes, place: Path, index: int) -> None:
         assert len(files) == 1
     problems: list[str] = []
     with suppress(JfstoreError):
-        for event in events(run_files, problems):
+        for event in read_events(run_files, problems):
             assert all("\n" not in line or "alias=" in line for line in (*event.of_event, *event.of_config))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from jfstore.errors import Damaged, NotFound
 from jfstore.runs.head import read_head
-from jfstore.runs.xtc import datagrams, objects
+from jfstore.runs.xtc import read_datagrams, read_objects
 from tests.makers import xtc as made
 from tests.makers.xtc import PAIR, PAIR_ID
 from tests.makers.xtc_reading import (
@@ -101,7 +101,7 @@ def test_empty_objects_at_the_end_of_containers_are_read() -> None:
 
 def test_every_cut_is_refused_or_after_the_head() -> None:
     data = made.run_bytes(PAIR, BEGIN, 7, alias="jungfrau1M")
-    ends = [one.end for one in datagrams(Memory(data))]
+    ends = [one.end for one in read_datagrams(Memory(data))]
     with soon(20):
         for size in range(len(data)):
             if size < ends[1] and size != ends[0]:
@@ -349,7 +349,7 @@ def test_too_many_aliases() -> None:
 
 def test_the_compressed_bit_is_none_of_the_version() -> None:
     file = Memory(made.l1accept(BEGIN, made.xtc(made.ELEMENT, made.COMPRESSED | 2, 1, 0, 5, b"packed")))
-    (found,) = objects(file, next(datagrams(file)))
+    (found,) = read_objects(file, next(read_datagrams(file)))
     assert (found.version, found.compressed) == (2, True)
 
 
@@ -444,7 +444,7 @@ def test_map_and_the_like_may_come_first(before: int) -> None:
     (made.BEGIN_RUN, "BeginRun"), (made.L1_ACCEPT, "L1Accept"), (made.ENABLE, "Enable"),
 ])  # fmt: skip
 def test_a_run_does_not_begin_without_configure(transition: int, name: str) -> None:
-    refused(made.datagram(transition, BEGIN) + made.run_bytes(PAIR, BEGIN, 7), f"begins with {name}, not")
+    refused(made.datagram(transition, BEGIN) + made.run_bytes(PAIR, BEGIN, 7), f"starts with {name}, not")
 
 
 def test_what_is_no_event_of_the_sequence_is_no_configure() -> None:

@@ -1,4 +1,4 @@
-"""``event_keys``: the keys of psana's stores for the events of a run, as the command of that name prints them."""
+"""``event_keys``: print the keys of psana's stores for the events of a run, in the format of the old command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _OF_EVENT, _OF_CONFIG, _OF_CALIB = 1, 2, 4
 _EPILOG = """\
-With -p each line that holds the pattern is printed once; without, the lines of every event.
+With -p, each line that contains the pattern is printed once; without -p, the lines of every event.
 
 examples:
   event_keys -d exp=xpptut15:run=430 -m2 -p Jung
@@ -54,7 +54,7 @@ def get_parser() -> Parser:
         metavar="N",
         type=_count,
         default=0,
-        help="events to leave out at the begin (default: %(default)s)",
+        help="number of events to skip at the start (default: %(default)s)",
     )
     parser.add_argument(
         "-m",
@@ -62,18 +62,18 @@ def get_parser() -> Parser:
         metavar="BITS",
         type=_modes,
         default=7,
-        help="which keys: 1 event, 2 configuration, 4 calibration (none are in files), or a sum (default: %(default)s)",
+        help="keys: 1 event, 2 configuration, 4 calibration (files have none), or a sum (default: %(default)s)",
     )
-    parser.add_argument("-f", "--file", metavar="FILE", help="write the keys to this file too; it must not exist")
+    parser.add_argument("-f", "--file", metavar="FILE", help="also write the keys to this file, which must not exist")
     parser.add_argument("-v", "--quiet", action="store_true", help="do not print the keys")
-    parser.add_argument("-p", "--pattern", metavar="TEXT", help="only lines that hold this text")
+    parser.add_argument("-p", "--pattern", metavar="TEXT", help="only lines that contain this text")
     return parser
 
 
 def _run(argv: list[str]) -> int:
     from jfstore.cli._files import publish_file
     from jfstore.runs.dataset import parse_dataset
-    from jfstore.runs.event_keys import events
+    from jfstore.runs.event_keys import read_events
     from jfstore.runs.tree import Tree
 
     parser = get_parser()
@@ -103,11 +103,11 @@ def _run(argv: list[str]) -> int:
     problems: list[str] = []
     count = 0
     for run in Tree.from_environment().find(dataset):
-        for event in events(run, problems):
+        for event in read_events(run, problems):
             if count >= args.nevents:
                 break
             if count >= args.skip:
-                printer.take(count, event)
+                printer.add(count, event)
             count += 1
     printer.end()
     print(f"Loop over {count} events of the dataset {args.dataset} consumes {time.monotonic() - start:.6f} sec.")
@@ -117,14 +117,14 @@ def _run(argv: list[str]) -> int:
 
 
 class _Printer:
-    """Prints the keys of events as they come, and keeps the lines."""
+    """Prints the keys of events, and keeps the lines for the file."""
 
     def __init__(self, pattern: str | None, mode: int, quiet: bool) -> None:
         self.lines: list[str] = []
         self._pattern, self._mode, self._quiet = pattern, mode, quiet
         self._seen: set[str] = set()
 
-    def take(self, number: int, event: Event) -> None:
+    def add(self, number: int, event: Event) -> None:
         wanted = (
             *(event.of_event if self._mode & _OF_EVENT else ()),
             *(event.of_config if self._mode & _OF_CONFIG else ()),

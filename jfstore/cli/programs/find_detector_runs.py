@@ -1,4 +1,4 @@
-"""``find_detector_runs``: experiments and runs with a detector, as the command of that name prints them."""
+"""``find_detector_runs``: list experiments and runs with a detector, in the format of the old command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jfstore._version import __version__
 from jfstore.cli._output import printable, progress
 from jfstore.cli._parser import Parser
 from jfstore.cli._program import run_program, say_broken
-from jfstore.errors import BadValue, Damaged, Failed, JfstoreError
+from jfstore.errors import BadValue, Failed, JfstoreError
 
 INSTRUMENTS = ("AMO", "SXR", "XPP", "XCS", "CXI", "MEC", "MFX", "DIA", "DET", "MOB")
 _EPILOG = """\
@@ -39,8 +39,7 @@ def get_parser() -> Parser:
 
 
 def _run(argv: list[str]) -> int:
-    from jfstore.runs.run import Run
-    from jfstore.runs.run_cache import read_all
+    from jfstore.runs.listing import read_all
     from jfstore.runs.tree import Tree
 
     args = get_parser().parse_args(argv)
@@ -69,15 +68,12 @@ def _run(argv: list[str]) -> int:
         print(f"  {experiment.name:9s}: nruns {len(runs):4d}")
         found: list[tuple[int, str]] = []
         with progress(experiment.name) as bar:
-            for done, (files, run) in enumerate(read_all(experiment, runs), 1):
+            for done, (run, errors) in enumerate(read_all(experiment, runs), 1):
                 bar(done, len(runs))
-                if not isinstance(run, Run):
-                    broken.append(run)
-                    continue
-                broken += map(Damaged, run.problems)
-                sources = [*(jungfrau.source for jungfrau in run.jungfraus), *(name for name, _ in run.others)]
-                found += [(files.run, source) for source in sources if args.detector.lower() in source.lower()]
-        # Not while the progress bar has the terminal.
+                broken += errors
+                sources = [*(jungfrau.source for jungfrau in run.jungfraus), *(source for source, _ in run.others)]
+                found += [(run.run, source) for source in sources if args.detector.lower() in source.lower()]
+        # The progress bar must be gone before anything is printed.
         for number, source in found:
             print(printable(f"      run {number:4d}: {source}"))
     return say_broken("find_detector_runs", broken)

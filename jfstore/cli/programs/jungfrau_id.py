@@ -1,4 +1,4 @@
-"""``jungfrau_id``: the Id of a run's Jungfrau, as the command of that name has always printed it."""
+"""``jungfrau_id``: print the Id of a run's Jungfrau, in the format of the old command."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _run(argv: list[str]) -> int:
     dataset = parse_dataset(args.dataset)
     print("_" * 80)
     print(f'Finding Jungfrau Id in dataset "{args.dataset}" using name pattern {args.source}', flush=True)
-    # Of several runs the first counts, as it does for psana.
+    # Of several runs the first counts, as in psana.
     run = read_run(Tree.from_environment().find(dataset)[0])
     warn_of(run.notes)
     jungfrau = match_jungfrau(run, args.source)

@@ -1,24 +1,86 @@
-"""The cache of runs: quick the second time, never an old or a wrong answer, and never in the way."""
+"""Runs from Python: one, all of a place, those with constants; and the cache, which is never wrong or in the way."""
 
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import jfstore
 from jfstore.cli.programs import find_detector_runs
 from jfstore.core.hashing import digest
+from jfstore.core.instants import parse_iso
+from jfstore.errors import BadValue, Damaged
+from jfstore.runs.listing import list_runs
 from jfstore.runs.run import read_run as really_read
-from tests.makers.telling import MFX, rows_of, tell
+from tests.makers.telling import BEGIN, MFX, rows_of, tell
 from tests.makers.xtc import (
     PAIR,
+    PAIR_ID,
+    begin_run,
+    configure,
     run_bytes,
     some_panels,
     write_run,
 )
+
+# ---- jfstore.run, jfstore.runs, jfstore.runs_with_constants
+
+
+def test_a_run_has_the_panels_of_its_jungfrau(here: Path) -> None:
+    run = jfstore.run("exp=xpptut15:run=430")
+    assert (run.detector_id, "_".join(map(str, run.panels)), run.run) == (PAIR_ID, PAIR_ID, 430)
+    assert run.start == parse_iso(BEGIN)
+    assert repr(run) == f"<Run exp=xpptut15:run=430, {BEGIN}: MfxEndstation.0:Jungfrau.0 (jungfrau1M)>"
+    assert pickle.loads(pickle.dumps(run)) == run
+
+
+def test_of_several_jungfraus_one_must_be_chosen(here: Path) -> None:
+    dataset = "exp=xpptut15:run=440"
+    with pytest.raises(BadValue, match="fits several Jungfraus"):
+        jfstore.run(dataset)
+    run = jfstore.run(dataset, "CxiDs2")
+    assert (run.source, run.jungfrau.alias, len(run.panels)) == ("CxiDs2.0:Jungfrau.0", "jungfrau05M", 1)
+    (listed,) = [run for run in jfstore.runs("xpptut15").runs if run.run == 440]
+    with pytest.raises(BadValue, match="fits several Jungfraus"):
+        _ = listed.panels
+
+
+def test_a_run_without_ids_has_no_panels(here: Path) -> None:
+    run = jfstore.run("exp=mfx00616:run=1")
+    assert (run.panels, run.detector_id, run.jungfrau.count > 0) == ((), "", True)
+
+
+def test_runs_are_a_record(known: Path) -> None:
+    write_run(known, "MFX", MFX, 3, b"")
+    steps: list[tuple[int, int]] = []
+    found = jfstore.runs("MFX", progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+    assert [(run.run, bool(run.file), len(run.problems)) for run in found.runs] == [(1, 1, 0), (2, 1, 0), (3, 0, 1)]
+    assert [type(error) for error in found.errors] == [Damaged]
+    assert jfstore.runs(MFX).runs == found.runs
+
+
+def test_the_package_of_runs_is_the_function_too(known: Path) -> None:
+    assert import_module("jfstore.runs")("MFX").runs == list_runs("MFX").runs == jfstore.runs("MFX").runs
+
+
+def test_runs_with_constants(known: Path) -> None:
+    repository = jfstore.open("./R")
+    write_run(known, "MFX", MFX, 3, configure(1522800000) + begin_run(1522800000, 3))
+    array = {"pixel_gain": np.ones(repository.panel_shape, "<f4")}
+    repository.add(jfstore.run(f"exp={MFX}:run=2").detector_id, "00000000000000", array, "x")
+    found = jfstore.runs_with_constants("MFX", repository, ["pixel_gain"])
+    missing = {row.run.run: row.missing for row in found.constants}
+    assert (list(missing), missing[2], len(found.runs.runs)) == ([1, 2], None, 3)
+    assert str(found.constants[0].jungfrau.panels[0]) in (missing[1] or "")
+
 
 # ---- the cache
 
@@ -45,7 +107,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         numbers.append(files.run)
         return really_read(files)
 
-    monkeypatch.setattr("jfstore.runs.run_cache.read_run", read_run)
+    monkeypatch.setattr("jfstore.runs.listing.read_run", read_run)
     return numbers
 
 
@@ -57,7 +119,7 @@ def test_a_second_pass_reads_no_run(
     def read_run(files: Any) -> Any:
         raise AssertionError(files)
 
-    monkeypatch.setattr("jfstore.runs.run_cache.read_run", read_run)
+    monkeypatch.setattr("jfstore.runs.listing.read_run", read_run)
     assert tell(capsys, "runs", MFX) == first
     assert len(rows_of(first[1])) == 2
     assert "run    2: MfxEndstation.0:Jungfrau.0" in tell(capsys, "MFX", program=find_detector_runs.main)[1]

@@ -1,0 +1,172 @@
+"""List the runs of an instrument or an experiment; runs that were read before come from a cache.
+
+The cache is in the user's cache directory and may be deleted at any time: a file for each experiment, a line
+with the BLAKE3 of the rest, then JSON. A run is read again unless each file that would be opened is the same
+file as before, with the same size and times of change.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+import platformdirs
+
+from jfstore._version import __version__
+from jfstore.core.hashing import digest
+from jfstore.core.ids import PanelId
+from jfstore.errors import BadValue, Damaged, Failed, JfstoreError
+from jfstore.fs import durable
+from jfstore.fs.files import read_regular
+from jfstore.runs.dataset import is_dataset
+from jfstore.runs.run import Jungfrau, Run, RunList, read_run
+from jfstore.runs.tree import Experiment, RunFiles, Tree
+
+# Another version of the program may read a run differently.
+_FORMAT = f"2, jfstore {__version__}"
+_LIMIT = 64 << 20
+
+Progress = Callable[[int, int], None]
+
+
+def list_runs(place: str | None = None, *, progress: Progress = lambda done, total: None) -> RunList:
+    """List the runs under ``SIT_PSDM_DATA``.
+
+    Parameters
+    ----------
+    place : str, optional
+        An instrument or an experiment; default all instruments.
+    progress : callable
+        Is called with the number of runs that were read, and the number of all.
+
+    Raises
+    ------
+    BadValue
+        If `place` cannot be an instrument or an experiment.
+    NotFound
+        If it does not exist.
+    Failed
+        If the root or the directory of the instrument cannot be read.
+    """
+    tree = Tree.from_environment()
+    errors: list[JfstoreError] = []
+    experiments: list[tuple[Experiment, list[RunFiles]]] = []
+    unfinished = 0
+    for experiment in _find_experiments(tree, place, errors):
+        try:
+            experiments.append((experiment, tree.runs(experiment)))
+            unfinished += tree.count_unfinished(experiment)
+        except Failed as error:
+            errors.append(error)
+    total = sum(len(files) for _, files in experiments)
+    runs: list[Run] = []
+    for experiment, files in experiments:
+        for run, problems in read_all(experiment, files):
+            runs.append(run)
+            errors += problems
+            progress(len(runs), total)
+    notes = [note for run in runs for note in run.notes]
+    if unfinished:
+        notes.append(f"{unfinished} {'file is' if unfinished == 1 else 'files are'} still being written, not listed")
+    return RunList(tuple(runs), tuple(errors), tuple(notes))
+
+
+def _find_experiments(tree: Tree, place: str | None, errors: list[JfstoreError]) -> list[Experiment]:
+    if place is not None and not re.fullmatch(r"[A-Za-z0-9_]+", place, re.ASCII):
+        hint = f"; see jfstore id {place}" if is_dataset(place) else ""
+        raise BadValue(f"{place!r} is neither an instrument nor an experiment{hint}")
+    if place and (len(place) != 3 or place.isdecimal()):
+        return [tree.experiment(place)]
+    if place:
+        return tree.experiments(place)
+    experiments: list[Experiment] = []
+    for instrument in tree.instruments():
+        try:
+            experiments += tree.experiments(instrument)
+        except Failed as error:
+            errors.append(error)
+    return experiments
+
+
+def read_all(experiment: Experiment, runs: Sequence[RunFiles]) -> Iterator[tuple[Run, list[JfstoreError]]]:
+    """Yield all runs of an experiment with their errors, from the cache if they are in it; then update the cache."""
+    path = _cache_path(experiment)
+    cached = _load(path)
+    fresh: dict[str, Any] = {}
+    for files in runs:
+        key = str(files.run)
+        try:
+            identity = _identify(files)
+            run = _decode(cached.get(key), identity)
+            is_cached = run is not None
+            run = run or read_run(files)
+        except (JfstoreError, OSError) as caught:
+            error = caught if isinstance(caught, JfstoreError) else _failed(caught, files)
+            yield Run(files.experiment, files.run, None, "", (), (), problems=(str(error),)), [error]
+            continue
+        if not run.problems:
+            fresh[key] = cached[key] if is_cached else {"files": identity, "run": run}
+        yield run, [Damaged(problem) for problem in run.problems]
+    if fresh != cached:
+        _save(path, fresh)
+
+
+def _failed(error: OSError, files: RunFiles) -> Failed:
+    return Failed(f"{error.filename or files.label}: {error.strerror}")
+
+
+def _identify(files: RunFiles) -> list[list[Any]]:
+    """Return what tells whether the files of a run that would be opened are the same as before."""
+    identity = []
+    for paths in files.streams().values():
+        status = os.stat(paths[0])
+        identity.append(
+            [paths[0], status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        )
+    return identity
+
+
+def _decode(value: Any, identity: list[list[Any]]) -> Run | None:
+    """Return the run in an entry of the cache; None if the entry is malformed or of other files."""
+    try:
+        if value["files"] != identity:
+            return None
+        run = value["run"]
+        jungfraus = tuple(
+            Jungfrau(**{**each, "panels": tuple(PanelId(**panel) for panel in each["panels"])})
+            for each in run["jungfraus"]
+        )
+        others = tuple((source, alias) for source, alias in run["others"])
+        return Run(**{**run, "jungfraus": jungfraus, "others": others, "notes": tuple(run["notes"]), "problems": ()})
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _cache_path(experiment: Experiment) -> Path:
+    places = "\n".join(map(os.path.abspath, experiment.directories))
+    return Path(platformdirs.user_cache_dir("jfstore")) / "runs" / f"{digest(os.fsencode(places))[:32]}.json"
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        checksum, _, body = read_regular(path, _LIMIT).partition(b"\n")
+        if checksum.decode() != digest(body):
+            return {}
+        value = orjson.loads(body)
+        return dict(value["runs"]) if value["format"] == _FORMAT else {}
+    except (OSError, JfstoreError, KeyError, TypeError, ValueError):
+        return {}  # a cache may be missing
+
+
+def _save(path: Path, runs: dict[str, Any]) -> None:
+    # No space, no right to write there, or a path that is not UTF-8: a cache may be missing.
+    with suppress(OSError, JfstoreError, TypeError):
+        body = orjson.dumps({"format": _FORMAT, "runs": runs})
+        for directory in reversed([parent for parent in path.parents if not parent.exists()]):
+            durable.make_directory(directory, 0o700)
+        durable.overwrite(path, [digest(body).encode(), b"\n", body], mode=0o600, settle=False)
