@@ -129,13 +129,13 @@ def _from_tree(run: Run, jungfrau: Jungfrau, when: str, root: Path) -> Constants
     from jfstore.core.hashing import digest
     from jfstore.core.instants import DEFAULT_ZONE, parse_time, zone_named
     from jfstore.deployment.note import PanelConstants
-    from jfstore.formats.gain_tree import gain_shape, read_gain_directory, scan_gain_tree, valid_names
+    from jfstore.formats.gain_tree import read_gain_directory, read_gain_shape, scan_gain_tree, select_names
 
     zone = zone_named(DEFAULT_ZONE)
     t = parse_time(when, zone)
     tree = scan_gain_tree(root, zone)
-    names = valid_names(tree, [str(panel) for panel in jungfrau.panels], t, zone)
-    shape = gain_shape(names[0].directory)
+    names = select_names(tree, [str(panel) for panel in jungfrau.panels], t, zone)
+    shape = read_gain_shape(names[0].directory)
     arrays = {name: np.empty((shape[0], len(names), *shape[1:]), np.float32) for name in CALIB_TYPES}
     panels: dict[str, list[PanelConstants]] = {name: [] for name in CALIB_TYPES}
     for number, found in enumerate(names):

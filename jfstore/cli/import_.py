@@ -63,7 +63,6 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from pathlib import Path
 
-    from jfstore.core.instants import Instant
     from jfstore.formats.gain_tree import read_gain_directory, scan_gain_tree
     from jfstore.repository import Entry
     from jfstore.repository.adding import missing_type_notes
@@ -89,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
                     if name.directory != directory:
                         arrays = read_gain_directory(name.directory, repository.identity.panel_shape)
                         directory = name.directory
-                    yield Entry(name.panel, Instant(name.start, name.stamp), arrays, name.name)
+                    yield Entry(name.panel, name.start, arrays, name.name)
                 except (BadValue, Failed) as error:
                     skipped[name.name] = error.message
             show(len(tree.names), len(tree.names))

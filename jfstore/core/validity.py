@@ -62,7 +62,7 @@ class Timeline:
 
     def place(self, t: int) -> int:
         """Return the number of the interval that holds instant `t`; -1 if nothing is valid at `t`."""
-        return int(np.searchsorted(self.starts, t, side="right")) - 1
+        return find_interval(self.starts, t)
 
     def end(self, place: int) -> int | None:
         """Return the end of interval `place` in nanoseconds UTC, None if it has none."""
@@ -72,6 +72,11 @@ class Timeline:
         """Return the version that is valid at instant `t`, None if there is none."""
         place = self.place(t)
         return self.table.version_list(self.rows[[place]])[0] if place >= 0 else None
+
+
+def find_interval(starts: Sequence[int] | NDArray[np.int64], t: int) -> int:
+    """Return which interval holds instant `t`, of those from one of the ascending `starts` to the next; -1 if none."""
+    return int(np.searchsorted(starts, t, side="right")) - 1
 
 
 def timeline(table: Table, panel: str, calib_type: str, as_of: int | None = None) -> Timeline:

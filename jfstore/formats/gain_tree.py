@@ -1,8 +1,8 @@
-"""Legacy gain trees: directories ``M044`` of ``g0_gain.npy`` ... ``g2_offset.npy``, and the names
-``<panel Id>-<stamp>`` (or ``<panel Id>``: valid from the beginning) that assign them to panels.
+"""Gain trees: directories ``M044`` with ``g0_gain.npy`` ... ``g2_offset.npy``, and names that assign them to panels.
 
-A name is a directory, a symbolic link to one in the same tree, or, where a tree was copied without
-its links (git, Windows shares), a small text file that holds the name the link pointed to.
+A name is ``<panel Id>-<stamp>``, or ``<panel Id>`` (valid from the beginning). It is a directory, a symbolic
+link to one in the same tree, or, if the tree was copied without links (git, Windows shares), a small text file
+with the target of the link.
 """
 
 from __future__ import annotations
@@ -19,34 +19,44 @@ import numpy as np
 from jfstore.core.arrays import Checked, check_array
 from jfstore.core.calib_types import CALIB_TYPES, CalibType
 from jfstore.core.ids import is_short_with_stamp, parse_panel
-from jfstore.core.instants import BEGINNING_STAMP, parse_instant, parse_time, stamp_at
+from jfstore.core.instants import BEGINNING_STAMP, Instant, parse_instant, stamp_at
+from jfstore.core.validity import find_interval
 from jfstore.errors import BadValue, Damaged, Failed, NotFound
-from jfstore.formats.npy import npy_shape, read_npy
+from jfstore.formats.npy import read_npy, read_npy_shape
 from jfstore.fs.files import read_regular
 
 _NAME = re.compile(r"([0-9a-fA-F]*-[0-9a-fA-F]*-[0-9a-fA-F]*)(?:-([0-9]{14}))?", re.ASCII)
 _MEANT = re.compile(r"([0-9a-fA-F]*-[0-9a-fA-F]*-[0-9a-fA-F]*)(?:-[0-9]*)?", re.ASCII)
 _NAME_LIMIT = 255
 _SIDE_LIMIT = 1 << 16
-GAINS = 3
-"""Gain ranges of a panel."""
+_GAINS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class GainName:
-    """One understood name of a gain tree: which panel, from when, and the directory of its arrays."""
+    """A name of a gain tree: its panel, its start of validity, and the directory of the arrays."""
 
     name: str
     panel: str
-    stamp: str
-    start: int
+    start: Instant
     directory: Path
 
 
 @dataclass(frozen=True, slots=True)
 class GainTree:
-    """What a gain tree holds: understood names (those of one directory side by side), the
-    directories they lead to, and what is wrong with every other name."""
+    """The contents of a gain tree.
+
+    Attributes
+    ----------
+    names : tuple of GainName
+        The names that are understood, ordered by directory.
+    targets : tuple of str
+        Names of the directories to which they lead.
+    problems : mapping of str to str
+        What is wrong with each of the other names.
+    notes : tuple of str
+        What a user should know about stamps.
+    """
 
     names: tuple[GainName, ...]
     targets: tuple[str, ...]
@@ -55,75 +65,74 @@ class GainTree:
 
 
 def read_gain_directory(directory: Path, shape: tuple[int, int, int]) -> dict[str, Checked]:
-    """Return the arrays of one directory by calibration type.
+    """Read the arrays of one directory by calibration type.
 
     Parameters
     ----------
     directory : Path
-        Holds ``g<range>_gain.npy`` and ``g<range>_offset.npy``, each (row, column).
+        Has ``g<range>_gain.npy`` and ``g<range>_offset.npy``, each of shape (row, column).
     shape : tuple of int
         (gain, row, column) of the panel.
 
     Raises
     ------
     BadValue
-        If a file is missing or is not acceptable.
+        If a file is missing or not acceptable.
     """
-    return {name: _stack(directory, calib_type, shape) for name, calib_type in CALIB_TYPES.items()}
+    return {name: _read_stack(directory, calib_type, shape) for name, calib_type in CALIB_TYPES.items()}
 
 
-def _stack(directory: Path, calib_type: CalibType, shape: tuple[int, int, int]) -> Checked:
+def _read_stack(directory: Path, calib_type: CalibType, shape: tuple[int, int, int]) -> Checked:
     paths = [directory / f"g{gain}_{calib_type.legacy}.npy" for gain in range(shape[0])]
     arrays = [read_npy(path, [shape[1:]], follow=False) for path in paths]
     return check_array(np.stack(arrays), calib_type.name, shape, [str(path) for path in paths])
 
 
+def read_gain_shape(directory: Path) -> tuple[int, int, int]:
+    """Return (gain, row, column) of the panel whose arrays are in `directory`, from its first file."""
+    path = directory / f"g0_{next(iter(CALIB_TYPES.values())).legacy}.npy"
+    shape = read_npy_shape(path, follow=False)
+    if len(shape) != 2 or not all(0 < size <= _SIDE_LIMIT for size in shape):
+        raise BadValue(f"{path}: shape {shape} is not (row, column) of a panel")
+    return _GAINS, shape[0], shape[1]
+
+
 def is_gain_tree(root: Path) -> bool:
-    """Whether any name in a directory is meant as that of a panel's constants; Failed if it cannot be read."""
+    """Whether a directory has a name that is meant as one of a panel's constants; Failed if it cannot be read."""
     try:
         return any(_MEANT.fullmatch(name) for name in os.listdir(root))
     except OSError as error:
         raise Failed(f"{root}: {error.strerror}") from None
 
 
-def gain_shape(directory: Path) -> tuple[int, int, int]:
-    """Return (gain, row, column) of the panel whose arrays are in `directory`, as its first file says; BadValue
-    if that is no array of rows and columns."""
-    path = directory / f"g0_{next(iter(CALIB_TYPES.values())).legacy}.npy"
-    shape = npy_shape(path, follow=False)
-    if len(shape) != 2 or not all(0 < size <= _SIDE_LIMIT for size in shape):
-        raise BadValue(f"{path}: shape {shape} is not that of the rows and columns of a panel")
-    return GAINS, shape[0], shape[1]
-
-
-def valid_names(tree: GainTree, panels: Sequence[str], t: int, zone: ZoneInfo) -> list[GainName]:
-    """Return the name of each of `panels` whose constants are valid at `t`: the greatest stamp at or before it.
+def select_names(tree: GainTree, panels: Sequence[str], t: int, zone: ZoneInfo) -> list[GainName]:
+    """Return the name of each panel whose constants are valid at `t`.
 
     Raises
     ------
     NotFound
-        If a panel has none; all such panels are named.
+        If a panel has none; the message has all such panels.
     BadValue
-        If a name of a panel is not understood, for it might be the one that is valid.
+        If a name of a panel is not understood, because it might be the valid one.
     """
     found, missing = [], []
     for panel in panels:
         for name, reason in tree.problems.items():
-            if _names_panel(name, panel):
-                raise BadValue(f"{name}: {reason}; it might be what is valid for panel {panel}")
+            if _is_name_of(name, panel):
+                raise BadValue(f"{name}: {reason}; it might be the valid one for panel {panel}")
         names = sorted((name for name in tree.names if name.panel == panel), key=lambda name: name.start)
-        valid = [name for name in names if name.start <= t]
-        if valid:
-            found.append(valid[-1])
+        place = find_interval([name.start.ns for name in names], t)
+        if place >= 0:
+            found.append(names[place])
         else:
-            missing.append(f"{panel} ({f'the first starts at {names[0].stamp}' if names else 'it has none'})")
+            missing.append(f"{panel} ({f'the first starts at {names[0].start}' if names else 'it has none'})")
     if missing:
         raise NotFound(f"no constants valid at {stamp_at(t, zone)} of panel {', '.join(missing)}")
     return found
 
 
-def _names_panel(name: str, panel: str) -> bool:
-    """Whether `name` is that of a panel with nothing or with digits after it, so that it is meant as its constants."""
+def _is_name_of(name: str, panel: str) -> bool:
+    """Whether `name` is the panel's Id, perhaps with more digits, and so is meant as its constants."""
     match = _MEANT.fullmatch(name)
     try:
         return match is not None and str(parse_panel(match[1])) == panel
@@ -132,7 +141,7 @@ def _names_panel(name: str, panel: str) -> bool:
 
 
 def scan_gain_tree(root: Path, zone: ZoneInfo) -> GainTree:
-    """Return what the gain tree at `root` holds; stamps are read in `zone`.
+    """Return the names of the gain tree at `root`; stamps are read in `zone`.
 
     Raises
     ------
@@ -141,56 +150,57 @@ def scan_gain_tree(root: Path, zone: ZoneInfo) -> GainTree:
     Failed
         If it cannot be read.
     """
-    names: list[GainName] = []
-    problems: dict[str, str] = {}
-    directories = set()
     try:
         entries = sorted(os.scandir(root), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         raise BadValue(f"{root} is not a directory") from None
     except OSError as error:
         raise Failed(f"{root}: {error.strerror}") from None
+    names: list[GainName] = []
+    problems: dict[str, str] = {}
+    directories = set()
     for entry in entries:
         match = _NAME.fullmatch(entry.name)
-        if not match:
-            if entry.is_dir(follow_symlinks=False):
-                directories.add(entry.name)
-            else:
-                problems[entry.name] = "not <panel Id>-<stamp> or <panel Id>, and not a directory"
-            continue
-        try:
-            names.append(_understood(entry, match, root, zone))
-        except (BadValue, Failed) as error:
-            problems[entry.name] = error.message
-        except OSError as error:
-            problems[entry.name] = error.strerror or str(error)
-    for found in names:
-        others = [
-            o for o in names if (o.panel, o.stamp) == (found.panel, found.stamp) and o.directory != found.directory
-        ]
-        if others:
-            problems[found.name] = f"names the same panel and stamp as {others[0].name}, but another directory"
-    # Two spellings of one panel that lead to one directory are one name.
-    once = {(found.panel, found.stamp): found for found in reversed(names) if found.name not in problems}
-    names = list(once.values())
+        if not match and entry.is_dir(follow_symlinks=False):
+            directories.add(entry.name)
+        elif not match:
+            problems[entry.name] = "not <panel Id>-<stamp> or <panel Id>, and not a directory"
+        else:
+            try:
+                names.append(_resolve(entry, match, root, zone))
+            except (BadValue, Failed) as error:
+                problems[entry.name] = error.message
+            except OSError as error:
+                problems[entry.name] = error.strerror or str(error)
+    _reject_ambiguous(names, problems)
+    # Two spellings of a panel that lead to one directory are one name.
+    names = list({(found.panel, found.start): found for found in reversed(names)}.values())
     base = Path(os.path.realpath(root))
     targets = {found.directory.name for found in names if found.directory.parent == base} & directories
-    for name in sorted(directories - targets):
-        problems[name] = "a directory that no <panel Id>-<stamp> leads to"
-    ordered = sorted(names, key=lambda found: (str(found.directory), found.panel, found.start))
-    notes = tuple(note for found in ordered if (note := parse_instant(found.stamp, zone).note))
-    return GainTree(tuple(ordered), tuple(sorted(targets)), dict(sorted(problems.items())), notes)
+    problems.update(dict.fromkeys(directories - targets, "a directory that no <panel Id>-<stamp> leads to"))
+    names.sort(key=lambda found: (str(found.directory), found.panel, found.start))
+    notes = tuple(found.start.note for found in names if found.start.note)
+    return GainTree(tuple(names), tuple(sorted(targets)), dict(sorted(problems.items())), notes)
 
 
-def _understood(entry: os.DirEntry[str], match: re.Match[str], root: Path, zone: ZoneInfo) -> GainName:
+def _reject_ambiguous(names: list[GainName], problems: dict[str, str]) -> None:
+    """Move names of one panel and stamp that lead to different directories from `names` to `problems`."""
+    for found in list(names):
+        same = [other for other in names if (other.panel, other.start) == (found.panel, found.start)]
+        others = [other for other in same if other.directory != found.directory]
+        if others:
+            problems[found.name] = f"names the same panel and stamp as {others[0].name}, but another directory"
+    names[:] = [found for found in names if found.name not in problems]
+
+
+def _resolve(entry: os.DirEntry[str], match: re.Match[str], root: Path, zone: ZoneInfo) -> GainName:
     if not match[2] and is_short_with_stamp(entry.name):
-        raise BadValue("a short panel Id: which panel it means cannot be known here")
+        raise BadValue("a short panel Id, which does not tell the panel")
     panel = str(parse_panel(match[1]))
-    stamp = match[2] or BEGINNING_STAMP
-    start = parse_time(stamp, zone)
+    start = parse_instant(match[2] or BEGINNING_STAMP, zone)
     target = entry.name
     if entry.is_file(follow_symlinks=False):
-        target = _link_text(Path(entry.path))
+        target = _read_link_text(Path(entry.path))
     elif not entry.is_symlink() and not entry.is_dir(follow_symlinks=False):
         raise BadValue("neither a directory nor a link to one")
     base = Path(os.path.realpath(root))
@@ -199,11 +209,11 @@ def _understood(entry: os.DirEntry[str], match: re.Match[str], root: Path, zone:
         raise BadValue(f"leads out of the tree, to {directory}")
     if not directory.is_dir():
         raise BadValue(f"leads to {directory.name}, which is not a directory of the tree")
-    return GainName(entry.name, panel, stamp, start, directory)
+    return GainName(entry.name, panel, start, directory)
 
 
-def _link_text(path: Path) -> str:
-    """Return the name in a file that stands for a link, as git writes one where links are off."""
+def _read_link_text(path: Path) -> str:
+    """Return the target in a text file that git wrote in place of a link."""
     try:
         text = read_regular(path, _NAME_LIMIT).decode().strip()
     except (Damaged, UnicodeDecodeError):

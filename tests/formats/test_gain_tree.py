@@ -31,7 +31,8 @@ def stamp_of(name):
 
 def table_of(tree):
     versions = [
-        make_version(found.panel, found.stamp, 1, {"pixel_gain": found.name}, start=found.start) for found in tree.names
+        make_version(name.panel, name.start.stamp, 1, {"pixel_gain": name.name}, start=name.start.ns)
+        for name in tree.names
     ]
     return make_table([make_commit(1, versions)])
 
@@ -126,7 +127,7 @@ def test_a_text_file_may_end_its_line(path, text):
 
 
 def test_names_carry_panel_stamp_and_instant(path):
-    found = {name.name: (name.panel, name.stamp, name.start) for name in scan(path).names}
+    found = {name.name: (name.panel, name.start.stamp, name.start.ns) for name in scan(path).names}
     assert found[f"{FB}-20180306000000"] == (FB, "20180306000000", 1520323200 * 10**9)
     assert found["171113-154920171025-3d00b0"] == ("171113-154920171025-3d00b0", BEGINNING, BEGIN_OF_ALL)
 

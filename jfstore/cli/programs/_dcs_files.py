@@ -113,13 +113,13 @@ def read_constants(name: str, type_name: str) -> Blob:
     """
     from jfstore.dcs.check import array_blob, text_blob
     from jfstore.dcs.model import GEOMETRY
-    from jfstore.formats.npy import read_any_npy
+    from jfstore.formats.npy import read_npy
     from jfstore.formats.text import read_text
     from jfstore.fs.files import given, read_regular
 
     path = Path(name)
     if path.suffix == ".npy":
-        return array_blob(read_any_npy(path), type_name, name)
+        return array_blob(read_npy(path, None), type_name, name)
     if type_name != GEOMETRY:
         return array_blob(read_text(path).array, type_name, name)
     with given(path):
