@@ -12,7 +12,7 @@ from typing import TextIO
 
 from jfstore.cli import _demo_data as data
 from jfstore.cli import _demo_xtc as xtc
-from jfstore.cli._output import note
+from jfstore.cli.output import note
 from jfstore.errors import Failed, Refused
 from jfstore.fs import durable
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from jfstore._version import __version__
 from jfstore.cli._constants import Constants, constants_of
-from jfstore.cli._files import npy_pieces, place_of_file
-from jfstore.cli._output import progress
-from jfstore.cli._program import warn_of
+from jfstore.cli.output import progress
+from jfstore.cli.program import warn_of
 from jfstore.core.ids import file_id
 from jfstore.errors import BadValue, Failed, JfstoreError
 from jfstore.fs import durable, owner
+from jfstore.fs.output_file import npy_pieces, place_of_file
 from jfstore.fs.rights import Rights
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jfstore.cli._added import emit_added
-from jfstore.cli._output import note, progress
+from jfstore.cli.output import note, progress
+from jfstore.cli.writing import emit_added
 from jfstore.errors import BadValue
 from jfstore.fs.files import given
 

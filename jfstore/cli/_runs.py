@@ -6,8 +6,8 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli._parser import Once, detector_of
-from jfstore.cli._program import warn_of
+from jfstore.cli.options import Once, detector_of
+from jfstore.cli.program import warn_of
 from jfstore.errors import BadValue
 from jfstore.runs.dataset import is_dataset
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
 
-from jfstore.cli._added import emit_added
-from jfstore.cli._open import open_to_write
-from jfstore.cli._output import note
-from jfstore.cli._parser import add_detector, add_time, add_types, add_write_options
 from jfstore.cli._runs import add_run, target_of
+from jfstore.cli.options import Parser, add_detector, add_time, add_types, add_write_options
+from jfstore.cli.output import note
+from jfstore.cli.writing import emit_added, open_to_write
 from jfstore.errors import BadValue
 
-_EPILOG = """\
+SUMMARY = "Add a version of a panel's or a detector's constants, valid from a time on."
+EPILOG = """\
 A panel's constants are a directory of g0_gain.npy ... g2_offset.npy, or .npy files of
 shape (gain, row, column), one -f for each -t. A detector's .npy files have shape
 (gain, panel, row, column); all its panels are one commit, and only those that changed
@@ -29,14 +28,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "add",
-        help="add a version of a panel's or a detector's constants",
-        description="Add a version of constants, valid from a time on.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     add_detector(parser, "PANEL", "panel Id, detector Id (panel Ids joined by _), or dataset exp=EXP:run=RUN")
     add_run(parser)
     add_time(parser, "start of validity", required=False)
@@ -51,7 +44,6 @@ def add_parser(subparsers: Any) -> None:
     )
     add_types(parser, "calibration type of the file that follows; may be repeated")
     add_write_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,15 +1,17 @@
-"""The ``jfstore`` command: finds the subcommand, runs it, turns what goes wrong into one line and an exit code."""
+"""The ``jfstore`` command: find the command in the arguments, parse its options, run it."""
 
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 
 from jfstore._version import __version__
-from jfstore.cli._parser import Parser, add_json, add_repo
-from jfstore.cli._program import run_program
-from jfstore.errors import BadValue, InDoubt
+from jfstore.cli.options import Parser, add_json, add_repo
+from jfstore.cli.program import run_program
+from jfstore.errors import BadValue, InDoubt, nearest
 
 COMMANDS = {
     "init": "init",
@@ -33,6 +35,14 @@ COMMANDS = {
 }
 """Every command with its module."""
 
+_HINTS = {
+    **dict.fromkeys(("delete", "remove", "rm", "undo"), "nothing that was added is ever deleted; see jfstore history"),
+    **dict.fromkeys(("compare", "diff"), "see jfstore list, which shows test and real side by side"),
+    **dict.fromkeys(("put", "push", "upload"), "see jfstore add and jfstore promote"),
+    **dict.fromkeys(("log", "report", "stats"), "see jfstore history and jfstore list"),
+}
+"""Words that people try, and what to use instead; spelled like them would be a wrong command."""
+
 _EPILOG = """\
 exit codes:
   0 done, 1 failed, 2 bad usage or value, 3 nothing valid found, 4 damaged,
@@ -45,12 +55,16 @@ examples:
   jfstore get exp=xcsls3716:run=631 -t pixel_gain -f gain.npy
   jfstore add 171113-154920171025-3d00fb -T 20180306000000 -f M044 -m "first" --repo test
 
-jfstore COMMAND --help says more about a command.
+jfstore help COMMAND says more about a command.
 """
 
 
-def get_parser(command: str | None = None) -> Parser:
-    """Return the parser of ``jfstore``, of one command only if that is given; it needs neither numpy nor h5py."""
+def _module(command: str) -> ModuleType:
+    return import_module(f"jfstore.cli.{COMMANDS[command]}")
+
+
+def get_parser() -> Parser:
+    """Return the parser of ``jfstore`` with all commands, for the man page and ``--help``."""
     parser = Parser(
         prog="jfstore",
         description="Versioned store of Jungfrau detector calibration constants.",
@@ -58,11 +72,74 @@ def get_parser(command: str | None = None) -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"jfstore {__version__}")
     add_repo(parser, "most commands that read: real")
-    add_json(parser, default=False)
+    add_json(parser)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    for module in COMMANDS.values() if command is None else [COMMANDS[command]]:
-        import_module(f"jfstore.cli.{module}").add_parser(subparsers)
+    for command in COMMANDS:
+        module = _module(command)
+        summary = module.SUMMARY[0].lower() + module.SUMMARY[1:].rstrip(".")
+        module.add_options(
+            subparsers.add_parser(command, help=summary, description=module.SUMMARY, epilog=module.EPILOG)
+        )
     return parser
+
+
+def command_parser(command: str) -> Parser:
+    """Return the parser of one command."""
+    module = _module(command)
+    parser = Parser(prog=f"jfstore {command}", description=module.SUMMARY, epilog=module.EPILOG)
+    module.add_options(parser)
+    return parser
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the options before the command, and the command with everything after it."""
+    place = 0
+    while place < len(argv) and argv[place].startswith("-") and argv[place] != "-":
+        place += 2 if argv[place] == "--repo" else 1
+    return list(argv[:place]), list(argv[place:])
+
+
+def _check_command(word: str) -> None:
+    if word not in COMMANDS:
+        hint = f"; {_HINTS[word]}" if word in _HINTS else ""
+        near = [] if hint else nearest(word, [*COMMANDS, "help"])
+        raise BadValue(f"{word!r} is not a command{hint}; see jfstore --help", near)
+
+
+def _print_help(words: Sequence[str]) -> int:
+    """Print the help of the command that `words` names, of ``jfstore`` if none."""
+    for word in words[:1]:
+        _check_command(word)
+        command_parser(word).print_help()
+        return 0
+    get_parser().print_help()
+    return 0
+
+
+def _run(argv: list[str]) -> int:
+    if not argv:
+        get_parser().print_help(sys.stderr)
+        return BadValue.exit_code
+    before, rest = _split(argv)
+    if not rest or {"-h", "--help", "--version"} & {*before}:
+        get_parser().parse_args(before)
+    command, *words = rest
+    if command == "help":
+        return _print_help(words)
+    _check_command(command)
+    parser = command_parser(command)
+    # Options may stand between positional arguments, which subparsers do not allow.
+    args, unknown = parser.parse_words([*words, *before])
+    if unknown:
+        hint = ""
+        if not unknown[0].startswith("-"):
+            takes_detector = "detector" in args
+            takes_repo = any(action.dest == "repo" for action in parser._actions)
+            repo_hint = f"; did you mean --repo {unknown[0]}?" if takes_repo else ""
+            hint = "; panels are joined by _" if takes_detector else repo_hint
+        raise BadValue(f"unrecognized: {' '.join(unknown)}{hint}; see jfstore {command} --help")
+    args.argv = argv
+    return int(_module(command).run(args))
 
 
 def _retry(argv: Sequence[str], error: InDoubt) -> str:
@@ -70,23 +147,6 @@ def _retry(argv: Sequence[str], error: InDoubt) -> str:
     if "--request" not in words:
         words += ["--request", error.request]
     return shlex.join(["jfstore", *words])
-
-
-def _run(argv: list[str]) -> int:
-    # The first word, if it is a command: its parser alone is made, which is quicker.
-    command = argv[0] if argv and argv[0] in COMMANDS else None
-    args, unknown = get_parser(command).parse_known_args(argv)
-    if len(unknown) == 1 and not unknown[0].startswith("-") and getattr(args, "source", "") is None:
-        # argparse gives up on an optional argument that comes after an option.
-        args.source = unknown.pop()
-    if unknown:
-        hint = ""
-        if not unknown[0].startswith("-"):
-            several = "detector" in args
-            hint = "; panels are joined by _" if several else f"; did you mean --repo {unknown[0]}?"
-        raise BadValue(f"unrecognized: {' '.join(unknown)}{hint}; see jfstore {args.command} --help")
-    args.argv = argv
-    return int(args.run(args))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,16 +8,17 @@ import warnings
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli._open import open_to_read
-from jfstore.cli._output import count, emit, note, progress
-from jfstore.cli._parser import Once, add_json, add_repo
+from jfstore.cli.options import Once, Parser, add_json, add_repo
+from jfstore.cli.output import count, emit, note, progress
+from jfstore.cli.writing import open_to_read
 from jfstore.errors import Damaged, JfstoreError
 
 if TYPE_CHECKING:
     from jfstore.deployment.audit import Moment
     from jfstore.deployment.calibdir import CalibFile
 
-_EPILOG = """\
+SUMMARY = "Check whether deployed files still match a repository."
+EPILOG = """\
 Every deployed file of pixel_gain and pixel_offset is held against the repository, also those that were made before
 jfstore: by its hash, which the note beside it has; else by the hash of each panel's array; else by its values, which
 the old commands rounded to %.4f (gains) and %.1f (offsets). What it is:
@@ -40,21 +41,14 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "audit",
-        help="is what was deployed still right",
-        description="Hold the files in calibration directories against a repository.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     parser.add_argument("directories", metavar="CALIBDIR", nargs="+", help="directory that has Jungfrau::CalibV1 in it")
     parser.add_argument(
         "-e", "--experiment", metavar="EXP", action=Once, help="experiment of the runs, where the path does not say it"
     )
     add_repo(parser)
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

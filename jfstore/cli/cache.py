@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from jfstore.cli._output import count, emit, note
-from jfstore.cli._parser import add_json
+from jfstore.cli.options import Parser, add_json
+from jfstore.cli.output import count, emit, note
 
-_EPILOG = """\
+SUMMARY = "Show or clear the arrays of buckets that are cached on this machine."
+EPILOG = """\
 Arrays that were got from a bucket are kept in files, which all processes of the machine share. What was not used
 for longest goes first when there is more than JFSTORE_CACHE_SIZE (20G unless set; 0 keeps nothing). The directory
 is JFSTORE_CACHE, or one in the user's cache directory, and may be removed at any time.
@@ -19,17 +19,10 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "cache",
-        help="what is kept on this machine of repositories in buckets",
-        description="Show or clear what is kept on this machine of repositories in buckets.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     parser.add_argument("--clear", action="store_true", help="remove all of it")
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any
 
-from jfstore.cli._output import emit_json
-from jfstore.cli._parser import add_json
+from jfstore.cli.options import Parser, add_json
+from jfstore.cli.output import emit_json
 
-_EPILOG = """\
+SUMMARY = "Make a complete example and walk through it."
+EPILOG = """\
 It makes a directory of about 220 MB with a legacy gain tree, XTC files of runs and a test and a real
 repository, runs the commands of a day with them, and prints each before it runs. Run again, it walks through
 what is there: nothing is added twice. The directory may be removed at any time.
@@ -21,14 +21,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="make a complete example and walk through it",
-        description="Make a complete example and walk through it.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     parser.add_argument(
         "directory", metavar="DIR", nargs="?", default="jfstore-demo", help="where (default: %(default)s)"
     )
@@ -39,7 +33,6 @@ def add_parser(subparsers: Any) -> None:
         help="how arrays lie in its repositories (default: %(default)s)",
     )
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

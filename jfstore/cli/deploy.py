@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jfstore.cli._generate import generate
-from jfstore.cli._output import emit, note
-from jfstore.cli._rights import rights_of
 from jfstore.cli.generate import (
     COLUMNS,
     add_constants_options,
@@ -17,6 +15,8 @@ from jfstore.cli.generate import (
     run_of,
     value_of,
 )
+from jfstore.cli.options import Parser, rights_of
+from jfstore.cli.output import emit, note
 from jfstore.errors import BadValue, NotFound, nearest
 from jfstore.runs.dataset import parse_dataset
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from jfstore.deployment.calibdir import CalibFile
 
-_EPILOG = """\
+SUMMARY = "Deploy the constants of a run to where psana reads them, or undo that."
+EPILOG = """\
 The constants that are valid when the run begins go to CALIBDIR/Jungfrau::CalibV1/<source>/<type>/<run>-end.data.
 Running jobs find the old or the new file, whole; the old one is kept beside it under a dated name. A file with the
 same values is left alone; one that jfstore did not write is replaced with --replace only. Beside each file
@@ -42,21 +43,14 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "deploy",
-        help="a run's constants where psana reads them; --undo",
-        description="Deploy the constants that are valid for a run where psana reads them.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     add_run_options(parser)
     parser.add_argument("--undo", action="store_true", help="bring back what was there before the last deployment")
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything, say what would change, change nothing"
     )
     add_constants_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,16 +6,17 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli._open import open_to_read
-from jfstore.cli._output import count, emit_json, note, progress
-from jfstore.cli._parser import add_detector, add_json, add_repo, detector_of
+from jfstore.cli.options import Parser, add_detector, add_json, add_repo, detector_of
+from jfstore.cli.output import count, emit_json, note, progress
+from jfstore.cli.writing import open_to_read
 from jfstore.errors import Refused
 
 if TYPE_CHECKING:
     from jfstore.repository import Repository
 
 FORMATS = ("dcs",)
-_EPILOG = """\
+SUMMARY = "Export a detector's constants as a DCS file."
+EPILOG = """\
 dcs: a file of the Detector Calibration Store with every begin of validity of the detector's gains
 and offsets. What came from such a file keeps its number, message, history and time of
 production; what a later version replaced here is the answer there, too.
@@ -25,21 +26,14 @@ example:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "export",
-        help="a detector's constants as a DCS file",
-        description="Write what a repository holds of a detector as a file for other programs.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     parser.add_argument("--format", choices=FORMATS, required=True, help="format of the file")
     add_detector(parser, "DETECTOR", "panel Id, or detector Id (panel Ids joined by _)")
     parser.add_argument("-f", "--file", metavar="OUT", required=True, help="the file to write")
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
     add_repo(parser)
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,14 +6,14 @@ import argparse
 from typing import Any
 
 from jfstore.cli._generate import Generated, Request, generate, upload_commands, upload_lines
-from jfstore.cli._output import emit, emit_json, note, report_rows
-from jfstore.cli._parser import Once, add_json, add_repo, add_time
-from jfstore.cli._rights import add_rights, rights_of
 from jfstore.cli._runs import add_experiment, dataset_of
+from jfstore.cli.options import Once, Parser, add_json, add_repo, add_rights, add_time, rights_of
+from jfstore.cli.output import emit, emit_json, note, report_rows
 from jfstore.errors import BadValue
 from jfstore.runs.dataset import ANY_JUNGFRAU
 
-_EPILOG = """\
+SUMMARY = "Write the constants of a run to files."
+EPILOG = """\
 The constants are those that are valid when the run begins, of every panel of its Jungfrau; if any panel has
 none, nothing is written. Four files are written here, pixel_gain and pixel_offset as .npy and as text with every
 digit that brings back each bit. With -D the text is deployed, too: see jfstore deploy --help.
@@ -104,21 +104,14 @@ def request_of(args: argparse.Namespace, local: bool, deploy: bool, dry_run: boo
     )
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "generate",
-        help="a run's constants as files, here and where psana reads them",
-        description="Write the constants that are valid for a run as files.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     add_run_options(parser)
     parser.add_argument("-D", "--deploy", action="store_true", help="deploy the text files where psana reads them, too")
     parser.add_argument(
         "-U", "--upload", action="store_true", help="print the commands that add the merged files to a repository"
     )
     add_constants_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,18 +8,19 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli._open import open_to_read
-from jfstore.cli._output import emit_json, note, report_rows
-from jfstore.cli._parser import add_detector, add_json, add_number, add_repo, add_time, add_types
-from jfstore.cli._program import warn_of
 from jfstore.cli._runs import add_run, run_value, target_of
+from jfstore.cli.options import Parser, add_detector, add_json, add_number, add_repo, add_time, add_types
+from jfstore.cli.output import emit_json, note, report_rows
+from jfstore.cli.program import warn_of
+from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
     from jfstore.repository import Answer, Repository
 
 _COLUMNS = ("type", "version", "valid_from", "valid_to", "commit", "blake3")
-_EPILOG = """\
+SUMMARY = "Get a detector's constants that are valid at a time or for a run."
+EPILOG = """\
 The array has the shape (gain, panel, row, column), panels in the order of the Id, and is
 bit for bit what was added. All panels must have valid constants, or nothing is written.
 Without -f only the report is printed: which version of each panel and type is used, from
@@ -37,14 +38,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "get",
-        help="a detector's constants that are valid at a time",
-        description="Get a detector's constants that are valid at a time.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     add_detector(parser, "DETECTOR", "panel Id, detector Id (panel Ids joined by _), or dataset exp=EXP:run=RUN")
     add_run(parser)
     add_time(parser, "the time for which the constants are wanted", required=False)
@@ -57,7 +52,6 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
     add_repo(parser)
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -128,7 +122,7 @@ def _report(repository: Repository, answer: Answer, value: dict[str, Any]) -> No
 
 
 def _write(args: argparse.Namespace, repository: Repository, answer: Answer, value: dict[str, Any]) -> None:
-    from jfstore.cli._files import npy_pieces, publish_file
+    from jfstore.fs.output_file import npy_pieces, publish_file
 
     arrays = {name: repository.read(answer, name) for name in answer.selections}
     array = next(iter(arrays.values()))

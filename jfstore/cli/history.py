@@ -6,27 +6,21 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from jfstore.cli._open import open_to_read
-from jfstore.cli._output import emit, note
-from jfstore.cli._parser import add_json, add_repo
+from jfstore.cli.options import Parser, add_json, add_repo
+from jfstore.cli.output import emit, note
+from jfstore.cli.writing import open_to_read
 
-_EPILOG = """\
+SUMMARY = "List the commits of a repository, oldest first."
+EPILOG = """\
 example:
   jfstore history --repo test
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "history",
-        help="who changed what, when and why",
-        description="List the commits of a repository, oldest first.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     add_repo(parser)
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

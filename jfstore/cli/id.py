@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from jfstore.cli._output import emit, note
-from jfstore.cli._parser import Once, add_json
-from jfstore.cli._program import say_broken, warn_of
 from jfstore.cli._runs import COLUMNS, add_experiment, dataset_of, run_row, run_value
+from jfstore.cli.options import Once, Parser, add_json
+from jfstore.cli.output import emit, note
+from jfstore.cli.program import say_broken, warn_of
 from jfstore.errors import BadValue, NotFound
 
-_EPILOG = """\
+SUMMARY = "Print the panel and detector Ids of a run."
+EPILOG = """\
 The table has a row for each Jungfrau. A dataset is exp=EXP:run=RUN[:smd][:stream=S][:dir=DIR],
 whose files are under SIT_PSDM_DATA (default /reg/d/psdm), or the path of an .xtc file. The
 configuration has panel Ids since ConfigV3; older runs have none.
@@ -23,14 +23,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "id",
-        help="print the panel and detector Ids of a run",
-        description="Print the panel and detector Ids of a run's Jungfraus.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     parser.add_argument("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
     parser.add_argument(
         "source", metavar="SOURCE", nargs="?", help="only this Jungfrau: source, alias or a part of the source"
@@ -40,7 +34,6 @@ def add_parser(subparsers: Any) -> None:
     )
     add_experiment(parser)
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,13 +6,12 @@ import argparse
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jfstore.cli._added import emit_added
 from jfstore.cli._import_dcs import import_dcs
-from jfstore.cli._open import open_to_write
-from jfstore.cli._output import note, progress
-from jfstore.cli._parser import add_write_options
+from jfstore.cli.options import Parser, add_write_options
+from jfstore.cli.output import note, progress
+from jfstore.cli.writing import emit_added, open_to_write
 from jfstore.errors import BadValue, Failed
 
 if TYPE_CHECKING:
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
 
     from jfstore.repository import Entry
 
-_EPILOG = """\
+SUMMARY = "Import a legacy gain tree or a DCS file, in one commit."
+EPILOG = """\
 A directory is a gain tree: every name <panel Id>-<stamp> (or <panel Id>: valid from the beginning) that is a directory
 of g0_gain.npy ... g2_offset.npy, or a link to one in the same tree, becomes a version.
 What is not understood is reported and skipped, the rest goes in; the exit code is then 1.
@@ -39,14 +39,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "import",
-        help="take in a legacy gain tree or a DCS file",
-        description="Take in a legacy gain tree or a DCS file, all in one commit.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     parser.add_argument(
         "tree", metavar="TREE|FILE.h5", help="directory of M044, M068, ... and of names that lead there, or a DCS file"
     )
@@ -56,7 +50,6 @@ def add_parser(subparsers: Any) -> None:
         help="of a DCS file also versions that lost their number, as Python 3 wrote them",
     )
     add_write_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

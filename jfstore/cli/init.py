@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Any
 
-from jfstore.cli._output import emit, note
-from jfstore.cli._parser import add_json
+from jfstore.cli.options import Parser, add_json
+from jfstore.cli.output import emit, note
 
-_EPILOG = """\
+SUMMARY = "Make a repository in a directory or a bucket."
+EPILOG = """\
 examples:
   jfstore init ./R --role test --shape 3x16x32
   jfstore init s3://bucket/jungfrau --role test --storage zarr
@@ -24,11 +24,8 @@ def _shape(text: str) -> tuple[int, int, int]:
     return int(match[1]), int(match[2]), int(match[3])
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "init", help="make a repository", description="Make a repository in a directory or a bucket.", epilog=_EPILOG
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     parser.add_argument(
         "place", metavar="DIR|URL|NAME", help="where: a new directory, a place in a bucket, or the name test or real"
     )
@@ -53,7 +50,6 @@ def add_parser(subparsers: Any) -> None:
         help="how arrays lie in it: HDF5 files, or zarr v3 groups (default: %(default)s)",
     )
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

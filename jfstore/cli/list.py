@@ -7,15 +7,16 @@ import warnings
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli._output import emit, note
-from jfstore.cli._parser import add_json, add_repo, add_time, add_types
+from jfstore.cli.options import Parser, add_json, add_repo, add_time, add_types
+from jfstore.cli.output import emit, note
 from jfstore.errors import Failed, JfstoreWarning, NotFound, nearest
 
 if TYPE_CHECKING:
     from jfstore.core.records import Version
     from jfstore.repository import Repository
 
-_EPILOG = """\
+SUMMARY = "List what is stored, by default the test and the real repository side by side."
+EPILOG = """\
 A row for each panel, stamp and content: from when to when it is valid, its types, its number
 in the test and in the real repository, and who added it, when and why (where both have it, to the
 real one). What is in brackets is superseded by a higher number of the same stamp. valid_to has
@@ -30,14 +31,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "list",
-        help="what is stored, test and real side by side",
-        description="List what is stored, by default the test and the real repository side by side.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     parser.add_argument("panels", metavar="PANEL", nargs="*", help="only these panels (panel or detector Ids)")
     parser.add_argument(
         "-d", "--detector", dest="panels_option", metavar="PANEL", action="append", default=[], help="the same as PANEL"
@@ -46,7 +41,6 @@ def add_parser(subparsers: Any) -> None:
     add_time(parser, "only what is valid at this time", required=False)
     add_repo(parser, "default: test and real, side by side")
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from jfstore.cli._open import confirm_real
-from jfstore.cli._output import count, emit, note, progress
-from jfstore.cli._parser import add_json
+from jfstore.cli.options import Parser, add_json
+from jfstore.cli.output import count, emit, note, progress
+from jfstore.cli.writing import confirm_real
 from jfstore.errors import BadValue
 
-_EPILOG = """\
+SUMMARY = "Copy a repository, or bring a copy up to date."
+EPILOG = """\
 The copy has the identity, the role and the log of the source, commit by commit with the same hashes; only where the
 arrays lie is its own. Run again, it copies what is new; stopped, it goes on where it was. Nothing can be
 added to a mirror: --detach makes it a repository of its own, with a new id.
@@ -22,14 +22,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "mirror",
-        help="a copy of a repository, in any storage",
-        description="Make a copy of a repository, or bring one up to date.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     parser.add_argument("source", metavar="SRC", nargs="?", help="what is copied: a name, a path, or a URL")
     parser.add_argument("mirror", metavar="DST", nargs="?", help="where to: a name, a path, or a URL")
     parser.add_argument(
@@ -40,7 +34,6 @@ def add_parser(subparsers: Any) -> None:
         "--yes", action="store_true", help="do not ask before a mirror of a real repository is detached"
     )
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from jfstore.cli._added import emit_added
-from jfstore.cli._open import open_to_write
-from jfstore.cli._output import progress
-from jfstore.cli._parser import add_write_options
+from jfstore.cli.options import Parser, add_write_options
+from jfstore.cli.output import progress
+from jfstore.cli.writing import emit_added, open_to_write
 
-_EPILOG = """\
+SUMMARY = "Copy versions from one repository to another."
+EPILOG = """\
 The versions keep panel, stamp and content, and remember which version of which repository
 they came from; the number is the next one there. Nothing happens if the repository holds
 the same content at that stamp already. --dry-run shows for which times answers would change.
@@ -21,14 +20,8 @@ example:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "promote",
-        help="from test to real, content and origin kept",
-        description="Copy versions from one repository to another.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     parser.add_argument(
         "versions", metavar="VERSION", nargs="+", help="<panel Id>/<stamp>/v<number>, as jfstore list shows it"
     )
@@ -37,7 +30,6 @@ def add_parser(subparsers: Any) -> None:
         "--superseded", action="store_true", help="also what a higher number of the same stamp has superseded there"
     )
     add_write_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

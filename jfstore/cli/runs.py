@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from jfstore.cli._open import open_to_read
-from jfstore.cli._output import count, emit, note, progress
-from jfstore.cli._parser import add_json, add_repo, add_types
-from jfstore.cli._program import say_broken, warn_of
 from jfstore.cli._runs import COLUMNS, run_row, run_value
+from jfstore.cli.options import Parser, add_json, add_repo, add_types
+from jfstore.cli.output import count, emit, note, progress
+from jfstore.cli.program import say_broken, warn_of
+from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue, NotFound
 
-_EPILOG = """\
+SUMMARY = "List runs with their Jungfraus, and whether constants are stored for them."
+EPILOG = """\
 The table has a row for each run and Jungfrau; a run without Jungfrau has a row without source.
 The files are those under SIT_PSDM_DATA (default /reg/d/psdm). Runs that were read are kept in
 the user's cache directory, so that the next time is quick. Damaged files are reported on
@@ -29,20 +30,13 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "runs",
-        help="list runs and their Jungfraus, and whether they have constants",
-        description="List runs and their Jungfraus, and whether they have constants.",
-        epilog=_EPILOG,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     parser.add_argument("place", metavar="INSTRUMENT|EXPERIMENT", nargs="?", help="only these (default: all)")
     parser.add_argument("--resolve", action="store_true", help="also say whether every panel has constants")
     add_types(parser, "with --resolve: need this calibration type; may be repeated (default: all)")
     add_repo(parser, "with --resolve; default: real")
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,25 +5,22 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from jfstore.cli._open import open_to_read
-from jfstore.cli._output import emit
-from jfstore.cli._parser import add_json, add_repo
+from jfstore.cli.options import Parser, add_json, add_repo
+from jfstore.cli.output import emit
+from jfstore.cli.writing import open_to_read
 
-_EPILOG = """\
+SUMMARY = "Show everything about one version."
+EPILOG = """\
 example:
   jfstore show 171113-154920171025-3d00fb/20180306000000/v1
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "show", help="everything about one version", description="Show everything about one version.", epilog=_EPILOG
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     parser.add_argument("version", metavar="VERSION", help="<panel Id>/<stamp>/v<number>, as jfstore list shows it")
     add_repo(parser)
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from jfstore.cli._open import confirm_real, open_to_read, open_to_write
-from jfstore.cli._output import count, emit, note, progress
-from jfstore.cli._parser import add_json, add_repo
+from jfstore.cli.options import Parser, add_json, add_repo
+from jfstore.cli.output import count, emit, note, progress
+from jfstore.cli.writing import confirm_real, open_to_read, open_to_write
 from jfstore.errors import Damaged
 
 _DAY = 86400.0
-_EPILOG = """\
+SUMMARY = "Check every stored byte of a repository."
+EPILOG = """\
 Every file is read and compared with what the log says: size, BLAKE3 of the file and of each
 array, the chain of the commits, the links of the index. All problems are listed with the
 versions they affect, and the exit code is 4 if there are any. What a writer that was stopped
@@ -24,11 +24,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "verify", help="is every stored byte sound", description="Check every file of a repository.", epilog=_EPILOG
-    )
+def add_options(parser: Parser) -> None:
+    """Add the options and arguments of the command."""
     parser.add_argument("--quick", action="store_true", help="do not read the arrays: sizes, log and index only")
     parser.add_argument("--clean", action="store_true", help="first remove temporary files older than a day")
     parser.add_argument("--rebuild-index", action="store_true", help="first make the index anew from the log")
@@ -41,7 +38,6 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask before any of these on a real repository")
     add_repo(parser)
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ PROMOTE = f"promote {A}/{STAMP}/v2 -m why"
 IMPORT = "import gains -m why --repo"
 
 USAGE = [
-    "", "gte", "-x", "--bogus list", "list --bogus", "list --jso", "list --version", "list --repo", "--repo",
+    "gte", "-x", "--bogus list", "list --bogus", "list --jso", "list --version", "list --repo", "--repo",
     "get", "get -T", f"get {A} -T", f"{GET} -t", f"{GET} -f", f"{GET} -v", f"{GET} --as-of", f"get {A} --repo test",
     f"get {A} {B} -T {STAMP} --repo test", f"get {A} -d {A} -T {STAMP} --repo test", f"get -T {STAMP} --repo test",
     "init", "init a b --role test", "init x --role", "init x --role tset",
@@ -360,3 +360,49 @@ def test_a_failure_as_json(expected: int, command: str, capsys: pytest.CaptureFi
     assert (value["error"]["code"], value["error"]["kind"]) == (expected, kinds[expected])
     assert line.startswith(f"jfstore: error: {value['error']['message']}".split("\n")[0][:40])
     assert isinstance(value["error"]["nearest"], list)
+
+
+def test_the_bare_command_prints_its_help_as_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()[0]) == (
+        "",
+        "usage: jfstore [-h] [--version] [--repo NAME|PATH|URL] [--json] COMMAND ...",
+    )
+
+
+@pytest.mark.parametrize("words", [["help"], ["--help"], ["help", "get"], ["get", "--help"], ["get", "x", "-t", "-h"]])
+def test_help_is_printed_as_data(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith("usage: jfstore get" if "get" in words else "usage: jfstore [-h]")
+
+
+@pytest.mark.parametrize(("word", "hint"), [("delete", "ever deleted"), ("undo", "ever deleted"), ("diff", "list")])
+def test_a_command_that_people_try_gets_an_honest_hint(
+    word: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, line = failure(capsys, [word, "x"])
+    assert code == 2
+    assert hint in line
+    assert "deploy" not in line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["mirror", "./nosuch", "--storage", "zarr", "DST"],
+        ["list", A, "-t", "pixel_gain", B, "--repo", "./nosuch"],
+        ["promote", f"{A}/20180306000000/v1", "--from", "./nosuch", f"{B}/20180306000000/v1", "-m", "x"],
+        ["--repo", "./nosuch", "get", A, "-T", "now"],
+        ["--repo=./nosuch", "--json", "verify"],
+    ],
+    ids=" ".join,
+)
+def test_options_may_stand_between_arguments_and_before_the_command(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(words)
+    assert "nosuch" in capsys.readouterr().err
+    assert code == 1

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jfstore.cli._files import npy_pieces, publish_file
-from jfstore.cli._rights import rights_of
 from jfstore.cli._runs import dataset_of, read_jungfrau
+from jfstore.cli.options import rights_of
 from jfstore.errors import BadValue, Refused
+from jfstore.fs.output_file import npy_pieces, publish_file
 
 if TYPE_CHECKING:
     from jfstore.dcs.model import Blob

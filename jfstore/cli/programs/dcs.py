@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from jfstore._version import __version__
-from jfstore.cli._output import note, printable, progress
-from jfstore.cli._parser import Once, Parser
-from jfstore.cli._program import run_program, warn_of
-from jfstore.cli._rights import add_rights, rights_of
+from jfstore.cli.options import Once, Parser, add_rights, rights_of
+from jfstore.cli.output import note, printable, progress
+from jfstore.cli.program import run_program, warn_of
 from jfstore.errors import BadValue, nearest
 
 if TYPE_CHECKING:
@@ -189,7 +188,7 @@ def _run(argv: list[str]) -> int:
     from jfstore.cli.programs._dcs_files import place_of
 
     parser = get_parser()
-    args = parser.parse_intermixed_args(_with_times(argv))
+    args = parser.parse_all(_with_times(argv))
     if args.command is None:
         if argv:
             raise BadValue(f"the command is missing: {', '.join(COMMANDS)}; see dcs --help")

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from jfstore._version import __version__
-from jfstore.cli._output import printable
-from jfstore.cli._parser import Parser
-from jfstore.cli._program import run_program, say_broken
+from jfstore.cli.options import Parser
+from jfstore.cli.output import printable
+from jfstore.cli.program import run_program, say_broken
 from jfstore.errors import BadValue, Damaged, Refused
 
 if TYPE_CHECKING:
@@ -71,13 +71,13 @@ def get_parser() -> Parser:
 
 
 def _run(argv: list[str]) -> int:
-    from jfstore.cli._files import publish_file
+    from jfstore.fs.output_file import publish_file
     from jfstore.runs.dataset import parse_dataset
     from jfstore.runs.event_keys import read_events
     from jfstore.runs.tree import Tree
 
     parser = get_parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_all(argv)
     if args.dataset is None:
         if argv:
             raise BadValue("the dataset is missing: -d exp=EXP:run=RUN; see event_keys --help")

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from jfstore._version import __version__
-from jfstore.cli._output import printable, progress
-from jfstore.cli._parser import Parser
-from jfstore.cli._program import run_program, say_broken
+from jfstore.cli.options import Parser
+from jfstore.cli.output import printable, progress
+from jfstore.cli.program import run_program, say_broken
 from jfstore.errors import BadValue, Failed, JfstoreError
 
 INSTRUMENTS = ("AMO", "SXR", "XPP", "XCS", "CXI", "MEC", "MFX", "DIA", "DET", "MOB")
@@ -42,7 +42,7 @@ def _run(argv: list[str]) -> int:
     from jfstore.runs.listing import read_all
     from jfstore.runs.tree import Tree
 
-    args = get_parser().parse_args(argv)
+    args = get_parser().parse_all(argv)
     instrument = args.instrument
     print("_" * 80)
     print(f'List of experiments and runs containing detector "{args.detector}" in instrument {instrument}')

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from jfstore._version import __version__
 from jfstore.cli._generate import Generated, Request, generate, upload_commands, upload_lines
-from jfstore.cli._output import printable
-from jfstore.cli._parser import Once, Parser
-from jfstore.cli._program import run_program
-from jfstore.cli._rights import add_rights, rights_of
+from jfstore.cli.options import Once, Parser, add_rights, rights_of
+from jfstore.cli.output import printable
+from jfstore.cli.program import run_program
 from jfstore.errors import BadValue
 from jfstore.runs.dataset import ANY_JUNGFRAU
 
@@ -87,7 +86,7 @@ def _one(what: str, *given: str | None) -> str | None:
 
 def _run(argv: list[str]) -> int:
     parser = get_parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_all(argv)
     dataset = _one("dataset", args.dataset, args.dsname)
     if dataset is None:
         if argv:

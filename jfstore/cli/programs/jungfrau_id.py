@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from jfstore._version import __version__
-from jfstore.cli._parser import Parser
-from jfstore.cli._program import run_program, say_broken, warn_of
+from jfstore.cli.options import Parser
+from jfstore.cli.program import run_program, say_broken, warn_of
 from jfstore.errors import Damaged
 from jfstore.runs.dataset import ANY_JUNGFRAU
 
@@ -40,7 +40,7 @@ def _run(argv: list[str]) -> int:
     from jfstore.runs.tree import Tree
 
     parser = get_parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_all(argv)
     if args.dataset is None:
         parser.print_help()
         return 0

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from jfstore.cli._output import emit_json, error_value, note
+from jfstore.cli.output import emit_json, error_value, note
 from jfstore.errors import BadValue, Failed, InDoubt, JfstoreError, JfstoreWarning
 
 
@@ -24,10 +24,14 @@ def _check_words(argv: Sequence[str]) -> None:
             raise BadValue("an argument is no text that the system could have passed") from None
 
 
+_running = ["jfstore"]
+"""The program that runs, for its messages."""
+
+
 def warn_of(texts: Iterable[str]) -> None:
-    """Say what a user should know; `run_program` puts the program's name before it."""
+    """Print what the user should know, with the program's name before it."""
     for text in texts:
-        warnings.warn(text, JfstoreWarning, stacklevel=2)
+        note(f"{_running[-1]}: warning: {text}")
 
 
 def say_broken(name: str, errors: Sequence[JfstoreError]) -> int:
@@ -61,6 +65,7 @@ def run_program(
     sys.stderr = sys.stderr or io.TextIOWrapper(io.BytesIO())
     words = sys.argv[1:] if argv is None else list(argv)
     code = 0
+    _running.append(name)
     try:
         code = _guarded(name, run, words, retry)
         sys.stdout.flush()
@@ -73,6 +78,8 @@ def run_program(
         if not code:
             note(f"{name}: error: standard output: {error.strerror}")
         return code or Failed.exit_code
+    finally:
+        _running.pop()
 
 
 def _guarded(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
 from jfstore.errors import BadValue, nearest
+from jfstore.fs.rights import Rights, group_number, parse_mode
 
 # A fixed width, so that the man pages do not depend on the terminal that built them.
 _FORMATTER = partial(argparse.RawDescriptionHelpFormatter, width=88, max_help_position=26)
@@ -26,12 +28,29 @@ class Parser(argparse.ArgumentParser):
         message = re.sub(r"^argument [^:]+: (?=')", "", message)
         raise BadValue(f"{message}; see {self.prog} --help")
 
+    def parse_words(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """Return the parsed words and those that are not understood; options may stand between arguments."""
+        before = words[: words.index("--")] if "--" in words else words
+        if "-h" in before or "--help" in before:
+            # While it takes intermixed words, argparse hides the arguments from the help.
+            self.print_help()
+            raise SystemExit(0)
+        return self.parse_known_intermixed_args(words)
+
+    def parse_all(self, words: Sequence[str]) -> argparse.Namespace:
+        """Return the parsed words; BadValue if one is not understood."""
+        args, unknown = self.parse_words(words)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return args
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             choices = list(map(str, action.choices))
             near = nearest(str(value), choices) or (choices if len(choices) < 4 else [])
             hint = f"; nearest: {', '.join(near)}" if near else ""
-            raise argparse.ArgumentError(action, f"{value!r} is unknown{hint}")
+            name = action.option_strings[-1] if action.option_strings else action.metavar or action.dest
+            raise argparse.ArgumentError(None, f"{name}: {value!r} is unknown{hint}")
 
 
 def _type_name(text: str) -> str:
@@ -76,11 +95,9 @@ def add_repo(parser: argparse.ArgumentParser, default: str = "default: real") ->
     )
 
 
-def add_json(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
+def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``, which may stand before or after the command."""
-    parser.add_argument(
-        "--json", action="store_true", default=default, help="print JSON on standard output, also for failures"
-    )
+    parser.add_argument("--json", action="store_true", help="print JSON on standard output, also for failures")
 
 
 def add_write_options(parser: argparse.ArgumentParser) -> None:
@@ -129,3 +146,58 @@ def detector_of(args: argparse.Namespace) -> str:
     if len(given) != 1:
         raise BadValue("the panel or detector Id is " + ("given twice" if given else "missing"))
     return str(given[0])
+
+
+_OWNER_OF_FILE, _OWNER_OF_DIRECTORY = 0o600, 0o700
+
+
+def _mode(needed: int) -> Callable[[str], int]:
+    def mode(text: str) -> int:
+        try:
+            return parse_mode(text, needed)
+        except BadValue as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return mode
+
+
+def _group(text: str) -> int:
+    try:
+        return group_number(text)
+    except BadValue as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_rights(parser: argparse.ArgumentParser) -> None:
+    """Add ``--dirmode``, ``--filemode`` and ``--group``."""
+    parser.add_argument(
+        "--dirmode",
+        metavar="MODE",
+        action=Once,
+        type=_mode(_OWNER_OF_DIRECTORY),
+        help="octal mode of new directories, whatever the umask (default: 2775)",
+    )
+    parser.add_argument(
+        "--filemode",
+        metavar="MODE",
+        action=Once,
+        type=_mode(_OWNER_OF_FILE),
+        help="octal mode of new files, whatever the umask (default: 664)",
+    )
+    parser.add_argument(
+        "--group",
+        metavar="GROUP",
+        action=Once,
+        type=_group,
+        help="group of new files and directories (default: as their directory says)",
+    )
+
+
+def rights_of(args: argparse.Namespace) -> Rights:
+    """Return the rights that were asked for."""
+    usual = Rights()
+    return Rights(
+        usual.directory if args.dirmode is None else args.dirmode,
+        usual.file if args.filemode is None else args.filemode,
+        args.group,
+    )
