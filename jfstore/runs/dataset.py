@@ -16,6 +16,7 @@ ANY_JUNGFRAU = "Jungfrau"
 """The source that matches every Jungfrau; the default."""
 
 Ranges = tuple[tuple[int, int], ...]
+"""Ranges of numbers, ends included."""
 
 
 def is_within(number: int, ranges: Ranges) -> bool:
@@ -25,36 +26,16 @@ def is_within(number: int, ranges: Ranges) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A parsed dataset.
-
-    Attributes
-    ----------
-    text : str
-        The dataset as the user wrote it.
-    experiment : str
-        Name or number of the experiment; empty if `file` is set.
-    instrument : str or None
-        The instrument, if the dataset has it (``exp=XPP/xpptut15``).
-    runs : tuple of (int, int)
-        Ranges of run numbers, ends included.
-    streams : tuple of (int, int)
-        Ranges of stream numbers; empty for all.
-    smalldata : bool
-        Whether to read the small-data files.
-    directory : str or None
-        The directory of the files, if the dataset has it.
-    file : str or None
-        The path of one file, instead of everything else.
-    """
+    """A parsed dataset; `text` is as the user wrote it."""
 
     text: str
-    experiment: str = ""
-    instrument: str | None = None
+    experiment: str = ""  # name or number; empty if `file` is set
+    instrument: str | None = None  # if the dataset has it: exp=XPP/xpptut15
     runs: Ranges = ()
-    streams: Ranges = ()
+    streams: Ranges = ()  # empty for all
     smalldata: bool = False
     directory: str | None = None
-    file: str | None = None
+    file: str | None = None  # the path of one file, instead of everything else
 
 
 def is_dataset(text: str) -> bool:

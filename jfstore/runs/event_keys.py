@@ -12,18 +12,7 @@ from jfstore.errors import Damaged, Failed
 from jfstore.fs.files import opened
 from jfstore.runs.head import ALIAS, JUNGFRAU, Aliases, read_aliases, read_jungfrau
 from jfstore.runs.tree import LOWEST_CONTROL_STREAM, RunFiles
-from jfstore.runs.xtc import (
-    BEGIN_CALIB_CYCLE,
-    CONFIGURE,
-    L1_ACCEPT,
-    Datagram,
-    Readable,
-    Source,
-    XtcBytes,
-    XtcObject,
-    read_datagrams,
-    read_objects,
-)
+from jfstore.runs.xtc import Datagram, Readable, Source, Transition, XtcBytes, XtcObject, read_datagrams, read_objects
 
 # psana's names of the types (psana data definitions), to which the version is appended as V<version>.
 _NAMES = {
@@ -62,13 +51,7 @@ _NEAR = 2  # seconds by which the clock of a control stream may differ
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event and its keys, as the lines that psana prints.
-
-    Attributes
-    ----------
-    of_event, of_config : tuple of str
-        Keys of the event's data, and of the configuration at that time.
-    """
+    """The keys of an event's data, and of the configuration at that time, as psana prints them."""
 
     of_event: tuple[str, ...]
     of_config: tuple[str, ...]
@@ -121,15 +104,7 @@ def _format_keys(found: Iterable[XtcObject], aliases: dict[Source, str], configu
 
 
 def read_events(run: RunFiles, problems: list[str]) -> Iterator[Event]:
-    """Yield the events of a run, one for each event of a DAQ stream.
-
-    Parameters
-    ----------
-    run : RunFiles
-        The files of the run.
-    problems : list of str
-        Descriptions of damaged and unreadable files are appended; events are read from the rest.
-    """
+    """Yield the events of a run, one for each event of a DAQ stream; damaged files are described in `problems`."""
     store = _Store()
     with ExitStack() as stack:
         streams: dict[int, list[XtcBytes]] = {}
@@ -174,9 +149,9 @@ def _read_stream(files: list[XtcBytes], store: _Store, problems: list[str]) -> I
             problems.append(f"{file.name} is empty")
         try:
             for datagram in read_datagrams(file):
-                if datagram.transition == L1_ACCEPT:
+                if datagram.transition == Transition.L1Accept:
                     yield file, datagram
-                elif datagram.transition in (CONFIGURE, BEGIN_CALIB_CYCLE):
+                elif datagram.transition in (Transition.Configure, Transition.BeginCalibCycle):
                     store.add(file, datagram, problems)
         except (Damaged, Failed) as error:
             problems.append(str(error))

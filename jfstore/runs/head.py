@@ -8,20 +8,7 @@ from dataclasses import dataclass, field
 
 from jfstore.core.ids import PanelId
 from jfstore.errors import Damaged
-from jfstore.runs.xtc import (
-    BEGIN_CALIB_CYCLE,
-    BEGIN_RUN,
-    CONFIGURE,
-    ENABLE,
-    L1_ACCEPT,
-    TRANSITIONS,
-    Datagram,
-    Readable,
-    Source,
-    XtcObject,
-    read_datagrams,
-    read_objects,
-)
+from jfstore.runs.xtc import Datagram, Readable, Source, Transition, XtcObject, read_datagrams, read_objects
 
 ALIAS, JUNGFRAU = 69, 107
 
@@ -32,54 +19,28 @@ _MODULE = struct.Struct("<3Q")  # serialNumber, moduleVersion, firmwareVersion: 
 _ALIAS = struct.Struct("<2I31sx")
 _MOST_ALIASES = 10_000
 # The run has started when one of these comes; the head does not have what is configured later.
-_AFTER_START = (BEGIN_CALIB_CYCLE, ENABLE, L1_ACCEPT)
+_AFTER_START = (Transition.BeginCalibCycle, Transition.Enable, Transition.L1Accept)
 _MOST_DATAGRAMS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class JungfrauConfig:
-    """The panels in a Jungfrau's configuration object.
+    """The panels in a Jungfrau's configuration object."""
 
-    Attributes
-    ----------
-    version : int
-        1 to 4, as in psana's ``Jungfrau.ConfigV<version>``.
-    count : int
-        Number of panels.
-    panels : tuple of PanelId
-        Panel Ids in order; empty for versions 1 and 2, which have none.
-    """
-
-    version: int
+    version: int  # of psana's Jungfrau.ConfigV<version>
     count: int
-    panels: tuple[PanelId, ...]
+    panels: tuple[PanelId, ...]  # empty for versions 1 and 2, which have no Ids
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of one stream.
-
-    Attributes
-    ----------
-    jungfraus : mapping of Source to JungfrauConfig
-        The configured Jungfraus.
-    sources : tuple of Source
-        All configured detectors, in psana's order.
-    aliases : tuple of (Source, str)
-        Names of sources in the order of the file; see `Aliases`.
-    start : int or None
-        Clock of BeginRun, nanoseconds since 1970 UTC; None if the stream has no BeginRun.
-    run : int
-        Run number in BeginRun, 0 if it has none.
-    notes : tuple of str
-        What a user should know.
-    """
+    """The head of one stream."""
 
     jungfraus: Mapping[Source, JungfrauConfig]
-    sources: tuple[Source, ...]
-    aliases: tuple[tuple[Source, str], ...]
-    start: int | None
-    run: int
+    sources: tuple[Source, ...]  # all configured detectors, in psana's order
+    aliases: tuple[tuple[Source, str], ...]  # in the order of the file; see Aliases
+    start: int | None  # clock of BeginRun, nanoseconds since 1970 UTC
+    run: int  # run number in BeginRun, 0 if it has none
     notes: tuple[str, ...]
 
 
@@ -99,13 +60,7 @@ class Aliases:
 
 
 def read_head(file: Readable) -> Head:
-    """Read the head of a stream, and no more of the file than that.
-
-    Raises
-    ------
-    Damaged
-        If the head violates the format, or starts with another transition than Configure.
-    """
+    """Read the head of a stream and no more; Damaged if it violates the format or does not start with Configure."""
     if not file.size:
         raise Damaged(f"{file.name} is empty")
     configured: _Configured | None = None
@@ -113,12 +68,12 @@ def read_head(file: Readable) -> Head:
     for count, datagram in enumerate(read_datagrams(file)):
         if count >= _MOST_DATAGRAMS:
             raise Damaged(f"{file.name} has no BeginRun among its first {_MOST_DATAGRAMS} datagrams")
-        if datagram.transition == CONFIGURE:
+        if datagram.transition == Transition.Configure:
             configured = _read_configure(file, datagram)
-        elif datagram.transition in (BEGIN_RUN, *_AFTER_START):
+        elif datagram.transition in (Transition.BeginRun, *_AFTER_START):
             if configured is None:
-                raise Damaged(f"{file.name} starts with {TRANSITIONS[datagram.transition]}, not with Configure")
-            if datagram.transition == BEGIN_RUN:
+                raise Damaged(f"{file.name} starts with {Transition(datagram.transition).name}, not with Configure")
+            if datagram.transition == Transition.BeginRun:
                 if not datagram.seconds:
                     raise Damaged(f"{file.name}: the BeginRun at offset {datagram.offset} has no time")
                 start, run = datagram.clock, datagram.env

@@ -105,8 +105,9 @@ def read_all(experiment: Experiment, runs: Sequence[RunFiles]) -> Iterator[tuple
             run = _decode(cached.get(key), identity)
             is_cached = run is not None
             run = run or read_run(files)
-        except (JfstoreError, OSError) as caught:
-            error = caught if isinstance(caught, JfstoreError) else _failed(caught, files)
+        except (JfstoreError, OSError) as error:
+            if isinstance(error, OSError):
+                error = Failed(f"{error.filename or files.label}: {error.strerror}")
             yield Run(files.experiment, files.run, None, "", (), (), problems=(str(error),)), [error]
             continue
         if not run.problems:
@@ -114,10 +115,6 @@ def read_all(experiment: Experiment, runs: Sequence[RunFiles]) -> Iterator[tuple
         yield run, [Damaged(problem) for problem in run.problems]
     if fresh != cached:
         _save(path, fresh)
-
-
-def _failed(error: OSError, files: RunFiles) -> Failed:
-    return Failed(f"{error.filename or files.label}: {error.strerror}")
 
 
 def _identify(files: RunFiles) -> list[list[Any]]:

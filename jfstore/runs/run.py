@@ -19,27 +19,13 @@ from jfstore.runs.xtc import Source, XtcBytes, read_datagrams
 
 @dataclass(frozen=True, slots=True)
 class Jungfrau:
-    """A Jungfrau of a run.
+    """A Jungfrau of a run."""
 
-    Attributes
-    ----------
-    source : str
-        Its source, such as ``MfxEndstation.0:Jungfrau.0``.
-    alias : str or None
-        Its name in the experiment.
-    version : int
-        Version of its configuration object, psana's ``Jungfrau.ConfigV<version>``.
-    count : int
-        Number of panels.
-    panels : tuple of PanelId
-        Panel Ids in order; empty for versions 1 and 2, which have none.
-    """
-
-    source: str
-    alias: str | None
-    version: int
-    count: int
-    panels: tuple[PanelId, ...]
+    source: str  # such as MfxEndstation.0:Jungfrau.0
+    alias: str | None  # its name in the experiment
+    version: int  # of its configuration object, psana's Jungfrau.ConfigV<version>
+    count: int  # number of panels
+    panels: tuple[PanelId, ...]  # in order; empty for versions 1 and 2, which have no Ids
 
     @property
     def detector_id(self) -> str:
@@ -141,16 +127,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunList:
-    """Runs of an instrument or an experiment.
+    """Runs in ascending order, everything that is damaged or cannot be read, and what else a user should know.
 
-    Attributes
-    ----------
-    runs : tuple of Run
-        By experiment and run number. A run that cannot be read has no file and no Jungfraus, only `problems`.
-    errors : tuple of JfstoreError
-        Everything that is damaged or cannot be read: directories, runs, single streams of runs.
-    notes : tuple of str
-        What else a user should know.
+    `list_runs` lists a run that cannot be read, too: it has no file and no Jungfraus, only `problems`.
     """
 
     runs: tuple[Run, ...]
@@ -205,14 +184,7 @@ def read_runs(dataset: str) -> list[Run]:
 
 
 def read_dataset(dataset: str, source: str | None = None) -> RunList:
-    """Read the runs of a dataset; damaged ones are left out and are in `errors`.
-
-    Parameters
-    ----------
-    dataset : str
-        ``exp=EXP:run=RUN`` with a number, a list or a range of runs, or the path of an XTC file.
-    source : str, optional
-        The Jungfrau that every run must have: source, alias or a part of the source.
+    """Read the runs of a dataset, of which damaged ones are left out; `source` is as for `find_run`.
 
     Raises
     ------

@@ -34,20 +34,10 @@ class XtcFile:
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """The files of a run.
+    """The files of a run, ordered by stream and chunk."""
 
-    Attributes
-    ----------
-    experiment : str
-        Name of the experiment; empty if it is unknown.
-    run : int
-        Run number in the names of the files; -1 if it is unknown.
-    files : tuple of XtcFile
-        Ordered by stream and chunk.
-    """
-
-    experiment: str
-    run: int
+    experiment: str  # empty if unknown
+    run: int  # number in the names of the files; -1 if unknown
     files: tuple[XtcFile, ...]
 
     @property
@@ -78,15 +68,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Tree:
-    """A tree of XTC files.
-
-    Parameters
-    ----------
-    root : Path
-        The directory of the instruments.
-    numbers : mapping of str to (str, str)
-        Number and instrument of experiments, from the name database.
-    """
+    """A tree of XTC files; `numbers` has number and instrument of experiments, from the name database."""
 
     root: Path
     numbers: Mapping[str, tuple[str, str]] = field(default_factory=dict)

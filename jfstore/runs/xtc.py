@@ -10,15 +10,18 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
 
 from jfstore.errors import Damaged, Failed
 
-CONFIGURE, BEGIN_RUN, BEGIN_CALIB_CYCLE, ENABLE, L1_ACCEPT = 4, 6, 8, 10, 12
-TRANSITIONS = (
+Transition = IntEnum(
+    "Transition",
     "Unknown Reset Map Unmap Configure Unconfigure BeginRun EndRun BeginCalibCycle EndCalibCycle Enable Disable "
-    "L1Accept"
-).split()
+    "L1Accept",
+    start=0,
+)
+"""What a datagram is for."""
 
 _DATAGRAM = struct.Struct("<10I")
 _OBJECT = struct.Struct("<5I")
@@ -64,18 +67,10 @@ _JUNGFRAU = _DEVICES.index("Jungfrau")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source of data (pdsdata's Src); equal if `level` and `phy` are, whatever process wrote it.
+    """A source of data (pdsdata's Src); equal if `level` and `phy` are, whatever process wrote it."""
 
-    Attributes
-    ----------
-    level : int
-        1 for a detector (DetInfo), 6 for beam-line data (BldInfo), others for processes (ProcInfo).
-    phy : int
-        Detector, detector number, device, device number, 8 bits each; for a process its IPv4 address.
-    """
-
-    level: int
-    phy: int
+    level: int  # 1 for a detector (DetInfo), 6 for beam-line data (BldInfo), others for processes (ProcInfo)
+    phy: int  # detector, detector number, device, device number, 8 bits each; or the IPv4 address of a process
 
     @property
     def is_detector(self) -> bool:
@@ -154,29 +149,15 @@ class XtcBytes:
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """A datagram: where it is in the file, its clock and its transition.
-
-    Attributes
-    ----------
-    offset, end : int
-        Offsets of this datagram and of the next one.
-    seconds, nanoseconds : int
-        Clock, since 1970 UTC.
-    transition : int
-        Index in `TRANSITIONS`; 0 if it is not an event of the DAQ's sequence.
-    fiducials : int
-        Counter of the machine's 360 Hz clock.
-    env : int
-        Environment word; the run number in at least one stream's BeginRun.
-    """
+    """A datagram; only its header was read."""
 
     offset: int
     end: int
-    seconds: int
+    seconds: int  # since 1970 UTC
     nanoseconds: int
-    transition: int
-    fiducials: int
-    env: int
+    transition: int  # a Transition; 0 if it is not an event of the DAQ's sequence
+    fiducials: int  # counter of the machine's 360 Hz clock
+    env: int  # environment word; the run number in at least one stream's BeginRun
 
     @property
     def clock(self) -> int:
@@ -186,45 +167,21 @@ class Datagram:
 
 @dataclass(frozen=True, slots=True)
 class XtcObject:
-    """An object in a datagram that is not a container.
-
-    Attributes
-    ----------
-    offset : int
-        Offset of its header.
-    start, end : int
-        Offsets of its payload and of what follows it.
-    damage : int
-        Damage word; not 0 if the DAQ marked it.
-    source : Source
-        Where it comes from.
-    process : int
-        Id of the process that wrote it.
-    type, version : int
-        TypeId, without the compressed bit.
-    compressed : bool
-        Whether the payload is compressed.
-    """
+    """An object in a datagram that is not a container; its payload was not read."""
 
     offset: int
-    start: int
+    start: int  # of the payload
     end: int
-    damage: int
+    damage: int  # not 0 if the DAQ marked the object
     source: Source
-    process: int
+    process: int  # id of the process that wrote it
     type: int
     version: int
     compressed: bool
 
 
 def read_datagrams(file: Readable, offset: int = 0) -> Iterator[Datagram]:
-    """Yield the datagrams of a file; only their headers are read.
-
-    Raises
-    ------
-    Damaged
-        If a datagram is cut off, or its extent or clock is impossible; the message has file and offset.
-    """
+    """Yield the datagrams of a file; Damaged if one is cut off, or its extent or clock is impossible."""
     while offset < file.size:
         left = file.size - offset
         if left < _DATAGRAM.size:
@@ -246,12 +203,8 @@ def read_datagrams(file: Readable, offset: int = 0) -> Iterator[Datagram]:
 def read_objects(file: Readable, datagram: Datagram) -> Iterator[XtcObject]:
     """Yield the objects in a datagram that are not containers, in the order of the file.
 
-    Containers that the DAQ marked as incomplete are skipped, as in pdsdata and psana.
-
-    Raises
-    ------
-    Damaged
-        If an extent is not between 20 and the rest of its container, or there are too many objects.
+    Containers that the DAQ marked as incomplete are skipped, as in pdsdata and psana. Damaged is raised if an extent
+    is not between 20 and the rest of its container, or there are too many objects.
     """
     left = _MOST_OBJECTS
     stack = [(datagram.offset + 20, datagram.end)]
