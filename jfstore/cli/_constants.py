@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from jfstore.cli._runs import read_jungfrau
 from jfstore.cli.output import note
 from jfstore.cli.program import warn_of
+from jfstore.cli.run_options import read_jungfrau
 from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:

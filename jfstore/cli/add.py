@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
-from jfstore.cli._runs import add_run, target_of
 from jfstore.cli.options import Parser, add_detector, add_time, add_types, add_write_options
 from jfstore.cli.output import note
+from jfstore.cli.run_options import add_run, target_of
 from jfstore.cli.writing import emit_added, open_to_write
 from jfstore.errors import BadValue
 

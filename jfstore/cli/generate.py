@@ -6,9 +6,9 @@ import argparse
 from typing import Any
 
 from jfstore.cli._generate import Generated, Request, generate, upload_commands, upload_lines
-from jfstore.cli._runs import add_experiment, dataset_of
 from jfstore.cli.options import Once, Parser, add_json, add_repo, add_rights, add_time, rights_of
 from jfstore.cli.output import emit, emit_json, note, report_rows
+from jfstore.cli.run_options import add_experiment, dataset_of
 from jfstore.errors import BadValue
 from jfstore.runs.dataset import ANY_JUNGFRAU
 
@@ -139,7 +139,7 @@ COLUMNS = ("state", "type", "file", "kept")
 
 def value_of(done: Generated) -> dict[str, Any]:
     """Return what was done, as it is printed with ``--json``."""
-    from jfstore.cli._runs import run_value
+    from jfstore.cli.run_options import run_value
     from jfstore.core.instants import iso, stamp_at
 
     constants = done.constants

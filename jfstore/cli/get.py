@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli._runs import add_run, run_value, target_of
 from jfstore.cli.options import Parser, add_detector, add_json, add_number, add_repo, add_time, add_types
 from jfstore.cli.output import emit_json, note, report_rows
 from jfstore.cli.program import warn_of
+from jfstore.cli.run_options import add_run, run_value, target_of
 from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue, Refused
 
@@ -127,9 +127,9 @@ def _write(args: argparse.Namespace, repository: Repository, answer: Answer, val
     arrays = {name: repository.read(answer, name) for name in answer.selections}
     array = next(iter(arrays.values()))
     if args.file != "-" and not args.file.lower().endswith(".npy"):
-        from jfstore.formats.nexus import nexus_file
+        from jfstore.formats.nexus import format_nexus
 
-        pieces: Sequence[Any] = [nexus_file(arrays, [str(panel) for panel in answer.panels], value)]
+        pieces: Sequence[Any] = [format_nexus(arrays, [str(panel) for panel in answer.panels], value)]
     else:
         pieces = npy_pieces(array)
     if args.file == "-":

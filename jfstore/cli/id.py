@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from jfstore.cli._runs import COLUMNS, add_experiment, dataset_of, run_row, run_value
 from jfstore.cli.options import Once, Parser, add_json
 from jfstore.cli.output import emit, note
 from jfstore.cli.program import say_broken, warn_of
+from jfstore.cli.run_options import COLUMNS, add_experiment, dataset_of, run_row, run_value
 from jfstore.errors import BadValue, NotFound
 
 SUMMARY = "Print the panel and detector Ids of a run."

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from jfstore.cli._runs import COLUMNS, run_row, run_value
 from jfstore.cli.options import Parser, add_json, add_repo, add_types
 from jfstore.cli.output import count, emit, note, progress
 from jfstore.cli.program import say_broken, warn_of
+from jfstore.cli.run_options import COLUMNS, run_row, run_value
 from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue, NotFound
 

@@ -44,33 +44,21 @@ class GainName:
 
 @dataclass(frozen=True, slots=True)
 class GainTree:
-    """The contents of a gain tree.
+    """The contents of a gain tree."""
 
-    Attributes
-    ----------
-    names : tuple of GainName
-        The names that are understood, ordered by directory.
-    targets : tuple of str
-        Names of the directories to which they lead.
-    problems : mapping of str to str
-        What is wrong with each of the other names.
-    notes : tuple of str
-        What a user should know about stamps.
-    """
-
-    names: tuple[GainName, ...]
-    targets: tuple[str, ...]
-    problems: Mapping[str, str]
+    names: tuple[GainName, ...]  # those that are understood, ordered by directory
+    targets: tuple[str, ...]  # names of the directories to which they lead
+    problems: Mapping[str, str]  # what is wrong with each of the other names
     notes: tuple[str, ...] = ()
 
 
 def read_gain_directory(directory: Path, shape: tuple[int, int, int]) -> dict[str, Checked]:
-    """Read the arrays of one directory by calibration type.
+    """Read ``g<range>_gain.npy`` and ``g<range>_offset.npy``, each (row, column), by calibration type.
 
     Parameters
     ----------
     directory : Path
-        Has ``g<range>_gain.npy`` and ``g<range>_offset.npy``, each of shape (row, column).
+        Their directory.
     shape : tuple of int
         (gain, row, column) of the panel.
 
@@ -141,15 +129,7 @@ def _is_name_of(name: str, panel: str) -> bool:
 
 
 def scan_gain_tree(root: Path, zone: ZoneInfo) -> GainTree:
-    """Return the names of the gain tree at `root`; stamps are read in `zone`.
-
-    Raises
-    ------
-    BadValue
-        If `root` is not a directory.
-    Failed
-        If it cannot be read.
-    """
+    """Return the names of the gain tree at `root`; stamps are read in `zone`. BadValue if it is not a directory."""
     try:
         entries = sorted(os.scandir(root), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):

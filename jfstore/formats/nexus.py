@@ -1,7 +1,7 @@
-"""A detector's constants as one self-describing HDF5 file, which silx and h5web open on a picture.
+"""Format a detector's constants as one self-describing HDF5 file, which silx and h5web open on a picture.
 
-The layout is NeXus: ``/entry`` (NXentry) with a group of class NXdata for each calibration type, whose
-``data`` has the axes gain, panel, row, column.
+The layout is NeXus: ``/entry`` (NXentry) has a group NXdata for each calibration type, whose ``data`` has the
+axes gain, panel, row, column.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from jfstore.fs.hdf5_image import hdf5_bytes
 _AXES = ("gain", "panel", "row", "column")
 
 
-def nexus_file(arrays: Mapping[str, Float32], panels: Sequence[str], provenance: Mapping[str, Any]) -> bytes:
+def format_nexus(arrays: Mapping[str, Float32], panels: Sequence[str], provenance: Mapping[str, Any]) -> bytes:
     """Return the bytes of the file.
 
     Parameters
     ----------
     arrays : mapping of str to ndarray
-        float32 of shape (gain, panel, row, column) by calibration type; the first is shown first.
+        float32 of shape (gain, panel, row, column) by calibration type; the first is the default picture.
     panels : sequence of str
         Panel Ids, in the order of the axis.
     provenance : mapping
-        What is known of the answer; kept whole as JSON text in ``/entry/provenance``.
+        Where the arrays come from, kept as JSON text in ``/entry/provenance``.
     """
 
     def fill(file: Any) -> None:
@@ -42,18 +42,12 @@ def nexus_file(arrays: Mapping[str, Float32], panels: Sequence[str], provenance:
         entry["detector_id"] = "_".join(panels)
         entry["panel_id"] = list(panels)
         for name, array in arrays.items():
-            meaning = calib_type(name)
+            units, meaning = calib_type(name).units, calib_type(name).long_name
             group = entry.create_group(name)
             group.attrs.update({"NX_class": "NXdata", "signal": "data", "axes": list(_AXES)})
             group["title"] = f"{name} at {provenance['time']['stamp']}"
             data = group.create_dataset("data", data=array)
-            data.attrs.update(
-                {
-                    "units": meaning.units,
-                    "long_name": f"{meaning.long_name} ({meaning.units})",
-                    "interpretation": "image",
-                }
-            )
+            data.attrs.update({"units": units, "long_name": f"{meaning} ({units})", "interpretation": "image"})
             for axis, count in zip(_AXES, array.shape, strict=True):
                 group[axis] = np.arange(count, dtype=np.int32)
 

@@ -43,54 +43,16 @@ _DTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class TextArray:
-    """The contents of a text file of constants.
+    """The contents of a text file of constants."""
 
-    Attributes
-    ----------
-    values : ndarray
-        Every value as the file has it, float64; in the shape of the header if the header has one.
-    dtype : str
-        The dtype in the header, float32 if it has none: psana converts the values to it.
-    has_shape : bool
-        Whether the header has the shape; if not, `values` has two dimensions (one, for a single row).
-    """
-
-    values: NDArray[np.float64]
-    dtype: str
-    has_shape: bool
+    values: NDArray[np.float64]  # every value as the file has it; of two dimensions (one: a single row) without a shape
+    dtype: str  # of the header, float32 if it has none: psana converts the values to it
+    has_shape: bool  # whether the header has the shape
 
     @property
     def array(self) -> NDArray[Any]:
         """The array that psana reads from the file."""
         return self.values.astype(self.dtype)
-
-
-# -- writing
-
-
-def format_header(shape: tuple[int, ...], dtype: str, facts: Iterable[tuple[str, str]]) -> bytes:
-    """Return the header for an array of `shape` and `dtype`.
-
-    Parameters
-    ----------
-    facts : iterable of (str, str)
-        Further keys and their values, which come first, such as ``HOST``; an empty key makes an empty line.
-
-    Raises
-    ------
-    BadValue
-        If a key is one of those that describe the rows.
-    """
-    lines = []
-    for key, value in facts:
-        if re.fullmatch(r"DTYPE|NDIM|DIM:.*", key):
-            raise BadValue(f"{key} cannot be a further key of a text header")
-        # A line break in a file name must not start a line.
-        clean = " ".join(str(value).split()).encode("ascii", "backslashreplace").decode()
-        lines.append(f"# {key:<11} {clean}".rstrip() if key else "")
-    lines += ["", f"# {'DTYPE':<11} {dtype}", f"# {'NDIM':<11} {len(shape)}"]
-    lines += [f"# {f'DIM:{axis}':<11} {size}" for axis, size in enumerate(shape)]
-    return "\n".join([*lines, "", ""]).encode()
 
 
 def format_text(array: NDArray[Any], facts: Iterable[tuple[str, str]] = (), fmt: str | None = None) -> list[bytes]:
@@ -101,14 +63,14 @@ def format_text(array: NDArray[Any], facts: Iterable[tuple[str, str]] = (), fmt:
     array : ndarray
         Integers or floats, of at least one dimension.
     facts : iterable of (str, str)
-        As for `format_header`.
+        Further keys of the header and their values, which come first; an empty key makes an empty line.
     fmt : str, optional
         Format of a value, such as ``%.4f``. Without it, values have the fewest digits that restore every bit.
 
     Raises
     ------
     BadValue
-        If a value is not finite, or the array or the format is not supported.
+        If a value is not finite, a key describes the rows, or the array or the format is not supported.
     """
     if not array.ndim or not array.size or array.dtype.name not in _NUMPY_NAMES:
         raise BadValue(f"an array of shape {array.shape} and dtype {array.dtype} cannot be written as text")
@@ -117,8 +79,20 @@ def format_text(array: NDArray[Any], facts: Iterable[tuple[str, str]] = (), fmt:
     if fmt is not None and not FORMAT.fullmatch(fmt):
         raise BadValue(f"{fmt!r} is not a format of values, such as %.4f")
     rows = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(-1, array.shape[-1])
-    head = format_header(array.shape, array.dtype.name, facts)
-    return [head, *_format_rows(rows, fmt)]
+    return [_format_header(array.shape, array.dtype.name, facts), *_format_rows(rows, fmt)]
+
+
+def _format_header(shape: tuple[int, ...], dtype: str, facts: Iterable[tuple[str, str]]) -> bytes:
+    lines = []
+    for key, value in facts:
+        if re.fullmatch(r"DTYPE|NDIM|DIM:.*", key):
+            raise BadValue(f"{key} cannot be a further key of a text header")
+        # A line break in a file name must not start a line.
+        clean = " ".join(str(value).split()).encode("ascii", "backslashreplace").decode()
+        lines.append(f"# {key:<11} {clean}".rstrip() if key else "")
+    lines += ["", f"# {'DTYPE':<11} {dtype}", f"# {'NDIM':<11} {len(shape)}"]
+    lines += [f"# {f'DIM:{axis}':<11} {size}" for axis, size in enumerate(shape)]
+    return "\n".join([*lines, "", ""]).encode()
 
 
 def _format_rows(rows: NDArray[Any], fmt: str | None) -> Iterator[bytes]:
@@ -134,19 +108,8 @@ def _format_rows(rows: NDArray[Any], fmt: str | None) -> Iterator[bytes]:
             yield "".join([line % tuple(row) for row in block.tolist()]).encode()
 
 
-# -- reading
-
-
 def read_text(path: Path) -> TextArray:
-    """Read the array of a text file.
-
-    Raises
-    ------
-    BadValue
-        If the file is missing or malformed; the message has the number of the line.
-    Failed
-        If the file cannot be read.
-    """
+    """Read the array of a text file; BadValue, with the number of the line, if the file is missing or malformed."""
     with given(path):
         raw = read_regular(path, _SIZE_LIMIT, follow=True)
     return parse_text(raw, str(path))

@@ -95,7 +95,7 @@ def test_added_for_a_run_twice_is_unchanged(here: Path, capsys: pytest.CaptureFi
         (["exp=xpptut15:run=430", "-T", STAMP], 2, f"-T {STAMP}"),
         (["-e", "xpptut15", "-r", "430", "-T", "now"], 2, "-T now"),
         (["exp=xpptut15:run=430", "a", "-d", "b"], 2, "twice"),
-        (["-e", "xpptut15", "-r", "430", PAIR_ID], 2, "one too many"),
+        (["-e", "xpptut15", "-r", "430", PAIR_ID], 2, "is superfluous"),
         ([PAIR_ID, "Jungfrau.0", "-T", STAMP], 2, "Jungfrau.0"),
         (["exp=xpptut15:run=410,430"], 2, "2 runs"),
         (["exp=xpptut15:run=440"], 2, "CxiDs2.0:Jungfrau.0 (jungfrau05M)"),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jfstore.cli._runs import dataset_of, read_jungfrau
 from jfstore.cli.options import rights_of
+from jfstore.cli.run_options import dataset_of, read_jungfrau
 from jfstore.errors import BadValue, Refused
 from jfstore.fs.output_file import npy_pieces, publish_file
 

@@ -1,4 +1,4 @@
-"""A run in the place of a detector and a time: the options for it, and what they mean."""
+"""Options that name a run in place of a detector and a time, and how runs are printed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
         "--experiment",
         metavar="EXP",
         action=Once,
-        help="experiment, with -r: the time and the detector (-d: its source) are those of a run",
+        help="experiment, with -r: take the time and the detector (-d: its source) from a run",
     )
-    parser.add_argument("-r", "--run", dest="run_number", metavar="RUN", action=Once, help="number of the run")
+    parser.add_argument("-r", "--run", dest="run_number", metavar="RUN", action=Once, help="run number")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add what names a run beside a detector: SOURCE, ``-e`` and ``-r``."""
+    """Add SOURCE, ``-e`` and ``-r``, which name a run in place of a detector."""
     parser.add_argument(
         "source",
         metavar="SOURCE",
@@ -47,41 +47,35 @@ def dataset_of(args: argparse.Namespace) -> str | None:
     if args.experiment is None and args.run_number is None:
         return None
     if args.experiment is None or args.run_number is None:
-        raise BadValue("-e and -r belong together: the experiment and the number of its run")
+        raise BadValue("-e and -r belong together: the experiment and the run number")
     if not re.fullmatch(r"[0-9]{1,9}", args.run_number, re.ASCII):
-        raise BadValue(f"-r {args.run_number} is not the number of a run")
+        raise BadValue(f"-r {args.run_number} is not a run number")
     return f"exp={args.experiment}:run={args.run_number}"
 
 
 def target_of(args: argparse.Namespace) -> tuple[str, str | None, str | None]:
-    """Return what was asked for: an Id and a time, or a dataset and the source of its Jungfrau.
-
-    Raises
-    ------
-    BadValue
-        If something was given twice or not at all.
-    """
-    text, source = dataset_of(args), args.detector_option
-    if text is None and is_dataset(args.detector or ""):
-        text, source = args.detector, args.source if args.source is not None else source
+    """Return panel or detector Id and time, or a dataset and its source; BadValue if one is missing or superfluous."""
+    dataset, source = dataset_of(args), args.detector_option
+    if dataset is not None and args.detector is not None:
+        raise BadValue(f"{args.detector} is superfluous: with -e and -r, the source is given with -d")
+    if dataset is None and is_dataset(args.detector or ""):
+        dataset, source = args.detector, args.source if args.source is not None else source
         if args.source is not None and args.detector_option is not None:
             raise BadValue(f"the source is given twice: {args.source} and -d {args.detector_option}")
-    elif text is not None and args.detector is not None:
-        raise BadValue(f"{args.detector} is one too many: with -e and -r the source is given with -d")
-    if text is None:
+    if dataset is None:
         if args.source is not None:
-            raise BadValue(f"{args.source} is one too many; panels are joined by _, a source follows a dataset")
+            raise BadValue(f"{args.source} is superfluous: panels are joined by _, and a source follows a dataset")
         detector = detector_of(args)
         if args.time is None:
             raise BadValue("the time is missing: -T TIME, or a run (-e EXP -r RUN)")
         return detector, args.time, None
     if args.time is not None:
-        raise BadValue(f"{text} says the time: leave out -T {args.time}, or give a detector Id")
-    return text, None, source
+        raise BadValue(f"{dataset} has the time: leave out -T {args.time}, or give a detector Id")
+    return dataset, None, source
 
 
 def read_jungfrau(dataset: str, source: str | None) -> tuple[Run, Jungfrau]:
-    """Return what `jungfrau_of` returns, and print the run's notes and problems as warnings."""
+    """Read a run and the Jungfrau that `source` matches; print the run's notes and problems as warnings."""
     from jfstore.runs.run import jungfrau_of
 
     run, jungfrau = jungfrau_of(dataset, source)
