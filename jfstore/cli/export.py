@@ -1,65 +1,50 @@
-"""``jfstore export``: what a repository holds of a detector, as a file that other programs read."""
+"""``jfstore export``: export a detector's constants as a file for other programs."""
 
 from __future__ import annotations
 
 import argparse
-import os
-from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.options import Parser, add_detector, add_json, add_repo, detector_of
 from jfstore.cli.output import count, emit_json, note, progress
 from jfstore.cli.writing import open_to_read
-from jfstore.errors import Refused
-
-if TYPE_CHECKING:
-    from jfstore.repository import Repository
+from jfstore.errors import BadValue
 
 FORMATS = ("dcs",)
 SUMMARY = "Export a detector's constants as a DCS file."
 EPILOG = """\
-dcs: a file of the Detector Calibration Store with every begin of validity of the detector's gains
-and offsets. What came from such a file keeps its number, message, history and time of
-production; what a later version replaced here is the answer there, too.
+dcs: a file of the Detector Calibration Store with a range for each start of validity of the
+detector's gains and offsets. Versions that came from such a file get back their number,
+message, history and time of production, and the file answers as the repository does.
 
 example:
-  jfstore export --format dcs 171113-154920171025-3d00fb -f jungfrau-171113-154920171025-3d00fb.h5
+  jfstore export 171113-154920171025-3d00fb -f jungfrau-171113-154920171025-3d00fb.h5
 """
 
 
 def add_options(parser: Parser) -> None:
     """Add the options and arguments of the command."""
-    parser.add_argument("--format", choices=FORMATS, required=True, help="format of the file")
+    parser.add_argument("--format", choices=FORMATS, default="dcs", help="format of the file (default: dcs)")
     add_detector(parser, "DETECTOR", "panel Id, or detector Id (panel Ids joined by _)")
-    parser.add_argument("-f", "--file", metavar="OUT", required=True, help="the file to write")
-    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    parser.add_argument("-f", "--file", metavar="OUT.h5", required=True, help="the file to write")
+    parser.add_argument("--force", action="store_true", help="replace OUT.h5 if it exists")
     add_repo(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.cli._export_dcs import dcs_contents
-    from jfstore.dcs.store import write_dcs
+    from jfstore.repository.exchange import export_dcs  # imports numpy
 
     repository = open_to_read(args)
     detector = detector_of(args)
-    if os.path.lexists(args.file) and not args.force:
-        raise Refused(f"{args.file} exists; --force replaces it")
-    contents = dcs_contents(repository, detector, args.file)
+    if not args.file.endswith((".h5", ".hdf5")):
+        raise BadValue(f"-f {args.file}: a DCS file is an HDF5 file, and its name ends in .h5")
     with progress("export") as show:
-        write_dcs(args.file, contents, replace=args.force, show=show)
-    _report(args, repository, contents)
-    return 0
-
-
-def _report(args: argparse.Namespace, repository: Repository, contents: Any) -> None:
-    versions = [
-        {"type": held.name, "range": valid.key, "number": version.number}
-        for held in contents.types
-        for valid in held.ranges
-        for version in valid.versions
-    ]
+        exported = export_dcs(repository, detector, args.file, replace=args.force, progress=show)
     if args.json:
-        emit_json({"file": args.file, "format": args.format, "detector": contents.detector_id, "versions": versions})
-    note(f"wrote {args.file}: {count(len(versions), 'version')} of {contents.detector_name}")
-    note(f"from the {repository.identity.role} repository {repository.storage.location}")
+        keys = ("type", "range", "number")
+        versions = [dict(zip(keys, version, strict=True)) for version in exported.versions]
+        emit_json({"file": args.file, "format": args.format, "detector": exported.detector, "versions": versions})
+    note(f"wrote {args.file}: {count(len(exported.versions), 'version')} of jungfrau-{exported.detector}")
+    note(f"from the {repository.role} repository {repository.location}")
+    return 0

@@ -1,34 +1,46 @@
-"""Changes to what a file of the Detector Calibration Store holds, as pure functions: the old contents in, the new out.
+"""Check constants, and derive changed contents of a DCS file, as pure functions: old contents in, new contents out.
 
-Every change leaves a line in the history one level above what it changes. Numbers of versions are not
-used again as far as that history shows.
+Each change adds a line to the history one level above what it changes. Version numbers that this history mentions
+are not used again.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from jfstore.core.arrays import check_array
+from jfstore.core.calib_types import CALIB_TYPES
+from jfstore.core.ids import resolve_detector
 from jfstore.dcs.model import (
+    GEOMETRY,
+    JUNGFRAU,
+    PANEL_TYPES,
+    TEXTS,
     Blob,
     DcsContents,
     DcsRange,
     DcsType,
     DcsVersion,
     Notes,
+    check_type_name,
+    find_last,
     find_range,
     find_version,
-    last_of,
-    range_key,
-    version_key,
+    name_range,
+    name_version,
 )
-from jfstore.errors import BadValue, Refused
+from jfstore.errors import BadValue, JfstoreError, Refused
 
-_NUMBERED = re.compile(r"(?:add|del) version (-?[0-9]{1,9})(?:$|:)", re.ASCII)
+_VERSION_LINE = re.compile(r"(?:add|del) version (-?[0-9]{1,9})(?:$|:)", re.ASCII)
 _TEXT = 1 << 16
+_GAINS = 3
 
 T = TypeVar("T")
 
@@ -47,46 +59,51 @@ class Addition:
     successor: str | None = None
 
 
+# -- changes
+
+
 def add_version(contents: DcsContents, new: Addition, now: float) -> tuple[DcsContents, DcsVersion]:
     """Return the contents with a version added at `now`, and that version.
 
     Raises
     ------
     Refused
-        If the number is taken, or the range exists with another begin in the same second or lacks one end.
+        If the number is in use, or another range starts in the same second or lacks one end.
     BadValue
-        If a text is none that a note can be.
+        If a text cannot be stored.
     """
     for text in (new.message, *new.parameters.values(), new.predecessor, new.successor):
         _check_text(text)
     if "" in (*new.parameters.values(), new.predecessor, new.successor):
-        raise BadValue("a parameter, a predecessor or a successor is empty, and no such note can be kept")
-    held = _get(contents.types, "name", new.type) or DcsType(new.type)
-    key = range_key(new.start)
-    valid = _get(held.ranges, "key", key)
-    notes, type_notes = contents.notes, held.notes
-    if held not in contents.types:
-        notes = noted(notes, f"add ctype {new.type}: ", now)
-    if valid is None:
-        valid = DcsRange(key, new.start, notes=Notes(parameters={"experiment": "unknown", "run": "0"}))
-        told = dict(valid.notes.parameters) | dict(new.parameters)
-        type_notes = noted(type_notes, f"add range {key}: exp={told['experiment']}:run={told['run']}", now)
-    elif valid.problem:
-        raise Refused(f"{contents.where}: {new.type}/{key} is never valid, {valid.problem}: delete that range first")
-    elif valid.start != new.start:
+        raise BadValue("a parameter, a predecessor or a successor is empty, which a file cannot hold")
+    dcs_type = _find("name", new.type, contents.types) or DcsType(new.type)
+    key = name_range(new.start)
+    dcs_range = _find("key", key, dcs_type.ranges)
+    notes, type_notes = contents.notes, dcs_type.notes
+    if dcs_type not in contents.types:
+        notes = add_line(notes, f"add ctype {new.type}: ", now)
+    if dcs_range is None:
+        dcs_range = DcsRange(key, new.start, notes=Notes(parameters={"experiment": "unknown", "run": "0"}))
+        run = {**dcs_range.notes.parameters, **new.parameters}
+        type_notes = add_line(type_notes, f"add range {key}: exp={run['experiment']}:run={run['run']}", now)
+    elif dcs_range.problem:
         raise Refused(
-            f"{contents.where}: {new.type}/{key} begins at {valid.start}, and the store can hold no second range "
+            f"{contents.where}: {new.type}/{key} is never valid, {dcs_range.problem}: delete that range first"
+        )
+    elif dcs_range.start != new.start:
+        raise Refused(
+            f"{contents.where}: {new.type}/{key} starts at {dcs_range.start}, and a file cannot have a second range "
             f"of that second: add at that time, or in another second"
         )
-    number = _free_number(contents.where, new, valid)
+    number = _choose_number(contents.where, new, dcs_range)
     version = DcsVersion(number, new.blob, now, number)
-    range_notes = noted(valid.notes, f"add version {number}: {new.message}", now)
-    range_notes = replace(range_notes, parameters=dict(range_notes.parameters) | dict(new.parameters))
-    valid = replace(valid, versions=_put(valid.versions, "number", version), notes=range_notes)
-    held = replace(held, ranges=_put(held.ranges, "key", valid), notes=type_notes)
+    range_notes = add_line(dcs_range.notes, f"add version {number}: {new.message}", now)
+    range_notes = replace(range_notes, parameters={**range_notes.parameters, **new.parameters})
+    dcs_range = replace(dcs_range, versions=_put("number", version, dcs_range.versions), notes=range_notes)
+    dcs_type = replace(dcs_type, ranges=_put("key", dcs_range, dcs_type.ranges), notes=type_notes)
     changed = replace(
         contents,
-        types=_put(contents.types, "name", held),
+        types=_put("name", dcs_type, contents.types),
         notes=notes,
         created=now if contents.created is None else contents.created,
         predecessor=new.predecessor or contents.predecessor,
@@ -96,89 +113,94 @@ def add_version(contents: DcsContents, new: Addition, now: float) -> tuple[DcsCo
 
 
 def delete_version(
-    contents: DcsContents, type_name: str, held: DcsRange, number: int | None, message: str, now: float
+    contents: DcsContents, type_name: str, dcs_range: DcsRange, number: int | None, message: str, now: float
 ) -> tuple[DcsContents, DcsVersion]:
-    """Return the contents without a version of a range, and that version: the one with a number, or the last.
+    """Return the contents without a version of a range, and that version; NotFound if there is no such version.
 
-    The last is the whole one with the highest number, whichever is valid by default.
-
-    Raises
-    ------
-    NotFound
-        If there is no such version.
+    Without a number it is the last usable version, whichever is valid by default.
     """
     _check_text(message)
-    known = last_of(held.whole) if number is None else _get(held.versions, "number", number)
-    gone = known or find_version(contents, type_name, held, number)
+    known = find_last(dcs_range.usable) if number is None else _find("number", number, dcs_range.versions)
+    deleted = known or find_version(contents, type_name, dcs_range, number)
     left = replace(
-        held,
-        versions=tuple(version for version in held.versions if version.number != gone.number),
-        default=0 if held.default == gone.number else held.default,
-        notes=noted(held.notes, f"del version {gone.number}: {message}", now),
+        dcs_range,
+        versions=tuple(version for version in dcs_range.versions if version.number != deleted.number),
+        default=0 if dcs_range.default == deleted.number else dcs_range.default,
+        notes=add_line(dcs_range.notes, f"del version {deleted.number}: {message}", now),
     )
-    owner = contents.type(type_name)
-    owner = replace(owner, ranges=_put(owner.ranges, "key", left))
-    return replace(contents, types=_put(contents.types, "name", owner)), gone
+    dcs_type = contents.find_type(type_name)
+    dcs_type = replace(dcs_type, ranges=_put("key", left, dcs_type.ranges))
+    return replace(contents, types=_put("name", dcs_type, contents.types)), deleted
 
 
 def delete_range(contents: DcsContents, type_name: str, key: str, message: str, now: float) -> DcsContents:
     """Return the contents without a range; NotFound if there is no such range."""
     _check_text(message)
-    gone = find_range(contents, type_name, None, key)
-    owner = contents.type(type_name)
-    owner = replace(
-        owner,
-        ranges=tuple(held for held in owner.ranges if held is not gone),
-        notes=noted(owner.notes, f"del range {key}: {message}", now),
+    deleted = find_range(contents, type_name, None, key)
+    dcs_type = contents.find_type(type_name)
+    dcs_type = replace(
+        dcs_type,
+        ranges=tuple(one for one in dcs_type.ranges if one is not deleted),
+        notes=add_line(dcs_type.notes, f"del range {key}: {message}", now),
     )
-    return replace(contents, types=_put(contents.types, "name", owner))
+    return replace(contents, types=_put("name", dcs_type, contents.types))
 
 
 def delete_type(contents: DcsContents, type_name: str, message: str, now: float) -> DcsContents:
     """Return the contents without a calibration type; NotFound if there is no such type."""
     _check_text(message)
-    gone = contents.type(type_name)
-    notes = noted(contents.notes, f"del ctype {type_name}: {message}", now)
-    return replace(contents, types=tuple(held for held in contents.types if held is not gone), notes=notes)
+    deleted = contents.find_type(type_name)
+    notes = add_line(contents.notes, f"del ctype {type_name}: {message}", now)
+    return replace(contents, types=tuple(one for one in contents.types if one is not deleted), notes=notes)
 
 
-def _free_number(where: str, new: Addition, held: DcsRange) -> int:
-    there = {version.number for version in held.versions}
-    free = next_number(there, held.notes)
+def _choose_number(where: str, new: Addition, dcs_range: DcsRange) -> int:
+    existing = {version.number for version in dcs_range.versions}
+    free = find_free_number(existing, dcs_range.notes)
     if new.number is None:
         return free
     if new.number < 1:
         raise BadValue(f"a version number is 1 or more, not {new.number}")
-    if new.number in there | _numbers_in(held.notes):
-        what = "is there already" if new.number in there else "was deleted, and numbers are not used again"
-        raise Refused(f"{where}: {new.type}/{held.key}/{version_key(new.number)} {what}; {free} is free")
+    if new.number in existing | _numbers_in(dcs_range.notes):
+        what = "exists already" if new.number in existing else "was deleted, and numbers are not used again"
+        raise Refused(f"{where}: {new.type}/{dcs_range.key}/{name_version(new.number)} {what}; {free} is free")
     return new.number
 
 
-def _check_text(text: str | None) -> None:
-    if text is not None and ("\0" in text or len(text.encode("utf-8", "surrogateescape")) > _TEXT - 64):
-        raise BadValue("a note has a NUL or more than 64 KiB")
-
-
-def next_number(there: Iterable[int], notes: Notes) -> int:
-    """Return the number of the next version: above all that are there, and above all that a history tells of."""
-    return max({0, *there, *_numbers_in(notes)}) + 1
+def find_free_number(existing: Iterable[int], notes: Notes) -> int:
+    """Return a version number greater than all `existing` ones and all that a history mentions."""
+    return max({0, *existing, *_numbers_in(notes)}) + 1
 
 
 def _numbers_in(notes: Notes) -> set[int]:
-    return {int(match[1]) for text in notes.history.values() if (match := _NUMBERED.match(text))}
+    return {int(match[1]) for text in notes.history.values() if (match := _VERSION_LINE.match(text))}
 
 
-def noted(notes: Notes, text: str, now: float) -> Notes:
-    """Return `notes` with a line of history more, at the first free microsecond from `now` on."""
+# -- history
+
+
+def add_line(notes: Notes, text: str, now: float) -> Notes:
+    """Return `notes` with one more line of history, at the first free microsecond from `now` on."""
     micros = math.floor(now * 1e6)
     while (time := f"{micros // 10**6}.{micros % 10**6:06d}") in notes.history:
         micros += 1
-    return replace(notes, history=dict(notes.history) | {time: text})
+    return replace(notes, history={**notes.history, time: text})
 
 
-def is_note(value: object) -> bool:
-    """Whether a file can hold `value` as a note."""
+def merge_history(notes: Notes, history: Mapping[str, str]) -> Notes:
+    """Return `notes` with the lines of another history; a line with the time of another one is put after that."""
+    notes = replace(notes, history={**history, **notes.history})
+    for time, text in history.items():
+        if notes.history[time] != text:
+            try:
+                notes = add_line(notes, text, float(time))
+            except (ValueError, OverflowError):  # not the name of a time
+                notes = add_line(notes, text, 0.0)
+    return notes
+
+
+def is_storable(value: object) -> bool:
+    """Return whether a file can hold `value` as a parameter or a line of history."""
     if isinstance(value, str):
         return not value.endswith("\0") and 0 < len(value.encode("utf-8", "surrogateescape")) <= _TEXT
     if isinstance(value, int):
@@ -186,24 +208,107 @@ def is_note(value: object) -> bool:
     return isinstance(value, float) and math.isfinite(value)
 
 
-def merged(notes: Notes, history: Mapping[str, str]) -> Notes:
-    """Return `notes` with the lines of another history, too: of two of the same time the second comes after."""
-    notes = replace(notes, history=dict(history) | dict(notes.history))
-    for moment, text in history.items():
-        if notes.history[moment] != text:
-            try:
-                notes = noted(notes, text, float(moment))
-            except (ValueError, OverflowError):  # a name that is no time
-                notes = noted(notes, text, 0.0)
-    return notes
+def _check_text(text: str | None) -> None:
+    if text is not None and ("\0" in text or len(text.encode("utf-8", "surrogateescape")) > _TEXT - 64):
+        raise BadValue("a note has a NUL or more than 64 KiB")
 
 
-def _get(things: Iterable[T], attribute: str, value: object) -> T | None:
+# -- checks of constants: wrong constants are worse than none
+
+
+def make_text_blob(text: str, where: str) -> Blob:
+    """Return a text in its stored form; BadValue if it is empty or has a NUL, which would end it."""
+    raw = text.encode("utf-8", "surrogateescape")
+    if not raw.strip() or b"\0" in raw:
+        raise BadValue(f"{where}: the text is empty or has a NUL")
+    array = np.array([raw])
+    return Blob(array.dtype.str, array.shape, lambda: array)
+
+
+def make_array_blob(array: NDArray[Any], name: str, where: str) -> Blob:
+    """Return an array in its stored form: its own dtype, but little-endian and in C order.
+
+    Raises
+    ------
+    BadValue
+        If it is not an array of real numbers, is empty, or has a value that is not finite.
+    """
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
+        raise BadValue(f"{where}: dtype {array.dtype} is not a type of real numbers")
+    if not array.ndim or not array.size:
+        raise BadValue(f"{where}: shape {array.shape} has no values")
+    if check_type_name(name) == GEOMETRY:
+        raise BadValue(f"{where}: {GEOMETRY} is text, not an array")
+    count = int(np.count_nonzero(~np.isfinite(array)))
+    if count:
+        raise BadValue(f"{where}: {count} of {array.size} values of {name} {'is' if count == 1 else 'are'} not finite")
+    stored = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return Blob(stored.dtype.str, stored.shape, lambda: stored)
+
+
+def check_blob(contents: DcsContents, name: str, blob: Blob, where: str) -> None:
+    """Check that constants fit the detector and the other constants of its file.
+
+    Raises
+    ------
+    BadValue
+        If the shape is not that of the type, gains or offsets are not those of a Jungfrau, or all texts
+        together have more bytes than a file may have.
+    """
+    if blob.is_text:
+        total = blob.nbytes + sum(other.nbytes for other in contents.blobs() if other.is_text)
+        if total > TEXTS:
+            raise BadValue(f"{where}: with its {blob.nbytes} bytes all texts of {contents.where} are more than {TEXTS}")
+        return
+    count = _count_panels(contents)
+    if name in CALIB_TYPES and count:
+        for panel, part in enumerate(split_panels(blob.load(), count, name, where)):
+            check_array(part, name, part.shape, f"{where}, panel {panel}" if count > 1 else where)
+    for other_name, shape in _valid_shapes(contents):
+        if other_name == name and shape != blob.shape:
+            raise BadValue(f"{where}: shape {blob.shape}, but {name} in {contents.where} has {shape}")
+        if other_name in PANEL_TYPES and name in PANEL_TYPES and shape[-2:] != blob.shape[-2:]:
+            raise BadValue(f"{where}: rows and columns of {blob.shape} are not those of {other_name}, {shape}")
+
+
+def split_panels(array: NDArray[Any], count: int, name: str, where: str) -> Iterator[NDArray[Any]]:
+    """Yield the array (gain, row, column) of each of `count` panels; BadValue if the shape does not fit."""
+    if array.ndim == _GAINS and count == 1:
+        array = array[:, np.newaxis]
+    if array.ndim != 4 or array.shape[:2] != (_GAINS, count):
+        raise BadValue(
+            f"{where}: shape {array.shape} of {name} is not ({_GAINS}, {count}, rows, columns), "
+            f"as for a Jungfrau of {count} panel{'' if count == 1 else 's'}"
+        )
+    for panel in range(count):
+        yield array[:, panel]
+
+
+def _count_panels(contents: DcsContents) -> int:
+    """Return how many panels a Jungfrau has; 0 if the detector is another one or its Id does not say that."""
+    if contents.detector_type != JUNGFRAU:
+        return 0
+    try:
+        return len(resolve_detector(contents.detector_id or ""))
+    except JfstoreError:
+        return 0
+
+
+def _valid_shapes(contents: DcsContents) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield calibration type and shape of each array that is valid at some time."""
+    for dcs_type in contents.types:
+        for dcs_range in dcs_type.ranges:
+            version = dcs_range.valid_version
+            if version and version.blob and not version.blob.is_text:
+                yield dcs_type.name, version.blob.shape
+
+
+def _find(attribute: str, value: object, things: Iterable[T]) -> T | None:
     return next((thing for thing in things if getattr(thing, attribute) == value), None)
 
 
-def _put(things: Iterable[T], attribute: str, new: T) -> tuple[T, ...]:
-    """Return `things` with `new` in place of the one of its name, in the order of their names."""
+def _put(attribute: str, new: T, things: Iterable[T]) -> tuple[T, ...]:
+    """Return `things` with `new` in place of the one of the same name or number, sorted by it."""
     value = getattr(new, attribute)
-    kept = [thing for thing in things if getattr(thing, attribute) != value]
-    return tuple(sorted([*kept, new], key=lambda thing: getattr(thing, attribute)))
+    others = [thing for thing in things if getattr(thing, attribute) != value]
+    return tuple(sorted([*others, new], key=lambda thing: getattr(thing, attribute)))

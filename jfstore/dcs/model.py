@@ -1,14 +1,14 @@
-"""What a file of the Detector Calibration Store (DCS) holds, and which version of it is valid at a time.
+"""Records of the contents of a DCS file (Detector Calibration Store), and the rule which version is valid at a time.
 
-A file ``<detector type>-<detector Id>.h5`` has calibration types, these have ranges of validity, and these have
-numbered versions. Times are Unix seconds as floats; a range without an end is valid for ever. Everything here is
-immutable; `dcs_read` makes it from a file, `dcs_edit` changes it, `dcs_write` makes a file of it.
+A file ``<detector type>-<detector Id>.h5`` has calibration types, a type has ranges of validity, and a range has
+numbered versions. Times are Unix seconds as floats; a range without an end is valid for ever. All records are
+immutable: `dcs.read` makes them from a file, `dcs.edit` derives changed ones, `dcs.write` writes them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,39 +17,27 @@ from numpy.typing import NDArray
 
 from jfstore.errors import BadValue, Damaged, NotFound, nearest
 
+JUNGFRAU = "jungfrau"
 GEOMETRY = "geometry"
-"""The calibration type that is text."""
-TYPES = (
-    "pedestals",
-    "pixel_status",
-    "pixel_rms",
-    "pixel_gain",
-    "pixel_mask",
-    "pixel_bkgd",
-    "common_mode",
-    GEOMETRY,
-    "pixel_offset",
-    "status_data",
-    "status_extra",
+"""The calibration type whose constants are text."""
+TYPES = tuple(
+    f"pedestals pixel_status pixel_rms pixel_gain pixel_mask pixel_bkgd common_mode {GEOMETRY} "
+    "pixel_offset status_data status_extra".split()
 )
-"""The names that calibration types have in these files."""
-PANEL_TYPES = frozenset(
-    {"pedestals", "pixel_status", "pixel_rms", "pixel_gain", "pixel_mask", "pixel_bkgd", "pixel_offset"}
-)
-"""Those whose arrays have a value for each pixel of each panel."""
-
+"""The calibration types that these files can have."""
+PANEL_TYPES = frozenset(TYPES) - {"common_mode", GEOMETRY, "status_data", "status_extra"}
+"""Calibration types with a value for each pixel of each panel."""
 TEXTS = 64 << 20
-"""How many bytes all constants of a file that are text may have together."""
-
+"""Limit for the bytes of all text constants of a file together."""
 LATEST = 9_214_646_400
-"""The end of the year 2261 in Unix seconds, after which no constants begin."""
+"""End of the year 2261 in Unix seconds; no constants start later."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """An array, or text as an array of one bytes object: what it is, and how to get it."""
+    """An array, or text as an array of one bytes object, that is loaded when it is needed."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -65,19 +53,14 @@ class Blob:
         """Whether it is text."""
         return self.dtype.startswith("|S")
 
-    @property
-    def dtype_name(self) -> str:
-        """The dtype as numpy prints it, such as ``float32``."""
-        return str(np.dtype(self.dtype))
-
     def text(self) -> str:
-        """Return the text that it is."""
+        """Return the text."""
         return self.load().tobytes().rstrip(b"\0").decode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What is noted beside something: texts by time (Unix seconds with six decimals), and values by name."""
+    """History and parameters of a group: texts by time (Unix seconds with six decimals), and values by name."""
 
     history: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
@@ -90,38 +73,38 @@ class DcsVersion:
     Attributes
     ----------
     number : int
-        Its number, as the name of its group says.
+        Its number, according to the name of its group.
     blob : Blob or None
         Its constants; None if they were never written.
     produced : float or None
         When it was added.
-    noted : int or None
-        Its number once more, as it notes it itself.
+    stored_number : int or None
+        Its number, according to the dataset ``version`` in its group; None if that is missing.
     """
 
     number: int
     blob: Blob | None
     produced: float | None
-    noted: int | None
+    stored_number: int | None
     notes: Notes = Notes()
 
     @property
     def problem(self) -> str:
-        """Why it is never valid by default; empty if nothing is wrong with it."""
+        """Why it is never valid by default; empty if it can be."""
         if self.blob is None:
             return "it has no constants, as after an add that failed"
-        if self.noted is None:
-            return f"it does not note its own number, as after an add that failed; -v {self.number} takes it"
-        if self.noted != self.number:
-            return f"it notes another number, {self.noted}; -v {self.number} takes it"
+        if self.stored_number is None:
+            return f"its own number is missing, as after an add that failed; -v {self.number} selects it"
+        if self.stored_number != self.number:
+            return f"it records another number, {self.stored_number}; -v {self.number} selects it"
         return ""
 
 
 @dataclass(frozen=True, slots=True)
 class DcsRange:
-    """A range of validity, with both its ends included; ``default`` is the version that is valid, 0 for the last.
+    """A range of validity, both ends included; it is never valid if ``start`` or ``end`` is missing (None).
 
-    ``start`` or ``end`` is None if it is missing: such a range is never valid.
+    ``default`` is the number of the version that is valid, 0 for the last one.
     """
 
     key: str
@@ -133,28 +116,28 @@ class DcsRange:
 
     @property
     def problem(self) -> str:
-        """Why it is never valid; empty if nothing is wrong with it."""
+        """Why it is never valid; empty if it can be."""
         missing = [name for name, value in (("begin", self.start), ("end", self.end)) if value is None]
         return f"its {' and its '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing" if missing else ""
 
     @property
-    def whole(self) -> list[DcsVersion]:
-        """The versions with which nothing is wrong."""
+    def usable(self) -> list[DcsVersion]:
+        """The versions that have no problem."""
         return [version for version in self.versions if not version.problem]
 
     @property
-    def valid(self) -> DcsVersion | None:
-        """The version that is valid: the default if there is one, else the last."""
-        return self.chosen(self.whole)
+    def valid_version(self) -> DcsVersion | None:
+        """The version that is valid: the default if there is one, else the last usable one."""
+        return self.choose(self.usable)
 
-    def chosen(self, versions: Sequence[DcsVersion]) -> DcsVersion | None:
-        """Return which of `versions` would be valid if these were all; None if there are none."""
+    def choose(self, versions: Sequence[DcsVersion]) -> DcsVersion | None:
+        """Return the version that would be valid if the range had only `versions`; None if there are none."""
         default = [version for version in versions if version.number == self.default != 0]
-        return last_of(default or versions)
+        return find_last(default or versions)
 
-    def holds(self, t: float) -> bool:
-        """Whether it has both its ends, and `t` is neither before nor after them."""
-        # NaN is neither before nor after anything.
+    def contains(self, t: float) -> bool:
+        """Return whether both ends are known and `t` is between them."""
+        # NaN is neither before nor after anything: it is in every range.
         return self.start is not None and self.end is not None and not t < self.start and not t > self.end
 
 
@@ -166,15 +149,15 @@ class DcsType:
     ranges: tuple[DcsRange, ...] = ()
     notes: Notes = Notes()
 
-    def range_at(self, t: float) -> DcsRange | None:
-        """Return the range that is valid at `t`: of those that hold it the one that begins last, then the shortest."""
-        holding = [held for held in self.ranges if held.holds(t)]
-        return max(holding, key=lambda held: (held.start or 0.0, -(held.end or 0.0)), default=None)
+    def select_range(self, t: float) -> DcsRange | None:
+        """Return the range that is valid at `t`: of those that contain it the last to start, then the shortest."""
+        found = [dcs_range for dcs_range in self.ranges if dcs_range.contains(t)]
+        return max(found, key=lambda one: (one.start or 0.0, -(one.end or 0.0)), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class DcsContents:
-    """What a file holds; ``foreign`` names what is in it that the store never writes."""
+    """The contents of a file; ``foreign`` names objects in it that the `dcs` program never writes."""
 
     where: str
     detector_type: str | None = None
@@ -188,68 +171,69 @@ class DcsContents:
 
     @property
     def detector_name(self) -> str | None:
-        """Type and Id of the detector, as the file is called without its ``.h5``; None if they are not noted."""
+        """Detector type and Id, which is the file's name without ``.h5``; None if the file lacks one of them."""
         return f"{self.detector_type}-{self.detector_id}" if self.detector_type and self.detector_id else None
 
-    def type(self, name: str) -> DcsType:
-        """Return a calibration type; NotFound with those there are."""
-        there = {held.name: held for held in self.types}
-        if name not in there:
-            raise NotFound(f"{self.where} has no {name}", nearest(name, there) or sorted(there))
-        return there[name]
+    def find_type(self, name: str) -> DcsType:
+        """Return a calibration type; NotFound if the file does not have it."""
+        types = {dcs_type.name: dcs_type for dcs_type in self.types}
+        if name not in types:
+            raise NotFound(f"{self.where} has no {name}", nearest(name, types) or sorted(types))
+        return types[name]
+
+    def blobs(self) -> Iterator[Blob]:
+        """Yield the constants of all versions, in order."""
+        for dcs_type in self.types:
+            for dcs_range in dcs_type.ranges:
+                for version in dcs_range.versions:
+                    if version.blob is not None:
+                        yield version.blob
 
 
-def range_key(start: float, end: float = math.inf) -> str:
-    """Return the name of a range, ``<begin>-<end>`` in whole seconds, ``end`` for one without an end.
+def name_range(start: float, end: float = math.inf) -> str:
+    """Return the name of a range, ``<start>-<end>`` in whole seconds, or ``<start>-end``.
 
     Examples
     --------
-    >>> range_key(1520294400.75), range_key(100.0, 200.5)
+    >>> name_range(1520294400.75), name_range(100.0, 200.5)
     ('1520294400-end', '100-201')
     """
     return f"{math.floor(start)}-{'end' if end == math.inf else math.ceil(end)}"
 
 
-def version_key(number: int) -> str:
+def name_version(number: int) -> str:
     """Return the name of a version, such as ``v0001``."""
     return f"v{number:04d}"
 
 
-def last_of(versions: Iterable[DcsVersion]) -> DcsVersion | None:
+def find_last(versions: Iterable[DcsVersion]) -> DcsVersion | None:
     """Return the version with the highest number; None if there are none."""
     return max(versions, key=lambda version: version.number, default=None)
 
 
-def type_named(name: str) -> str:
-    """Return `name` if it is one of `TYPES`; BadValue with the nearest if not."""
+def check_type_name(name: str) -> str:
+    """Return `name` if it is one of `TYPES`; raise BadValue otherwise."""
     if name not in TYPES:
         raise BadValue(f"{name!r} is not a calibration type", nearest(name, TYPES) or TYPES)
     return name
 
 
 def find_range(contents: DcsContents, type_name: str, t: float | None, key: str | None = None) -> DcsRange:
-    """Return the range of a type that is valid at `t`, or that is called `key`.
-
-    Raises
-    ------
-    NotFound
-        If there is none; the message says what there is.
-    """
-    held = contents.type(type_name)
+    """Return the range of a type that is valid at `t`, or whose name is `key`; NotFound if there is none."""
+    dcs_type = contents.find_type(type_name)
     if key is not None:
-        return one_of(held.ranges, "key", key, f"{type_name} of {contents.where} has no range {key}")
+        return _find_by("key", key, dcs_type.ranges, f"{type_name} of {contents.where} has no range {key}")
     assert t is not None
-    found = held.range_at(t)
+    found = dcs_type.select_range(t)
     if found is None:
-        first = min(
-            (other.start for other in held.ranges if other.start is not None and not other.problem), default=-math.inf
-        )
-        hint = f": the first range begins at {first:.17g}" if t < first else ""
+        starts = (one.start for one in dcs_type.ranges if one.start is not None and not one.problem)
+        first = min(starts, default=-math.inf)
+        hint = f": the first range starts at {first:.17g}" if t < first else ""
         raise NotFound(f"no {type_name} of {contents.where} is valid at {t:.17g}{hint}")
     return found
 
 
-def find_version(contents: DcsContents, type_name: str, held: DcsRange, number: int | None = None) -> DcsVersion:
+def find_version(contents: DcsContents, type_name: str, dcs_range: DcsRange, number: int | None = None) -> DcsVersion:
     """Return the version of a range that is valid, or the one with a number.
 
     Raises
@@ -259,43 +243,40 @@ def find_version(contents: DcsContents, type_name: str, held: DcsRange, number: 
     Damaged
         If the one that was asked for has no constants.
     """
-    place = f"{contents.where}: {type_name}/{held.key}"
+    place = f"{contents.where}: {type_name}/{dcs_range.key}"
     if number is not None:
-        version = one_of(held.versions, "number", number, f"{place} has no version {number}")
+        version = _find_by("number", number, dcs_range.versions, f"{place} has no version {number}")
         if version.blob is None:
-            raise Damaged(f"{place}/{version_key(number)}: {version.problem}")
+            raise Damaged(f"{place}/{name_version(number)}: {version.problem}")
         return version
-    if held.valid is None:
-        problems = [f"{version_key(version.number)}: {version.problem}" for version in held.versions]
-        why = f"; {'; '.join(problems)}" if problems else ", and older ones do not stand in for it"
-        raise NotFound(f"{place} holds no valid version{why}", _older(contents.type(type_name), held))
-    return held.valid
+    if dcs_range.valid_version is None:
+        problems = [f"{name_version(version.number)}: {version.problem}" for version in dcs_range.versions]
+        why = f"; {'; '.join(problems)}" if problems else ", and older ones are not valid in its place"
+        raise NotFound(f"{place} has no valid version{why}", _name_previous(contents.find_type(type_name), dcs_range))
+    return dcs_range.valid_version
 
 
-def answered(contents: DcsContents, type_name: str, t: float) -> str:
+def name_valid_version(contents: DcsContents, type_name: str, t: float) -> str:
     """Return the name of the version that is valid at `t`; empty if there is none."""
-    held = contents.type(type_name).range_at(t)
-    return f"{type_name}/{held.key}/{version_key(held.valid.number)}" if held and held.valid else ""
+    dcs_range = contents.find_type(type_name).select_range(t)
+    version = dcs_range.valid_version if dcs_range else None
+    return f"{type_name}/{dcs_range.key}/{name_version(version.number)}" if dcs_range and version else ""
 
 
-def _older(held: DcsType, than: DcsRange) -> Sequence[str]:
-    """Return the version that was valid before a range, as text for a message; none if there is none."""
-    older = [
-        (other.start, f"{held.name}/{other.key}/{version_key(other.valid.number)}")
-        for other in held.ranges
-        if other.start is not None
-        and than.start is not None
-        and other.start < than.start
-        and other.valid
-        and not other.problem
+def _name_previous(dcs_type: DcsType, dcs_range: DcsRange) -> Sequence[str]:
+    """Return the name of the version that was valid before a range, in a list; an empty list if there is none."""
+    earlier = [
+        (one.start, f"{dcs_type.name}/{one.key}/{name_version(one.valid_version.number)}")
+        for one in dcs_type.ranges
+        if one.start is not None and not one.problem and one.valid_version
     ]
-    return [max(older)[1]] if older else []
+    earlier = [pair for pair in earlier if dcs_range.start is not None and pair[0] < dcs_range.start]
+    return [max(earlier)[1]] if earlier else []
 
 
-def one_of(things: Sequence[T], attribute: str, value: object, missing: str) -> T:
-    """Return the one whose `attribute` is `value`; NotFound, with what there is, if there is none."""
+def _find_by(attribute: str, value: object, things: Sequence[T], missing: str) -> T:
     for thing in things:
         if getattr(thing, attribute) == value:
             return thing
-    there = ", ".join(str(getattr(thing, attribute)) for thing in things) or "nothing"
-    raise NotFound(f"{missing}; there: {there}")
+    existing = ", ".join(str(getattr(thing, attribute)) for thing in things) or "nothing"
+    raise NotFound(f"{missing}; existing: {existing}")

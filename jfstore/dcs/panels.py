@@ -1,7 +1,7 @@
-"""From a detector's file of the Detector Calibration Store to versions of its panels, and back.
+"""Choose the versions of a detector's DCS file that become versions of its panels in a repository.
 
-What a repository cannot say (ranges that end, begins between two seconds) is left out with the reason, or kept beside
-the version in its origin, from which the file can be made again.
+What a repository cannot represent (ranges that end, two starts in one second) is skipped with the reason. Everything
+else that a file says about a version is kept in the version's origin, from which the file can be made again.
 """
 
 from __future__ import annotations
@@ -12,204 +12,227 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from jfstore.core.arrays import Checked, check_array
 from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.core.ids import detector_id, resolve_detector
-from jfstore.core.instants import SECOND, exact_stamp
-from jfstore.dcs.model import LATEST, PANEL_TYPES, Blob, DcsContents, DcsRange, DcsVersion, version_key
+from jfstore.core.instants import SECOND, Instant, exact_stamp
+from jfstore.dcs.edit import split_panels
+from jfstore.dcs.model import JUNGFRAU, LATEST, PANEL_TYPES, Blob, DcsContents, DcsRange, DcsType, name_version
 from jfstore.errors import BadValue, NotFound
 
-JUNGFRAU = "jungfrau"
 _MOMENT = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
-    """A range of a type of which nothing can be stored: from `begin` on (Unix seconds) the file answers
-    something that a repository would not."""
+class Importable:
+    """One version of a file that can be imported: for every panel of the detector, valid from `start` on."""
 
     name: str
     type: str
-    start: float
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """One version of a file, as it goes into a repository: for every panel, valid from `stamp` on."""
-
-    name: str
-    type: str
-    stamp: str
-    start: int
+    start: Instant
     blob: Blob
     origin: Mapping[str, Any]
+    produced: float
 
 
-def detector_name(panels: Sequence[str]) -> str:
-    """Return what a file of the detector of `panels` is called, without its ``.h5``."""
+class ImportPlan:
+    """The versions of a file that can be imported, and everything else with the reason why not.
+
+    Attributes
+    ----------
+    panels : tuple of str
+        The panels of the detector.
+    versions : list of Importable
+        In the order of their production, but of each range the version that is valid comes last.
+    skipped : list of (str, str)
+        Names in the file and reasons; `load` adds to it.
+    """
+
+    def __init__(
+        self, contents: DcsContents, file_name: str, zone: ZoneInfo, shape: tuple[int, int, int], recover: bool
+    ) -> None:
+        """Plan the import of a file.
+
+        Parameters
+        ----------
+        contents : DcsContents
+            Contents of the file.
+        file_name : str
+            Its name, which says whose constants it holds if the contents do not.
+        zone, shape : zoneinfo.ZoneInfo, tuple of int
+            Zone of the repository's stamps and shape (gain, row, column) of its panels.
+        recover : bool
+            Whether versions whose own number is missing count, with the number in the name of their group.
+        """
+        self.panels = identify_panels(contents, file_name)
+        self.versions: list[Importable] = []
+        self.skipped = [(name, "it is not part of a DCS file") for name in contents.foreign]
+        self._zone, self._shape, self._recover = zone, shape, recover
+        # Ranges of which nothing can be imported: name, calibration type, start.
+        self._gaps: list[tuple[str, str, float]] = []
+        for dcs_type in contents.types:
+            self._add_type(dcs_type)
+        self.versions.sort(key=lambda version: version.produced)
+        self._skip_replaced()
+        self._skip_stand_ins()
+
+    def load(self, version: Importable) -> list[Checked]:
+        """Return the array of each panel; an empty list, and the reason in `skipped`, if they are not acceptable."""
+        try:
+            return self._load(version)
+        except BadValue as error:
+            self._skip(version.name, error.message.removeprefix(f"{version.name}: "))
+            return []
+
+    def _load(self, version: Importable) -> list[Checked]:
+        count = len(self.panels)
+        expected = (self._shape[0], count, *self._shape[1:])
+        # Checked before the array is loaded: a size that a foreign file claims may be anything.
+        if version.blob.shape != expected and (count > 1 or version.blob.shape != self._shape):
+            raise BadValue(f"{version.name}: shape {version.blob.shape}, expected {expected}")
+        parts = split_panels(version.blob.load(), count, version.type, version.name)
+        return [check_array(part, version.type, self._shape, version.name) for part in parts]
+
+    def _skip(self, name: str, reason: str) -> None:
+        self.skipped.append((name, reason))
+
+    def _add_type(self, dcs_type: DcsType) -> None:
+        if dcs_type.name not in CALIB_TYPES:
+            reason = "is not stored yet" if dcs_type.name in PANEL_TYPES else "is not per panel"
+            self._skip(dcs_type.name, f"this calibration type {reason}")
+            return
+        ending = [one.key for one in dcs_type.ranges if one.end not in (math.inf, None)]
+        if ending:
+            self._skip(dcs_type.name, f"{', '.join(ending)} has an end, which a repository cannot represent")
+            return
+        # Of two ranges that start in one second the later one is valid from the next second on.
+        starting = sorted((one.start, one.key) for one in dcs_type.ranges if one.start is not None)
+        winners = {math.floor(start): key for start, key in starting}
+        for dcs_range in dcs_type.ranges:
+            if dcs_range.start is not None and winners[math.floor(dcs_range.start)] != dcs_range.key:
+                self._skip(f"{dcs_type.name}/{dcs_range.key}", "another range of the same second takes precedence")
+            else:
+                self._add_range(dcs_type.name, dcs_range)
+
+    def _add_range(self, type_name: str, dcs_range: DcsRange) -> None:
+        place = f"{type_name}/{dcs_range.key}"
+        usable = [version for version in dcs_range.versions if version.blob and (self._recover or not version.problem)]
+        for version in dcs_range.versions:
+            if version not in usable:
+                hint = "" if self._recover or not version.blob else "; --recover imports it"
+                self._skip(f"{place}/{name_version(version.number)}", version.problem.partition("; ")[0] + hint)
+        if dcs_range.start is None or dcs_range.problem:
+            self._skip(place, dcs_range.problem)
+            return
+        if not 0 <= dcs_range.start < LATEST:
+            self._skip(place, "its start is outside the years 1970 to 2261")
+            return
+        start = math.floor(dcs_range.start) * SECOND  # early enough for a start between two seconds
+        try:
+            if not usable:
+                raise BadValue("it has no versions")
+            stamp = exact_stamp(start, self._zone)
+        except BadValue as error:
+            self._gaps.append((place, type_name, dcs_range.start))
+            self._skip(place, error.message)
+            return
+        last = dcs_range.choose(usable)
+        ordered = sorted(usable, key=lambda version: (version is last, version.produced or 0.0, version.number))
+        latest = -math.inf
+        histories = _split_history(dcs_range.notes.history, [version.produced or 0.0 for version in ordered])
+        for version, history in zip(ordered, histories, strict=True):
+            latest = max(latest, version.produced or 0.0)
+            assert version.blob is not None
+            name = f"{place}/{name_version(version.number)}"
+            origin = {
+                "version": f"{name_detector(self.panels)}.h5/{name}",
+                "detector": name_detector(self.panels),
+                "type": type_name,
+                "range": dcs_range.key,
+                "begin": dcs_range.start,
+                "number": version.number,
+                "produced": version.produced,
+                "message": _find_message(history, version.number),
+                "history": {moment: _clean(text) for moment, text in history.items()},
+                "parameters": {key: _clean(value) for key, value in dcs_range.notes.parameters.items()},
+                "shape": list(version.blob.shape),
+                **({"recovered": True} if version.problem else {}),
+            }
+            self.versions.append(Importable(name, type_name, Instant(start, stamp), version.blob, origin, latest))
+
+    def _skip_replaced(self) -> None:
+        """Skip ranges whose last version is not acceptable: a version that it replaced would be valid instead."""
+        for (type_name, start), last in {(one.type, one.start): one for one in self.versions}.items():
+            if self.load(last):
+                continue
+            others = [one for one in self.versions if (one.type, one.start) == (type_name, start)]
+            self.skipped += [
+                (one.name, f"the version that replaced it, {last.name}, is skipped") for one in others[:-1]
+            ]
+            self.versions = [one for one in self.versions if one not in others]
+            self._gaps.append((last.name, type_name, start.ns / SECOND))
+
+    def _skip_stand_ins(self) -> None:
+        """Skip each type in which an earlier version would be valid where the file has a gap."""
+        reasons = {}
+        for name, type_name, start in self._gaps:
+            first = next(
+                (v for v in self.versions if v.type == type_name and v.start.ns < math.floor(start) * SECOND), None
+            )
+            if first:
+                reasons[type_name] = (
+                    f"{name} cannot be stored, and {first.name.rpartition('/')[0]} would be valid in its place; "
+                    "if that is intended, delete the range from a copy of the file (dcs delrange)"
+                )
+        self.versions = [version for version in self.versions if version.type not in reasons]
+        self.skipped += reasons.items()
+
+
+def name_detector(panels: Sequence[str]) -> str:
+    """Return the name of the file of the detector with these panels, without ``.h5``."""
     return f"{JUNGFRAU}-{'_'.join(panels)}"
 
 
-def panels_of(contents: DcsContents, file_name: str) -> tuple[str, ...]:
+def identify_panels(contents: DcsContents, file_name: str) -> tuple[str, ...]:
     """Return the panels of the detector of a file.
 
     Raises
     ------
     BadValue
-        If it is no Jungfrau, its Id is none of panels, or it contradicts the name of the file.
+        If it is not a Jungfrau, its Id is not one of panels, or it contradicts the name of the file.
     """
-    said, named = contents.detector_name, file_name.removesuffix(".h5")
-    if (contents.detector_type or named.partition("-")[0]) != JUNGFRAU:
-        raise BadValue(f"{contents.where} is of a {contents.detector_type or named!r}, not of a {JUNGFRAU}")
-    panels = tuple(map(str, resolve_detector((said or named).partition("-")[2])))
+    recorded, stem = contents.detector_name, file_name.removesuffix(".h5")
+    if (contents.detector_type or stem.partition("-")[0]) != JUNGFRAU:
+        raise BadValue(f"{contents.where} has constants of a {contents.detector_type or stem!r}, not of a {JUNGFRAU}")
+    panels = tuple(map(str, resolve_detector((recorded or stem).partition("-")[2])))
     try:
-        other = detector_id(resolve_detector(named.removeprefix(f"{JUNGFRAU}-")))
+        other = detector_id(resolve_detector(stem.removeprefix(f"{JUNGFRAU}-")))
     except (BadValue, NotFound):
-        return panels  # a copy under a name of its own
+        return panels  # a copy under a name that is not an Id
     if other != "_".join(panels):
-        raise BadValue(f"{contents.where} is of {said}, and its name says otherwise: which is right?")
+        raise BadValue(f"{contents.where} has constants of {recorded}, but the Id in its name is {other}")
     return panels
 
 
-def taken_from(
-    contents: DcsContents, panels: Sequence[str], zone: ZoneInfo, recover: bool
-) -> tuple[list[Taken], list[Hole], list[tuple[str, str]]]:
-    """Return the versions of a file that a repository can hold, the holes, and the names of all else with the reason.
-
-    Versions are in the order of their production; but of a range the one that is valid comes last.
-
-    Parameters
-    ----------
-    contents : DcsContents
-        What the file holds.
-    panels : sequence of str
-        The panels of its detector.
-    zone : zoneinfo.ZoneInfo
-        That of the repository's stamps.
-    recover : bool
-        Whether versions that do not note their own number count, by that in the name of their group.
-    """
-    detector = detector_name(panels)
-    taken: list[tuple[float, Taken]] = []
-    holes: list[Hole] = []
-    left_out = [(name, "the store of these files knows nothing of it") for name in contents.foreign]
-    for held in contents.types:
-        if held.name not in CALIB_TYPES:
-            panel = "is not stored yet" if held.name in PANEL_TYPES else "is not of panels"
-            left_out.append((held.name, f"this calibration type {panel}"))
-            continue
-        ending = [valid.key for valid in held.ranges if valid.end not in (math.inf, None)]
-        if ending:
-            left_out.append((held.name, f"{', '.join(ending)} ends, and what is valid here has no end"))
-            continue
-        # Of two that begin in one second the later wins from the next second on.
-        winning = {
-            math.floor(valid.start): valid for valid in sorted(held.ranges, key=_start) if valid.start is not None
-        }
-        for valid in held.ranges:
-            if valid.start is not None and winning[math.floor(valid.start)] is not valid:
-                left_out.append((f"{held.name}/{valid.key}", "another range begins in the same second, and wins"))
-                continue
-            _take(detector, held.name, valid, zone, recover, taken, holes, left_out)
-    taken.sort(key=lambda pair: pair[0])
-    return [item for _, item in taken], holes, left_out
-
-
-def _start(held: DcsRange) -> float:
-    return -math.inf if held.start is None else held.start
-
-
-def without_stand_ins(taken: Sequence[Taken], holes: Sequence[Hole]) -> tuple[list[Taken], list[tuple[str, str]]]:
-    """Return what of `taken` may go in, and the types that may not, with the reason: those in which something
-    earlier would be valid in the place of a hole."""
-    left_out = {}
-    for hole in holes:
-        earlier = [item for item in taken if item.type == hole.type and item.start < math.floor(hole.start) * SECOND]
-        if earlier:
-            first = earlier[0].name.rpartition("/")[0]
-            left_out[hole.type] = (
-                f"from {hole.name} on the file has nothing that can be stored, and {first} would stand in for it; "
-                "if that is meant, take the range out of a copy of the file (dcs delrange)"
-            )
-    return [item for item in taken if item.type not in left_out], list(left_out.items())
-
-
-def _take(
-    detector: str,
-    type_name: str,
-    held: DcsRange,
-    zone: ZoneInfo,
-    recover: bool,
-    taken: list[tuple[float, Taken]],
-    holes: list[Hole],
-    left_out: list[tuple[str, str]],
-) -> None:
-    place = f"{type_name}/{held.key}"
-    whole = [version for version in held.versions if version.blob and (recover or not version.problem)]
-    for version in held.versions:
-        if version not in whole:
-            hint = "" if recover or not version.blob else "; --recover takes it"
-            problem = version.problem.partition("; ")[0]
-            left_out.append((f"{place}/{version_key(version.number)}", f"{problem}{hint}"))
-    if held.start is None or held.end is None:
-        left_out.append((place, f"its {'begin' if held.start is None else 'end'} is missing"))
-        return
-    if not 0 <= held.start < LATEST:
-        left_out.append((place, "its begin is outside the years 1970 to 2261"))
-        return
-    if not whole:
-        left_out.append((place, "it holds no version"))
-        holes.append(Hole(place, type_name, held.start))
-        return
-    start = math.floor(held.start) * SECOND  # what began between two seconds is covered
-    try:
-        stamp = exact_stamp(start, zone)
-    except BadValue as error:
-        left_out.append((place, error.message))
-        holes.append(Hole(place, type_name, held.start))
-        return
-    last = held.chosen(whole)
-    ordered = sorted(whole, key=lambda version: (version is last, version.produced or 0.0, version.number))
-    latest = -math.inf
-    for version, history in zip(ordered, _shares(held, ordered), strict=True):
-        latest = max(latest, version.produced or 0.0)
-        assert version.blob is not None
-        name = f"{place}/{version_key(version.number)}"
-        origin = {
-            "version": f"{detector}.h5/{name}",
-            "detector": detector,
-            "type": type_name,
-            "range": held.key,
-            "begin": held.start,
-            "number": version.number,
-            "produced": version.produced,
-            "message": _message(history, version.number),
-            "history": {moment: _clean(text) for moment, text in history.items()},
-            "parameters": {key: _clean(value) for key, value in held.notes.parameters.items()},
-            "shape": list(version.blob.shape),
-            **({"recovered": True} if version.problem else {}),
-        }
-        taken.append((latest, Taken(name, type_name, stamp, start, version.blob, origin)))
-
-
-def _shares(held: DcsRange, ordered: Sequence[DcsVersion]) -> list[dict[str, str]]:
-    """Return of the history of a range the part of each version: from its production until that of the next."""
-    shares: list[dict[str, str]] = [{} for _ in ordered]
-    for moment, text in sorted(held.notes.history.items()):
+def _split_history(history: Mapping[str, str], produced: Sequence[float]) -> list[dict[str, str]]:
+    """Return the part of a range's history that belongs to each version: from its production to the next one's."""
+    parts: list[dict[str, str]] = [{} for _ in produced]
+    for moment, text in sorted(history.items()):
         try:
-            at = float(moment)
+            time = float(moment)
         except ValueError:
-            at = math.inf
+            time = math.inf
         # The line is written in the microsecond of the version, or after it.
-        before = [i for i, version in enumerate(ordered) if (version.produced or 0.0) <= at + _MOMENT]
-        shares[max(before, key=lambda i: ordered[i].produced or 0.0, default=0)][moment] = text
-    return shares
+        before = [i for i, at in enumerate(produced) if at <= time + _MOMENT]
+        parts[max(before, key=produced.__getitem__, default=0)][moment] = text
+    return parts
 
 
-def _message(history: Mapping[str, str], number: int) -> str:
+def _find_message(history: Mapping[str, str], number: int) -> str:
     texts = [text for text in history.values() if text.startswith(f"add version {number}: ")]
-    return _clean(texts[-1].partition(": ")[2]) if texts else ""
+    return str(_clean(texts[-1].partition(": ")[2])) if texts else ""
 
 
 def _clean(text: Any) -> Any:
-    """Return a text as a commit can carry it."""
+    """Return a text in a form that a commit can carry."""
     return text.encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text

@@ -1,170 +1,307 @@
-"""Making a file of the Detector Calibration Store, whole and in the layout that its own readers know.
+"""Write DCS files: whole or not at all, in the layout that the `dcs` program reads.
 
-HDF5 lays the file out in memory without the arrays, which are then put in their places one by one: however many
-there are, one is in memory at a time.
+A changed file is written completely under a temporary name beside the old one, synced, read back, and then renamed
+over it, under a lock. If that fails or is killed, the old file is unchanged; readers see the old or the new file.
+HDF5 lays the file out in memory without the arrays; these are inserted one by one, so that only one is in memory.
 """
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jfstore.core.hashing import digest
-from jfstore.dcs.model import Blob, DcsContents, DcsRange, DcsType, DcsVersion, Notes, version_key
+from jfstore.dcs.model import Blob, DcsContents, DcsRange, Notes, name_version
+from jfstore.dcs.read import open_dcs
+from jfstore.errors import BadValue, Busy, Damaged, Failed, InDoubt, NotFound, Refused
+from jfstore.fs import durable
+from jfstore.fs.rights import Rights
 
-_PAGE = 4096
+Progress = Callable[[int, int], None]
 
-
-class SparseMemory:
-    """A file in memory that keeps only the pages that were written; the others are zeros."""
-
-    def __init__(self) -> None:
-        self._pages: dict[int, bytearray] = {}
-        self._place = self._end = 0
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._place = offset + (0, self._place, self._end)[whence]
-        return self._place
-
-    def tell(self) -> int:
-        return self._place
-
-    def write(self, data: Any) -> int:
-        done, view = 0, memoryview(data).cast("B")
-        while done < len(view):
-            page, start = divmod(self._place + done, _PAGE)
-            count = min(_PAGE - start, len(view) - done)
-            self._pages.setdefault(page, bytearray(_PAGE))[start : start + count] = view[done : done + count]
-            done += count
-        self._place += done
-        if done:
-            self._end = max(self._end, self._place)
-        return done
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        view[:] = self.read(len(view))
-        return len(view)
-
-    def read(self, size: int = -1) -> bytes:
-        size = max(self._end - self._place, 0) if size < 0 else size
-        first, start = divmod(self._place, _PAGE)
-        last = (self._place + size + _PAGE - 1) // _PAGE
-        zeros = bytes(_PAGE)
-        pages = b"".join(self._pages.get(page, zeros) for page in range(first, last))
-        self._place += size
-        return pages[start : start + size]
-
-    def truncate(self, size: int) -> None:
-        self._end = size
-
-    def flush(self) -> None:
-        pass
+_LOCK = ".dcs-lock"
+_WAIT = 60.0
+_EXAMPLE = "jungfrau-171113-154920171025-3d00fb.h5"
 
 
-def file_pieces(contents: DcsContents, seals: list[str] | None = None) -> Iterator[Any]:
-    """Yield the bytes of a file that holds `contents`, as buffers in order.
+def make_contents(path: Path) -> DcsContents:
+    """Return the contents of a new file, which its name gives; BadValue if that is not ``<type>-<Id>.h5``."""
+    detector_type, dash, detector_id = path.name.removesuffix(".h5").partition("-")
+    if not (detector_type and dash and detector_id and path.suffix == ".h5") or not path.name.isprintable():
+        raise BadValue(f"{path} is not named <detector type>-<detector Id>.h5, such as {_EXAMPLE}")
+    return DcsContents(where=str(path), detector_type=detector_type, detector_id=detector_id)
+
+
+def change_dcs(
+    path: Path,
+    edit: Callable[[DcsContents], DcsContents],
+    *,
+    create: bool = False,
+    rights: Rights | None = None,
+    progress: Progress = lambda done, total: None,
+) -> tuple[str, ...]:
+    """Change a file, and return notes for the user.
 
     Parameters
     ----------
-    contents : DcsContents
-        What to write. Its arrays are loaded one by one, when their turn comes.
-    seals : list of str, optional
-        Gets the BLAKE3 of each array, in the order of `blobs_of`.
+    path : Path
+        The file.
+    edit : callable
+        Returns the new contents, given the present ones; called again if another program changed the file meanwhile.
+    create : bool
+        Whether a new file is made if it does not exist.
+    rights : Rights, optional
+        Mode and group of a new file; an existing file keeps its own.
+    progress : callable, optional
+        Called with the number of arrays written and their total.
+
+    Raises
+    ------
+    NotFound
+        If there is no such file.
+    Damaged, Failed
+        As for `open_dcs`; and if the new file does not read back as it was written.
+    Refused
+        If the file has foreign objects, which would be lost.
+    Busy
+        If other programs keep changing it.
+    InDoubt
+        If it is changed, but may not survive a power failure.
+    """
+    if path.is_symlink():  # the link stays, the file that it leads to is changed
+        path = Path(os.path.realpath(path))
+    if not path.parent.is_dir():
+        raise (Failed if create else NotFound)(f"{path.parent} does not exist")
+    if not create and not path.exists():
+        raise NotFound(f"{path}: no such file")
+    # A read-only file is not replaced, even if its directory can be written to.
+    for place in (path, path.parent):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise Failed(f"{place} is not writable")
+    lock = path.parent / _LOCK
+    if not lock.exists():
+        with suppress(FileExistsError, Refused):
+            durable.publish(lock, [], 0o664)
+    with durable.locked(lock, _WAIT) as is_locked:
+        if is_locked is False:
+            raise Busy(f"{path}: other programs have been changing files in its directory for {_WAIT:.0f} s")
+        until = time.monotonic() + _WAIT
+        # A program that does not use the lock may change the file meanwhile: then the edit is repeated.
+        while not _try_change(path, edit, create, rights or Rights(), progress):
+            if time.monotonic() > until:
+                raise Busy(f"{path}: other programs have been changing it for {_WAIT:.0f} s")
+        if is_locked is None:
+            return (f"cannot lock {path.parent}: make sure that nobody else changes {path.name}",)
+    return ()
+
+
+def write_dcs(
+    file: str, contents: DcsContents, *, replace: bool, progress: Progress = lambda done, total: None
+) -> None:
+    """Write `contents` to a new file, or with `replace` over an existing one.
+
+    Raises
+    ------
+    Refused
+        If the file exists and is not to be replaced.
+    Failed
+        If the directory does not exist.
+    Damaged
+        If the file does not read back as it was written.
+    InDoubt
+        If it is written, but may not survive a power failure.
+    """
+    path = Path(file)
+    if not path.parent.is_dir():
+        raise Failed(f"{path.parent} does not exist")
+    stage = partial(_stage, path, contents, None, None, progress)
+    if replace:
+        _replace(stage(), path)
+    elif not _publish(stage, path):
+        raise Refused(f"{path} exists; --force replaces it")
+
+
+def _try_change(
+    path: Path, edit: Callable[[DcsContents], DcsContents], create: bool, rights: Rights, progress: Progress
+) -> bool:
+    """Change the file; return False, with nothing done, if another program changed it meanwhile."""
+    before = _get_state(path)
+    if before is None:
+        if not create:
+            raise NotFound(f"{path}: no such file")
+        new = edit(make_contents(path))
+        return _publish(partial(_stage, path, new, rights.file, rights.group, progress), path)
+    with open_dcs(path) as contents:
+        if contents.foreign:
+            raise Refused(f"{path} holds {contents.foreign[0]}, which would be lost: it is not part of a DCS file")
+        if contents.detector_name is None:
+            named = make_contents(path)
+            contents = replace(contents, detector_type=named.detector_type, detector_id=named.detector_id)
+        status = os.stat(path)
+        temporary = _stage(path, edit(contents), status.st_mode & 0o7777, status.st_gid, progress)
+    if _get_state(path) != before:
+        durable.remove(temporary)
+        return False
+    _replace(temporary, path)
+    return True
+
+
+def _get_state(path: Path) -> tuple[int, ...] | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _stage(path: Path, contents: DcsContents, mode: int | None, group: int | None, progress: Progress) -> Path:
+    """Write `contents` under a temporary name beside `path`, sync it and read it back; return that name."""
+    hashes: list[str] = []
+    temporary = durable.stage(path, _count_pieces(contents, hashes, progress), mode, group)
+    try:
+        with open_dcs(temporary) as written:
+            same = replace(written, where=contents.where) == contents
+            if not same or [digest(blob.load().reshape(-1).view("u1").data) for blob in written.blobs()] != hashes:
+                raise Damaged(f"{path}: the new file does not read back as it was written; nothing was changed")
+    except BaseException:
+        with suppress(OSError):
+            durable.remove(temporary)
+        raise
+    return temporary
+
+
+def _count_pieces(contents: DcsContents, hashes: list[str], progress: Progress) -> Iterator[Any]:
+    total = sum(1 for _ in contents.blobs())
+    for done, piece in enumerate(make_pieces(contents, hashes)):
+        # Each array follows the few bytes that describe it.
+        progress(min(done // 2, total), total)
+        yield piece
+    progress(total, total)
+
+
+def _publish(stage: Callable[[], Path], path: Path) -> bool:
+    """Give the staged file the name `path`; return False if a file of that name exists."""
+    try:
+        durable.give_free_name(stage(), path)
+    except FileExistsError:
+        return False
+    except durable.NotSynced as error:
+        raise _make_doubt(path) from error
+    except Refused:
+        # This file system has no hard links: a rename is all there is.
+        if path.exists():
+            return False
+        _replace(stage(), path)
+    return True
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    durable.give_name(temporary, path, settle=False)
+    try:
+        durable.sync_directory(path.parent)
+    except OSError as error:
+        raise _make_doubt(path) from error
+
+
+def _make_doubt(path: Path) -> InDoubt:
+    return InDoubt(f"{path} is changed, but may not survive a power failure: look at it before you repeat this", "")
+
+
+# -- the bytes of a file
+
+
+def make_pieces(contents: DcsContents, hashes: list[str] | None = None) -> Iterator[Any]:
+    """Yield the bytes of a file that holds `contents`, as buffers in order.
+
+    Arrays are loaded one by one. `hashes`, if given, gets the BLAKE3 of each array in the order of `blobs`.
     """
     import h5py
 
-    memory = SparseMemory()
-    with h5py.File(memory, "w", libver=("earliest", "v108")) as file:
-        places = _fill(file, contents)
-        file.flush()
-        size = file.id.get_filesize()
-    done = 0
-    found: dict[int, str] = {}
-    for index, (offset, blob) in sorted(enumerate(places), key=lambda place: place[1][0]):
-        array = np.ascontiguousarray(blob.load())
-        data = array.reshape(-1).view("u1").data if array.size else memoryview(b"")
-        found[index] = digest(data)
-        if len(data):
-            memory.seek(done)
-            yield memory.read(offset - done)
-            yield data
-            done = offset + len(data)
-    memory.seek(done)
-    yield memory.read(size - done)
-    if seals is not None:
-        seals.extend(found[index] for index in range(len(places)))
-
-
-def blobs_of(contents: DcsContents) -> Iterator[Blob]:
-    """Yield the arrays of `contents`, in their order."""
-    for held in contents.types:
-        for valid in held.ranges:
-            for version in valid.versions:
-                if version.blob is not None:
-                    yield version.blob
+    # A sparse file in memory: the room for the arrays takes no memory.
+    memory = io.FileIO(os.memfd_create("dcs"), "r+")
+    with memory:
+        with h5py.File(memory, "w", libver=("earliest", "v108")) as file:
+            places = _fill(file, contents)
+            file.flush()
+            size = file.id.get_filesize()
+        done = 0
+        found: dict[int, str] = {}
+        for index, (offset, blob) in sorted(enumerate(places), key=lambda place: place[1][0]):
+            array = np.ascontiguousarray(blob.load())
+            data = array.reshape(-1).view("u1").data if array.size else memoryview(b"")
+            found[index] = digest(data)
+            if len(data):
+                yield os.pread(memory.fileno(), offset - done, done)
+                yield data
+                done = offset + len(data)
+        yield os.pread(memory.fileno(), size - done, done).ljust(size - done, b"\0")
+    if hashes is not None:
+        hashes.extend(found[index] for index in range(len(places)))
 
 
 def _fill(file: Any, contents: DcsContents) -> list[tuple[int, Blob]]:
-    """Put everything but the arrays into `file`; return the offset of each array."""
-    _scalar(file, "dettype", contents.detector_type)
-    _scalar(file, "detname", contents.detector_name)
-    _scalar(file, "detid", contents.detector_id)
-    _scalar(file, "tscfile", contents.created)
-    _scalar(file, "predecessor", contents.predecessor)
-    _scalar(file, "successor", contents.successor)
-    _notes(file, contents.notes)
-    datasets = [pair for held in contents.types for pair in _type(file.create_group(held.name), held)]
+    """Put everything except the arrays into `file`; return the offset of each array."""
+    _put_scalar(file, "dettype", contents.detector_type)
+    _put_scalar(file, "detname", contents.detector_name)
+    _put_scalar(file, "detid", contents.detector_id)
+    _put_scalar(file, "tscfile", contents.created)
+    _put_scalar(file, "predecessor", contents.predecessor)
+    _put_scalar(file, "successor", contents.successor)
+    _put_notes(file, contents.notes)
+    datasets: list[tuple[Any, Blob]] = []
+    for dcs_type in contents.types:
+        group = file.create_group(dcs_type.name)
+        _put_scalar(group, "ctype", dcs_type.name)
+        _put_notes(group, dcs_type.notes)
+        for dcs_range in dcs_type.ranges:
+            datasets += _put_range(group.create_group(dcs_range.key), dcs_range)
     file.flush()
     return [(dataset.get_offset() or 0, blob) for dataset, blob in datasets]
 
 
-def _type(group: Any, held: DcsType) -> Iterator[tuple[Any, Blob]]:
-    _scalar(group, "ctype", held.name)
-    _notes(group, held.notes)
-    for valid in held.ranges:
-        yield from _range(group.create_group(valid.key), valid)
+def _put_range(group: Any, dcs_range: DcsRange) -> Iterator[tuple[Any, Blob]]:
+    _put_scalar(group, "begin", dcs_range.start)
+    _put_scalar(group, "end", "end" if dcs_range.end == math.inf else dcs_range.end)
+    _put_scalar(group, "range", dcs_range.key)
+    _put_scalar(group, "versdef", dcs_range.default)
+    _put_notes(group, dcs_range.notes)
+    for version in dcs_range.versions:
+        inner = group.create_group(name_version(version.number))
+        _put_scalar(inner, "version", version.stored_number)  # a version that was never valid stays so
+        _put_scalar(inner, "tsprod", version.produced)
+        _put_notes(inner, version.notes)
+        if version.blob is not None:
+            yield _reserve_array(inner, version.blob), version.blob
 
 
-def _range(group: Any, held: DcsRange) -> Iterator[tuple[Any, Blob]]:
-    _scalar(group, "begin", held.start)
-    _scalar(group, "end", "end" if held.end == math.inf else held.end)
-    _scalar(group, "range", held.key)
-    _scalar(group, "versdef", held.default)
-    _notes(group, held.notes)
-    for version in held.versions:
-        yield from _version(group.create_group(version_key(version.number)), version)
-
-
-def _version(group: Any, version: DcsVersion) -> Iterator[tuple[Any, Blob]]:
-    _scalar(group, "version", version.noted)  # one that was never valid does not become so by being copied
-    _scalar(group, "tsprod", version.produced)
-    _notes(group, version.notes)
-    if version.blob is not None:
-        yield _array(group, version.blob), version.blob
-
-
-def _notes(group: Any, notes: Notes) -> None:
+def _put_notes(group: Any, notes: Notes) -> None:
     for name, values in (("_history", notes.history), ("_parameters", notes.parameters)):
         if values:
             inner = group.create_group(name)
             for key, value in values.items():
-                _scalar(inner, key, value)
+                _put_scalar(inner, key, value)
 
 
-def _scalar(group: Any, name: str, value: str | float | None) -> None:
-    if value is None or value == "":  # HDF5 has no text without a character
+def _put_scalar(group: Any, name: str, value: str | float | None) -> None:
+    if value is None or value == "":  # HDF5 has no text of length zero
         return
     raw = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
     dtype = f"S{len(raw)}" if isinstance(raw, bytes) else "<i8" if isinstance(raw, int) else "<f8"
     group.create_dataset(name, shape=(1,), dtype=dtype, data=raw)
 
 
-def _array(group: Any, blob: Blob) -> Any:
-    """Make room for an array; return its dataset."""
+def _reserve_array(group: Any, blob: Blob) -> Any:
+    """Make a dataset with room for an array, to which nothing is written; return it."""
     from h5py import h5d, h5p, h5s, h5t
 
     creation = h5p.create(h5p.DATASET_CREATE)

@@ -15,11 +15,10 @@ import h5py
 import numpy as np
 import pytest
 
-from jfstore.dcs.check import array_blob
-from jfstore.dcs.edit import Addition, add_version
+from jfstore.dcs.edit import Addition, add_version, make_array_blob
 from jfstore.dcs.model import find_range, find_version
-from jfstore.dcs.read import opened_dcs
-from jfstore.dcs.store import change_dcs
+from jfstore.dcs.read import open_dcs
+from jfstore.dcs.write import change_dcs
 from tests.conftest import ROOT
 from tests.makers.dcs import NAME, array, make_dcs
 from tests.makers.repositories import new_repository
@@ -59,10 +58,10 @@ def ours(contents: Any, number: int) -> np.ndarray:
 
 def test_get(full: Path, compare: Callable[..., None]) -> None:
     def whole() -> np.ndarray:
-        with opened_dcs(full) as contents:
+        with open_dcs(full) as contents:
             return ours(contents, 25)
 
-    with opened_dcs(full) as contents:
+    with open_dcs(full) as contents:
         assert np.array_equal(ours(contents, 25), plain_read(full, 25))
         works = {
             "plain h5py, open and read": lambda: plain_read(full, 25),
@@ -89,7 +88,7 @@ def test_add(full: Path, tmp_path: Path, shape: tuple[int, int, int], compare: C
 
     def added() -> None:
         # Each round is one version more.
-        addition = Addition("pixel_gain", T, array_blob(new, "pixel_gain", "new"), "bench")
+        addition = Addition("pixel_gain", T, make_array_blob(new, "pixel_gain", "new"), "bench")
         change_dcs(full, lambda contents: add_version(contents, addition, 1.7e9)[0])
 
     works = {"plain h5py write and sync of the one array": bare, "copy and sync of the file": copied,

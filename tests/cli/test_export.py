@@ -12,7 +12,7 @@ import pytest
 import jfstore
 from jfstore.core.arrays import check_array
 from jfstore.core.instants import SECOND, Instant, exact_stamp
-from jfstore.dcs.read import opened_dcs
+from jfstore.dcs.read import open_dcs
 from jfstore.errors import NotFound
 from jfstore.repository import Entry
 from tests.makers.dcs import (
@@ -91,10 +91,10 @@ def test_what_was_imported_comes_back(file: Path, detector: str, name: str, caps
 def test_numbers_begins_history_and_times_come_back(file: Path, capsys: Capture) -> None:
     tell(capsys, "import", file, "-m", "from dcs", "--repo", "./R")
     out = exported(capsys, file.stem.partition("-")[2])
-    with opened_dcs(file) as old, opened_dcs(out) as new:
+    with open_dcs(file) as old, open_dcs(out) as new:
         assert new.detector_name == old.detector_name
         for name in PANEL_TYPES:
-            assert new.type(name).ranges == old.type(name).ranges
+            assert new.find_type(name).ranges == old.find_type(name).ranges
 
 
 def test_the_layout_is_that_of_the_store(capsys: Capture) -> None:
@@ -107,8 +107,8 @@ def test_the_layout_is_that_of_the_store(capsys: Capture) -> None:
 
 def test_recovered_versions_come_back_with_their_numbers(capsys: Capture) -> None:
     tell(capsys, "import", PY3, "-m", "from dcs", "--repo", "./R", "--recover")
-    with opened_dcs(exported(capsys, FB)) as contents:
-        held = contents.type("pixel_gain").range_at(1.5e9)
+    with open_dcs(exported(capsys, FB)) as contents:
+        held = contents.find_type("pixel_gain").select_range(1.5e9)
         assert held is not None
         assert [version.number for version in held.versions] == [1, 2]
         assert not any(version.problem for version in held.versions)
@@ -131,7 +131,7 @@ def test_an_added_version_follows_those_that_came_from_a_file(capsys: Capture) -
     add(capsys, F7, "@1550000000", 6)
     out = exported(capsys, PAIR, "./S", "--force")
     assert_alike(out, PAIR, [1.4e9, 1.5e9, 1.54e9, 1.55e9, 1.6e9])
-    with opened_dcs(out) as contents:
+    with open_dcs(out) as contents:
         numbers = {held.key: [version.number for version in held.versions] for held in contents.types[0].ranges}
     assert numbers == {"1500000000-end": [1, 2], "1550000000-end": [1]}
 
@@ -142,7 +142,7 @@ def test_a_detector_answers_once_all_its_panels_do(capsys: Capture) -> None:
     add(capsys, B0, "00000000000000", 3, "pixel_offset")
     out = exported(capsys, PAIR, "./S")
     assert_alike(out, PAIR, [1.3e9, 1.4e9, 1.5e9, 1.6e9])
-    with opened_dcs(out) as contents:
+    with open_dcs(out) as contents:
         assert [held.name for held in contents.types] == ["pixel_gain"]
 
 
@@ -165,8 +165,10 @@ def test_nothing_to_export_and_what_is_in_the_way(capsys: Capture) -> None:
     assert (code, Path("out.h5").read_text(), "--force" in err) == (5, "mine", True)
     assert tell(capsys, *words, FB, "--force")[0] == 0
     code, _, err = tell(capsys, *words[:4], "nodir/out.h5", *words[5:], FB)
-    assert (code, "nodir is not there" in err) == (1, True)
-    assert tell(capsys, "export", FB, "-f", "o.h5", "--repo", "./S")[0] == 2
+    assert (code, "nodir does not exist" in err) == (1, True)
+    code, _, err = tell(capsys, "export", FB, "-f", "o.txt", "--repo", "./S")
+    assert (code, "its name ends in .h5" in err, Path("o.txt").exists()) == (2, True, False)
+    assert tell(capsys, "export", FB, "-f", "o.h5", "--repo", "./S")[0] == 0
     assert sorted(str(path) for path in Path().glob(".tmp*")) == []
 
 
@@ -185,7 +187,7 @@ def test_an_id_in_another_form_is_the_same_detector(capsys: Capture) -> None:
     for _ in range(2):
         tell(capsys, "import", odd, "-m", "from dcs", "--repo", "./S")
     assert len(jfstore.open("./S").versions()) == 2
-    with opened_dcs(exported(capsys, "0-154920171025-3d00fb", "./S")) as contents:
+    with open_dcs(exported(capsys, "0-154920171025-3d00fb", "./S")) as contents:
         assert [version.number for version in contents.types[0].ranges[0].versions] == [2, 3]
 
 
@@ -194,7 +196,7 @@ def test_a_number_that_was_deleted_is_not_given_to_another_version(capsys: Captu
     assert run(capsys, "delversion", file, "-t", "pixel_gain", "-T", 1.5e9)[0] == 0
     tell(capsys, "import", file, "-m", "from dcs", "--repo", "./S")
     add(capsys, FB, "@1500000000", 3)
-    with opened_dcs(exported(capsys, FB, "./S", "--force")) as contents:
+    with open_dcs(exported(capsys, FB, "./S", "--force")) as contents:
         held = contents.types[0].ranges[0]
     assert [version.number for version in held.versions] == [1, 3]
     assert "del version 2: " in held.notes.history.values()
@@ -214,7 +216,7 @@ def test_what_a_file_cannot_hold_of_an_older_import_is_left_out(capsys: Capture)
     entry = Entry(FB, Instant(1_500_000_000 * SECOND, stamp), {"pixel_gain": checked}, "x.h5", origin)
     repository.add_entries([entry], "an older import", by_origin=True)
     out = exported(capsys, FB, "./S")
-    with opened_dcs(out) as contents:
+    with open_dcs(out) as contents:
         held = contents.types[0].ranges[0]
     assert held.notes.history == {"1600000000.000000": "add version 2: x"}
     assert held.notes.parameters == {"experiment": "unknown", "run": "5", "kept": 7}
@@ -226,6 +228,6 @@ def test_lines_of_history_of_the_same_time_are_all_exported(capsys: Capture) -> 
     for seed, number in ((1, 1), (2, 2)):
         make_dcs(file, {"pixel_gain": {(1.5e9, math.inf): {number: array(seed)}}})
         assert tell(capsys, "import", file, "-m", "from dcs", "--repo", "./S")[0] in (0, 1)
-    with opened_dcs(exported(capsys, FB, "./S", "--force")) as contents:
+    with open_dcs(exported(capsys, FB, "./S", "--force")) as contents:
         held = contents.types[0].ranges[0]
     assert sorted(held.notes.history.values()) == ["add version 1: no 1", "add version 2: no 2"]

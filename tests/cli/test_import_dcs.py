@@ -115,7 +115,7 @@ def test_versions_without_a_number_are_left_out_unless_recovered(capsys: Capture
     _, value = imported(capsys, PY3, "./R")
     place = "pixel_gain/1500000000-end/v0002"
     reasons = {entry["name"]: entry["reason"] for entry in value["skipped"]}
-    assert reasons[place] == "it does not note its own number, as after an add that failed; --recover takes it"
+    assert reasons[place] == "its own number is missing, as after an add that failed; --recover imports it"
     answers = {op["data"]["sha256"]: op["msg"] for op in EXPECTED["py3"]["operations"] if "data" in op}
     assert answers[seal(got(FB, "pixel_gain", 1.5e9, "./R"))] == "first calibration"
     _, value = imported(capsys, PY3, "./R", "--recover")
@@ -271,14 +271,14 @@ def test_what_cannot_be_stored_is_left_out_with_the_reason(capsys: Capture) -> N
     assert code == 1
     reasons = {entry["name"]: entry["reason"] for entry in value["skipped"]}
     assert {name: next(word for word in WORDS if word in reason) for name, reason in reasons.items()} == {
-        "geometry": "not of panels",
-        "common_mode": "not of panels",
+        "geometry": "not per panel",
+        "common_mode": "not per panel",
         "pedestals": "not stored yet",
-        "pixel_gain/0-end": "holds no version",
+        "pixel_gain/0-end": "has no versions",
         "pixel_gain/1600000000-end/v0001": "expected (3, 1, 4, 4)",
         "pixel_gain/1600000000-end/v0003": "dtype",
-        "pixel_gain/1500000000-end/v0001": "what replaced it",
-        "pixel_gain/1500000000-end/v0002": "what replaced it",
+        "pixel_gain/1500000000-end/v0001": "that replaced it",
+        "pixel_gain/1500000000-end/v0002": "that replaced it",
         "pixel_gain/1500000000-end/v0003": "zero",
         "pixel_offset/0-end/v0001": "expected (3, 1, 4, 4)",
         "pixel_offset/1500000000-end/v0001": "not finite",
@@ -287,7 +287,7 @@ def test_what_cannot_be_stored_is_left_out_with_the_reason(capsys: Capture) -> N
     assert np.array_equal(got(FB, "pixel_offset", 1.6e9), array(7, (3, 4, 4))[:, np.newaxis])
 
 
-WORDS = ("what replaced it", "not of panels", "not stored yet", "holds no version", "expected (3, 1, 4, 4)", "dtype",
+WORDS = ("that replaced it", "not per panel", "not stored yet", "has no versions", "expected (3, 1, 4, 4)", "dtype",
          "not finite", "zero")  # fmt: skip
 
 
@@ -309,7 +309,7 @@ def test_nothing_earlier_stands_in_for_what_cannot_be_stored(
     code, value = imported(capsys, Path(NAME))
     assert code == 1
     reasons = {entry["name"]: entry["reason"] for entry in value["skipped"]}
-    assert "pixel_gain/0-end would stand in for it" in reasons["pixel_gain"]
+    assert "pixel_gain/0-end would be valid in its place" in reasons["pixel_gain"]
     with pytest.raises(jfstore.NotFound):
         got(FB, "pixel_gain", start)
     assert np.array_equal(got(FB, "pixel_offset", start), array(6))
@@ -360,7 +360,7 @@ def test_a_range_that_is_gone_from_the_file_is_said(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("name", "code", "words"),
     [
-        (f"jungfrau-{PAIR}.h5", 2, "its name says otherwise"),
+        (f"jungfrau-{PAIR}.h5", 2, "the Id in its name is"),
         ("backup.h5", 0, ""),
         ("jungfrau-old.h5", 0, ""),
     ],
@@ -375,7 +375,7 @@ def test_whose_constants_they_are_is_never_guessed(name: str, code: int, words: 
 def test_another_detector_is_refused(capsys: Capture) -> None:
     make_dcs(Path("epix100a-3925999616.h5"), {"pixel_gain": {(0.0, ALWAYS): {1: array(1)}}})
     code, _, err = tell(capsys, "import", "epix100a-3925999616.h5", "-m", "why", "--repo", "./S")
-    assert (code, "is of a 'epix100a', not of a jungfrau" in err) == (2, True)
+    assert (code, "has constants of a 'epix100a', not of a jungfrau" in err) == (2, True)
 
 
 def test_a_dry_run_stores_nothing(capsys: Capture) -> None:

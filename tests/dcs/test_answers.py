@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jfstore.dcs.edit import Addition, add_version, is_note, merged, next_number
+from jfstore.dcs.edit import Addition, add_version, find_free_number, is_storable, merge_history
 from jfstore.dcs.model import Blob, DcsContents, Notes
 from jfstore.errors import BadValue
 from tests.makers.dcs import Store, array, make_dcs, original_answer, run
@@ -25,7 +25,7 @@ def three(store: Store) -> Store:
     return store
 
 
-# -- what is added, and what is answered
+# -- what is added, and what is name_valid_version
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_what_is_not_answered_is_added_with_a_warning(
     ranges = {span: {number: array(number) for number in numbers} for span, numbers in there.items()}
     make_dcs(store.path, {"pixel_gain": ranges}, default=default)
     code, _, err = store.add(9, *words)
-    line = f"dcs: warning: at {words[0]} get answers pixel_gain/{wins}, and not what was added, pixel_gain/{added}"
+    line = f"dcs: warning: at {words[0]} get returns pixel_gain/{wins}, not pixel_gain/{added}, which was added"
     assert (code, err.splitlines()[0], err.count("\n")) == (0, line, 2)
     assert not np.array_equal(store.got(words[0]), array(9))
     assert not np.array_equal(original_answer(store.path, "pixel_gain", float(words[0])), array(9))
@@ -119,7 +119,7 @@ def test_any_number_is_a_time(three: Store, option: str, t: str) -> None:
     if t in ("inf", "nan", "-nan"):
         assert code == 0, err
     else:
-        assert (code, "the first range begins at 0" in err, err.count("\n")) == (3, True, 1)
+        assert (code, "the first range starts at 0" in err, err.count("\n")) == (3, True, 1)
 
 
 def test_a_time_is_not_taken_from_what_follows_another_option(three: Store) -> None:
@@ -134,20 +134,20 @@ def test_a_time_is_not_taken_from_what_follows_another_option(three: Store) -> N
 
 def test_the_next_number_is_above_all_that_were_ever_there() -> None:
     history = {"1.000000": "add version 2: x", "2.000000": "del version 7: y", "3.000000": "add ctype 9"}
-    assert next_number([], Notes()) == 1
-    assert next_number([3], Notes(history)) == 8
-    assert next_number([11], Notes(history)) == 12
-    assert next_number([-4], Notes()) == 1
+    assert find_free_number([], Notes()) == 1
+    assert find_free_number([3], Notes(history)) == 8
+    assert find_free_number([11], Notes(history)) == 12
+    assert find_free_number([-4], Notes()) == 1
 
 
 def test_no_line_of_history_is_written_over_another() -> None:
     notes = Notes({"1.000000": "one", "x": "first"})
-    both = merged(notes, {"1.000000": "two", "1.000001": "three", "0.500000": "zero", "x": "second"})
+    both = merge_history(notes, {"1.000000": "two", "1.000001": "three", "0.500000": "zero", "x": "second"})
     assert both.history == {
         "0.500000": "zero", "1.000000": "one", "1.000001": "three", "1.000002": "two", "x": "first",
         "0.000000": "second",
     }  # fmt: skip
-    assert merged(both, {"1.000000": "one", "x": "first"}) == both
+    assert merge_history(both, {"1.000000": "one", "x": "first"}) == both
 
 
 @pytest.mark.parametrize(
@@ -159,4 +159,4 @@ def test_no_line_of_history_is_written_over_another() -> None:
     ],
 )  # fmt: skip
 def test_what_a_note_can_be(value: object, fits: bool) -> None:
-    assert is_note(value) is fits
+    assert is_storable(value) is fits

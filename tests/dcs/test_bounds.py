@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from h5py import h5d, h5p, h5s
 
-from jfstore.dcs import check, read
+from jfstore.dcs import edit, read
 from jfstore.dcs.hdf5 import Dataset
-from jfstore.dcs.model import range_key
-from jfstore.dcs.read import opened_dcs
+from jfstore.dcs.model import name_range
+from jfstore.dcs.read import open_dcs
 from tests.makers.dcs import Store, array, make_dcs, scalar
 from tests.makers.hostile_dcs import text
 
@@ -63,7 +63,7 @@ def test_an_array_of_texts_is_not_read_and_not_lost(sound: Store) -> None:
     with h5py.File(sound.path, "r+") as file:
         reserve(version(file), (62 << 20,), 16)
     (code, out, err), seconds, memory = measured(lambda: sound.run("print"))
-    assert (code, "geometry/0-end/v0001/data, of which the store knows nothing" in err) == (0, True)
+    assert (code, "geometry/0-end/v0001/data, which is not part of a DCS file" in err) == (0, True)
     assert "problem    it has no constants" in out
     assert seconds < 10
     assert memory < 32 << 20
@@ -91,7 +91,7 @@ def test_texts_are_bounded_together(sound: Store) -> None:
 
 def test_a_text_that_would_be_too_much_is_refused(store: Store, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "geo.txt").write_text("x" * 600)
-    for module in (check, read):
+    for module in (edit, read):
         monkeypatch.setattr(module, "TEXTS", 1000)
     words = ("add", "-t", "geometry", "-T", 5, "-f", tmp_path / "geo.txt")
     assert store.run(*words)[0] == 0
@@ -128,7 +128,7 @@ def test_many_notes_that_are_none_do_not_take_long(sound: Store, monkeypatch: py
     monkeypatch.setattr(read, "_NOTES", 100_000)
     monkeypatch.setattr(read, "read_tree", lambda *_: tree)
     start = time.process_time()
-    with opened_dcs(sound.path) as contents:
+    with open_dcs(sound.path) as contents:
         assert len(contents.foreign) == 60_000
     assert time.process_time() - start < 5
 
@@ -185,7 +185,7 @@ def test_an_empty_note_is_not_lost(sound: Store) -> None:
 @pytest.mark.parametrize("missing", ["begin", "end"])
 def test_a_range_that_lacks_an_end_is_never_valid(store: Store, missing: str) -> None:
     make_dcs(store.path, {"pixel_gain": {ALWAYS: {1: array(1)}, (100.0, math.inf): {1: array(2)}}})
-    key = range_key(100.0)
+    key = name_range(100.0)
     with h5py.File(store.path, "r+") as file:
         del file[f"pixel_gain/{key}/{missing}"]
     assert np.array_equal(store.got(150), array(1))

@@ -14,7 +14,7 @@ import pytest
 
 import jfstore
 from jfstore.cli.programs import jungfrau_gain_constants
-from jfstore.dcs.read import opened_dcs
+from jfstore.dcs.read import open_dcs
 from jfstore.repository.verify import verify
 from tests.makers.dcs import NAME, SMALL, Store, array, make_dcs, original_answer, run
 from tests.makers.telling import XTC
@@ -60,10 +60,10 @@ def sound(store: Store) -> Store:
         (f"add H {GOOD} -T {T} -g 1-end", 2, "leave out -g"),
         (f"add foo.h5 {GOOD} -T {T}", 2, "is not named <detector type>-<detector Id>.h5"),
         (f"add jungfrau-.h5 {GOOD} -T {T}", 2, "is not named <detector type>-<detector Id>.h5"),
-        (f"add nodir/jungfrau-x.h5 {GOOD} -T {T}", 1, "nodir is not there"),
+        (f"add nodir/jungfrau-x.h5 {GOOD} -T {T}", 1, "nodir does not exist"),
         (f"add text.h5 {GOOD} -T {T}", 4, "text.h5 is not an HDF5 file"),
         (f"add jungfrau-zero.h5 {GOOD} -T {T}", 4, "is not an HDF5 file"),
-        (f"add H {GOOD} -T {T} -v 1", 5, "v0001 is there already; 2 is free"),
+        (f"add H {GOOD} -T {T} -v 1", 5, "v0001 exists already; 2 is free"),
         (f"add H {GOOD} -T {T} -v 0", 2, "a version number is 1 or more"),
         (f"add H {GOOD} -T {T} -v -3", 2, "a version number is 1 or more"),
         (f"add H {GOOD} -T {T} -v x", 2, "'x' is not a version number"),
@@ -71,16 +71,16 @@ def sound(store: Store) -> Store:
         (f"add H {GOOD} -T {T} --filemode 999", 2, "is not a mode in octal digits"),
         (f"add H -t geometry -f 2.npy -T {T}", 2, "geometry is text, not an array"),
         (f"get jungfrau-none.h5 -t pixel_gain -T {T}", 3, "jungfrau-none.h5: no such file"),
-        ("get H -t pixel_gain -T 1", 3, "the first range begins at 1500000000"),
+        ("get H -t pixel_gain -T 1", 3, "the first range starts at 1500000000"),
         ("get H -t pixel_gain", 2, "the time is missing"),
-        (f"get H -t pixel_gain -v 9 -T {T}", 3, "has no version 9; there: 1"),
+        (f"get H -t pixel_gain -v 9 -T {T}", 3, "has no version 9; existing: 1"),
         (f"get H -t pixel_offset -T {T}", 3, "H has no pixel_offset; nearest: pixel_gain"),
         (f"get H -t bogus -T {T}", 2, "'bogus' is not a calibration type"),
         (f"get H -t pixel_gain -f nodir/o.npy -T {T}", 1, "nodir is not there"),
         (f"get H -t pixel_gain -f H -T {T}", 2, "written as .npy or as text"),
         (f"get jungfrau-short.h5 -t pixel_gain -T {T}", 4, "truncated file"),
         (f"get H -t pixel_gain -T {T} -g {T}-end", 2, "leave out one"),
-        ("get H -t pixel_gain -g 7-end", 3, f"has no range 7-end; there: {T}-end"),
+        ("get H -t pixel_gain -g 7-end", 3, f"has no range 7-end; existing: {T}-end"),
         ("print jungfrau-none.h5", 3, "no such file"),
         ("print text.h5", 4, "text.h5 is not an HDF5 file"),
         ("print", 2, "which file?"),
@@ -89,7 +89,7 @@ def sound(store: Store) -> Store:
         ("delversion H -t pixel_gain -v 1", 2, "the time is missing"),
         (f"delversion H -t pixel_offset -v 1 -T {T}", 3, "has no pixel_offset"),
         (f"delversion jungfrau-none.h5 -t pixel_gain -v 1 -T {T}", 3, "no such file"),
-        ("delversion nodir/jungfrau-none.h5 -t pixel_gain -T 1", 3, "nodir is not there"),
+        ("delversion nodir/jungfrau-none.h5 -t pixel_gain -T 1", 3, "nodir does not exist"),
         ("delrange H -t pixel_gain", 2, "which range?"),
         ("delrange H -t pixel_gain -g 1-end", 3, "has no range 1-end"),
         (f"delrange H -t pixel_gain -g {T}-end -v 1", 2, "leave out -v"),
@@ -228,7 +228,7 @@ def test_what_may_not_be_written_to_is_left(sound: Store, place: str, monkeypatc
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != place and access(path, mode))
     before, names = sound.state(), sorted(os.listdir())
     code, _, err = sound.add(2)
-    assert (code, f"{place} may not be written to" in err) == (1, True)
+    assert (code, f"{place} is not writable" in err) == (1, True)
     assert (sound.state(), sorted(os.listdir())) == (before, names)
 
 
@@ -250,7 +250,7 @@ def test_a_run_says_file_and_time(calib: Path, store: Store) -> None:
     file = calib / "jungfrau" / f"jungfrau-{PAIR}.h5"
     assert (code, f"added pixel_gain/{BEGIN}-end/v0001 to {file}" in err) == (0, True)
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o2775
-    with opened_dcs(file) as contents:
+    with open_dcs(file) as contents:
         held = contents.types[0].ranges[0]
     # The begin of the run is 0.123456789 s later: floored, it covers the run.
     assert held.start == BEGIN
@@ -271,7 +271,7 @@ def test_a_time_counts_also_for_a_run(calib: Path, store: Store) -> None:
 def test_the_default_directory_is_where_psana_reads(calib: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     words = (*RUN, "-t", "pixel_gain", "-f", "two.npy")
     code, _, err = run(store._capsys, "add", *words)
-    assert (code, f"{XTC}/detector/calib/jungfrau is not there" in err) == (1, True)
+    assert (code, f"{XTC}/detector/calib/jungfrau does not exist" in err) == (1, True)
     Path("psdm").mkdir()
     for name in XTC.iterdir():
         Path("psdm", name.name).symlink_to(name)
@@ -309,7 +309,7 @@ def test_beside_a_file_the_run_is_a_note_without_any_tree(store: Store, monkeypa
         "-m", "See command: jungfrau_gain_constants", *RUN, "-d", "XcsEndstation.0:Jungfrau.0",
     )  # fmt: skip
     assert code == 0, err
-    with opened_dcs(Path(file)) as contents:
+    with open_dcs(Path(file)) as contents:
         assert contents.types[0].ranges[0].notes.parameters["source"] == "XcsEndstation.0:Jungfrau.0"
 
 
@@ -326,7 +326,7 @@ def test_what_jungfrau_gain_constants_prints_can_be_run(
         code, _, err = run(capsys, *shlex.split(line)[1:])
         assert code == 0, err
     for role in ("test", "real"):
-        with opened_dcs(deploying_here / role / f"jungfrau-{PAIR}.h5") as contents:
+        with open_dcs(deploying_here / role / f"jungfrau-{PAIR}.h5") as contents:
             assert [held.name for held in contents.types] == ["pixel_gain", "pixel_offset"]
             assert contents.types[0].ranges[0].start == BEGIN
     repository = jfstore.open(str(deploying_here / "real"))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from jfstore.dcs import hdf5
-from jfstore.dcs.read import opened_dcs
+from jfstore.dcs.read import open_dcs
 from tests.makers.dcs import PY3, SMALL, Store, array, make_dcs, make_version, original_answer, scalar, structure
 
 T = 1_500_000_000
@@ -71,7 +71,7 @@ def test_3_a_number_that_is_there_is_refused(store: Store) -> None:
     store.add(1)
     before = store.state()
     code, _, err = store.add(2, T, "-v", 1)
-    assert (code, "v0001 is there already; 2 is free" in err) == (5, True)
+    assert (code, "v0001 exists already; 2 is free" in err) == (5, True)
     assert store.state() == before
 
 
@@ -79,7 +79,7 @@ def test_4_what_is_noted_once_can_be_noted_anew(store: Store) -> None:
     start = time.time()
     store.add(1, T, "-p", "jungfrau-old", "-s", "jungfrau-new")
     store.add(2, T, "-p", "jungfrau-older")
-    with opened_dcs(store.path) as contents:
+    with open_dcs(store.path) as contents:
         assert (contents.predecessor, contents.successor) == ("jungfrau-older", "jungfrau-new")
         assert contents.created is not None
         assert start <= contents.created <= time.time()
@@ -97,7 +97,7 @@ def test_5_begins_between_two_seconds_are_not_lost(store: Store) -> None:
     assert store.add(1, "100.7")[0] == 0
     before = store.state()
     code, _, err = store.add(2, "100.2")
-    assert (code, "100-end begins at 100.7" in err) == (5, True)
+    assert (code, "100-end starts at 100.7" in err) == (5, True)
     assert store.state() == before
     assert store.got("100.3") == 3
     assert store.add(3, "100.7")[0] == 0
@@ -205,7 +205,7 @@ def test_9_what_a_failed_add_of_the_original_left_does_no_harm(store: Store, lef
     assert store.run("print")[0] == 0
     code, _, err = store.run("get", "-t", "geometry", "-T", 5, "-f", "o.txt")
     assert (code, Path("o.txt").read_text()) == (0, "text")
-    assert "v0002 is left out: it has no constants" in err
+    assert "v0002 is skipped: it has no constants" in err
     assert store.run("get", "-t", "geometry", "-T", 5, "-v", 2, "-f", "o2.txt")[0] == 4
     assert not Path("o2.txt").exists()
     assert store.add(2, 0)[0] == 0
@@ -226,7 +226,7 @@ def test_12_an_unknown_group_leaves_the_rest_readable_and_is_not_lost(store: Sto
         scalar(file.create_group("notes"), "text", "mine")
     assert equal(store.got(5), array(1))
     code, _, err = store.run("print")
-    assert (code, "holds notes, of which the store knows nothing" in err) == (0, True)
+    assert (code, "holds notes, which is not part of a DCS file" in err) == (0, True)
     before = store.state()
     code, _, err = store.add(2)
     assert (code, "holds notes, which would be lost" in err) == (5, True)
@@ -240,7 +240,7 @@ def test_13_what_is_deleted_cannot_be_deleted_again(store: Store) -> None:
     assert store.run(*words)[0] == 0
     before = store.state()
     code, _, err = store.run(*words)
-    assert (code, "has no version 1; there: 2" in err) == (3, True)
+    assert (code, "has no version 1; existing: 2" in err) == (3, True)
     assert store.state() == before
     assert store.run("delrange", "-t", "pixel_gain", "-g", f"{T}-end")[0] == 0
     assert store.run("delrange", "-t", "pixel_gain", "-g", f"{T}-end")[0] == 3
@@ -256,7 +256,7 @@ def test_14_bytes_are_stored_in_one_order(store: Store) -> None:
 
 def test_15_the_run_is_noted_also_with_a_time(store: Store) -> None:
     store.add(1, T, "-e", "xcsls3716", "-r", "631", "-d", "XcsEndstation.0:Jungfrau.0")
-    with opened_dcs(store.path) as contents:
+    with open_dcs(store.path) as contents:
         held = contents.types[0]
     assert held.ranges[0].notes.parameters == {
         "experiment": "xcsls3716", "run": "631", "source": "XcsEndstation.0:Jungfrau.0",

@@ -21,7 +21,7 @@ import jfstore
 from jfstore.cli import app as jfstore_main
 from jfstore.cli.programs import dcs
 from jfstore.dcs import hdf5
-from jfstore.dcs.read import opened_dcs
+from jfstore.dcs.read import open_dcs
 from jfstore.errors import Damaged, Failed
 from tests.conftest import ROOT
 from tests.makers.dcs import NAME, SMALL, array, make_dcs
@@ -137,20 +137,20 @@ def test_no_file_outside_is_opened(kind: str, place: Path, world: Path) -> None:
 
 def test_there_are_only_so_many_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hdf5, "_OBJECTS", 50)
-    with pytest.raises(Damaged, match="more than 50 objects"), opened_dcs(SMALL):
+    with pytest.raises(Damaged, match="more than 50 objects"), open_dcs(SMALL):
         pass
 
 
 def test_the_structure_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hdf5, "_METADATA", 20_000)
-    with pytest.raises(Damaged, match="more than 20000 bytes"), opened_dcs(SMALL):
+    with pytest.raises(Damaged, match="more than 20000 bytes"), open_dcs(SMALL):
         pass
 
 
 def test_another_layout_of_hdf5_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / NAME, "w", libver="latest") as file:
         file["pixel_gain"] = 1.0
-    with pytest.raises(Damaged, match="superblock version 0"), opened_dcs(tmp_path / NAME):
+    with pytest.raises(Damaged, match="superblock version 0"), open_dcs(tmp_path / NAME):
         pass
 
 
@@ -254,7 +254,7 @@ def test_impossible_structures_are_refused(
     tracemalloc.start()
     start = time.monotonic()
     try:
-        with pytest.raises(Damaged) as caught, opened_dcs(Path(NAME)):
+        with pytest.raises(Damaged) as caught, open_dcs(Path(NAME)):
             pass
         assert tracemalloc.get_traced_memory()[1] < 128 << 20
     finally:
@@ -265,7 +265,7 @@ def test_impossible_structures_are_refused(
 
 def test_a_file_that_changes_while_it_is_read_is_not_believed(place: Path) -> None:
     shutil.copy(SMALL, NAME)
-    with opened_dcs(Path(NAME)) as contents:
+    with open_dcs(Path(NAME)) as contents:
         blob = contents.types[1].ranges[0].versions[0].blob
         assert blob
         blob.load()

@@ -18,9 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from jfstore.dcs import store
-from jfstore.dcs.check import text_blob
-from jfstore.dcs.edit import Addition, add_version, delete_range, delete_type, delete_version
+from jfstore.dcs import write
+from jfstore.dcs.edit import Addition, add_version, delete_range, delete_type, delete_version, make_text_blob
 from jfstore.dcs.model import (
     Blob,
     DcsContents,
@@ -30,11 +29,10 @@ from jfstore.dcs.model import (
     Notes,
     find_range,
     find_version,
-    range_key,
+    name_range,
 )
-from jfstore.dcs.read import opened_dcs
-from jfstore.dcs.store import write_dcs
-from jfstore.dcs.write import SparseMemory, file_pieces
+from jfstore.dcs.read import open_dcs
+from jfstore.dcs.write import make_pieces, write_dcs
 from jfstore.errors import BadValue, Damaged, NotFound, Refused
 from tests.makers.dcs import NAME, SMALL, array, original_answer
 
@@ -50,7 +48,7 @@ def blob(seed: int, shape: tuple[int, ...] = (2,)) -> Blob:
 def ranges(*spans: tuple[float, float], number: int = 1) -> DcsContents:
     """Return contents with a range for each span, whose constants are of its place as a seed."""
     held = [
-        DcsRange(range_key(*span), span[0], span[1], versions=(DcsVersion(number, blob(seed), 1.0, number),))
+        DcsRange(name_range(*span), span[0], span[1], versions=(DcsVersion(number, blob(seed), 1.0, number),))
         for seed, span in enumerate(spans)
     ]
     return replace(EMPTY, types=(DcsType("pixel_gain", tuple(held)),))
@@ -84,7 +82,7 @@ def test_the_range_that_begins_last_wins_then_the_shortest(spans: Any, t: float,
 
 def test_nothing_is_valid_before_the_first_or_in_an_emptied_range() -> None:
     contents = ranges((100.0, math.inf), (200.0, math.inf))
-    with pytest.raises(NotFound, match="the first range begins at 100"):
+    with pytest.raises(NotFound, match="the first range starts at 100"):
         find_range(contents, "pixel_gain", 99.0)
     held = find_range(contents, "pixel_gain", 250.0)
     contents, _ = delete_version(contents, "pixel_gain", held, None, "why", 5.0)
@@ -102,11 +100,11 @@ spans = st.lists(
 @settings(max_examples=25, deadline=None)
 @given(spans, st.lists(st.one_of(st.floats(-10, 1100), st.sampled_from([math.inf, -math.inf])), max_size=8))
 def test_what_is_written_answers_as_the_original_would(spans: list[tuple[float, float]], times: list[float]) -> None:
-    keys = {range_key(*span): span for span in spans}
+    keys = {name_range(*span): span for span in spans}
     contents = ranges(*keys.values())
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / NAME
-        path.write_bytes(b"".join(file_pieces(contents)))
+        path.write_bytes(b"".join(make_pieces(contents)))
         for t in [*times, *(start for start, _ in keys.values()), *(end for _, end in keys.values())]:
             ours, theirs = answer(contents, t), original_answer(path, "pixel_gain", t)
             assert (ours is None) == (theirs is None)
@@ -148,7 +146,7 @@ class Changes(RuleBasedStateMachine):
     def delete(self, data: st.DataObject) -> None:
         place = data.draw(st.sampled_from([place for place, versions in self.there.items() if versions]))
         number = data.draw(st.one_of(st.none(), st.sampled_from(sorted(self.there[place]))))
-        held = find_range(self.contents, place[0], None, range_key(place[1]))
+        held = find_range(self.contents, place[0], None, name_range(place[1]))
         self.contents, gone = delete_version(self.contents, place[0], held, number, "why", self.now)
         assert gone.number == (number or max(self.there[place]))
         del self.there[place][gone.number]
@@ -160,7 +158,7 @@ class Changes(RuleBasedStateMachine):
         if whole:
             self.contents = delete_type(self.contents, name, "why", self.now)
         else:
-            self.contents = delete_range(self.contents, name, range_key(start), "why", self.now)
+            self.contents = delete_range(self.contents, name, name_range(start), "why", self.now)
         for place in [place for place in self.there if place[0] == name and (whole or place[1] == start)]:
             del self.there[place], self.used[place]
 
@@ -188,14 +186,14 @@ def test_every_change_leaves_its_line_of_history() -> None:
     contents, _ = add_version(contents, Addition("pixel_gain", 5.0, blob(2), "two"), 1.6e9)
     held = find_range(contents, "pixel_gain", 6.0)
     contents, _ = delete_version(contents, "pixel_gain", held, version.number, "three", 1.6e9)
-    held = contents.type("pixel_gain").ranges[0]
+    held = contents.find_type("pixel_gain").ranges[0]
     assert held.notes.history == {
         "1600000000.000000": "add version 1: one",
         "1600000000.000001": "add version 2: two",
         "1600000000.000002": "del version 1: three",
     }
     contents = delete_range(contents, "pixel_gain", "5-end", "four", 1.6e9)
-    assert list(contents.type("pixel_gain").notes.history.values()) == [
+    assert list(contents.find_type("pixel_gain").notes.history.values()) == [
         "add range 5-end: exp=unknown:run=0",
         "del range 5-end: four",
     ]
@@ -231,7 +229,7 @@ arrays = st.builds(
 )
 blobs = st.one_of(
     arrays.map(lambda made: Blob(made.dtype.str, made.shape, lambda: made)),
-    texts.map(lambda text: text_blob(f"{text}x", "x")),
+    texts.map(lambda text: make_text_blob(f"{text}x", "x")),
 )
 times = st.none() | st.floats(0, 2e9)
 versions = st.builds(DcsVersion, st.integers(-3, 10001), st.none() | blobs, times, st.none() | st.integers(0, 9), notes)
@@ -247,7 +245,7 @@ def some_contents(draw: st.DrawFn) -> DcsContents:
             some.sort(key=lambda version: version.number)
             end = draw(st.sampled_from([math.inf, 20.5]))
             exact = draw(st.sampled_from([None, start + 0.5]))
-            held.append(DcsRange(range_key(start, end), exact, end, draw(st.integers(0, 3)), tuple(some), draw(notes)))
+            held.append(DcsRange(name_range(start, end), exact, end, draw(st.integers(0, 3)), tuple(some), draw(notes)))
         held.sort(key=lambda one: one.key)
         types.append(DcsType(name, tuple(held), draw(notes)))
     return DcsContents(
@@ -261,7 +259,7 @@ def some_contents(draw: st.DrawFn) -> DcsContents:
 def test_what_is_written_is_read_as_it_was(contents: DcsContents) -> None:
     with tempfile.TemporaryDirectory() as directory:
         write_dcs(f"{directory}/{NAME}", contents, replace=False)  # which reads it back, and compares
-        with opened_dcs(Path(directory) / NAME) as found:
+        with open_dcs(Path(directory) / NAME) as found:
             assert replace(found, where="x") == contents
 
 
@@ -271,21 +269,21 @@ def test_what_is_not_read_back_as_written_replaces_nothing(
 ) -> None:
     def other_pieces(contents: DcsContents, seals: list[str]) -> Iterator[Any]:
         if wrong == "a note":
-            return file_pieces(replace(contents, predecessor="another"), seals)
-        pieces = list(file_pieces(contents, seals))
+            return make_pieces(replace(contents, predecessor="another"), seals)
+        pieces = list(make_pieces(contents, seals))
         return iter([pieces[0], bytes(len(pieces[1])), *pieces[2:]])
 
     shutil.copy(SMALL, tmp_path / NAME)
-    monkeypatch.setattr(store, "file_pieces", other_pieces)
-    with pytest.raises(Damaged, match="what was read back is not what was written"):
-        store.change_dcs(tmp_path / NAME, lambda contents: contents)
+    monkeypatch.setattr(write, "make_pieces", other_pieces)
+    with pytest.raises(Damaged, match="does not read back as it was written"):
+        write.change_dcs(tmp_path / NAME, lambda contents: contents)
     assert (tmp_path / NAME).read_bytes() == SMALL.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [".dcs-lock", NAME]
 
 
 def test_the_same_contents_are_the_same_bytes() -> None:
-    with opened_dcs(SMALL) as contents:
-        assert b"".join(file_pieces(contents)) == b"".join(file_pieces(contents))
+    with open_dcs(SMALL) as contents:
+        assert b"".join(make_pieces(contents)) == b"".join(make_pieces(contents))
 
 
 def test_one_array_is_in_memory_at_a_time() -> None:
@@ -297,7 +295,7 @@ def test_one_array_is_in_memory_at_a_time() -> None:
     contents = replace(EMPTY, types=(DcsType("pixel_gain", (DcsRange("0-end", 0.0, versions=many),)),))
     tracemalloc.start()
     try:
-        total = sum(len(piece) for piece in file_pieces(contents))
+        total = sum(len(piece) for piece in make_pieces(contents))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -305,27 +303,9 @@ def test_one_array_is_in_memory_at_a_time() -> None:
     assert peak < 4 * size
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 20_000), st.binary(max_size=9000)), max_size=6))
-def test_sparse_memory_is_a_file(writes: list[tuple[int, bytes]]) -> None:
-    sparse = SparseMemory()
-    with tempfile.TemporaryFile() as plain:
-        for place, data in writes:
-            for file in (sparse, plain):
-                file.seek(place)
-                file.write(data)
-        plain.seek(0)
-        wanted = plain.read()
-        assert sparse.seek(0, 2) == len(wanted)
-        sparse.seek(0)
-        buffer = bytearray(len(wanted))
-        assert sparse.readinto(buffer) == len(wanted)
-        assert buffer == wanted
-
-
 def test_hdf5_lays_it_out_as_of_old(tmp_path: Path) -> None:
-    with opened_dcs(SMALL) as contents:
-        (tmp_path / NAME).write_bytes(b"".join(file_pieces(contents)))
+    with open_dcs(SMALL) as contents:
+        (tmp_path / NAME).write_bytes(b"".join(make_pieces(contents)))
     old, new = (path.read_bytes() for path in (SMALL, tmp_path / NAME))
     # Signature, versions, sizes of offsets and lengths, ranks of the trees of groups: superblock 0.
     assert new[:24] == old[:24]

@@ -321,7 +321,7 @@ PATH_METHODS = {"write_text", "write_bytes", "touch", "hardlink_to", "symlink_to
 PATH_METHODS |= {"rmdir", "chmod", "tofile"}
 MODULES = {"pickle", "cPickle", "shelve", "marshal", "dill", "joblib", "tempfile"}
 SHUTIL = {"disk_usage", "which", "get_terminal_size"}
-IN_MEMORY = ("io.BytesIO(", "SparseMemory(")
+IN_MEMORY = ("io.BytesIO(", "io.FileIO(os.memfd_create(")
 READERS = {"os.open", "h5f.open", "h5o.open", "jfstore.open"}
 WRITING_FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_EXCL", "O_TMPFILE"}
 

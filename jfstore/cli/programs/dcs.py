@@ -1,4 +1,4 @@
-"""``dcs``: constants in files of the Detector Calibration Store, printed, got, added and deleted as ever."""
+"""``dcs``: print, get, add and delete constants in DCS files (Detector Calibration Store)."""
 
 from __future__ import annotations
 
@@ -6,29 +6,22 @@ import argparse
 import math
 import re
 import sys
-import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from jfstore._version import __version__
-from jfstore.cli.options import Once, Parser, add_rights, rights_of
-from jfstore.cli.output import note, printable, progress
-from jfstore.cli.program import run_program, warn_of
+from jfstore.cli.options import Once, Parser, add_rights
+from jfstore.cli.program import run_program
 from jfstore.errors import BadValue, nearest
-
-if TYPE_CHECKING:
-    from jfstore.cli.programs._dcs_files import Place
-    from jfstore.dcs.model import DcsContents
 
 _NEGATIVE = re.compile(r"-(?:[0-9.]|inf|nan)", re.ASCII | re.IGNORECASE)
 COMMANDS = ("print", "get", "add", "delversion", "delrange", "delctype")
 _EPILOG = """\
-A command may be cut short: p, g, a, delv, delr, delc. Without FILE it is the file
-<CDIR>/jungfrau/jungfrau-<detector Id>.h5 of a run, whose begin is the time unless -T is given.
-With FILE, -e -r -d are noted with what is added. Of the ranges of validity that hold the
-time the one that begins last is taken, then the shortest, and of its versions the highest
-number; a range without versions answers nothing. What changes is a copy, which takes the
-place of the file when it is complete.
+Commands may be abbreviated: p, g, a, delv, delr, delc. Without FILE, the file is
+<CDIR>/jungfrau/jungfrau-<detector Id>.h5 of a run, and the time is the start of the run
+unless -T is given. With FILE, -e, -r and -d are noted with the constants that are added.
+Of the ranges of validity that contain the time, the one that starts last wins, then the
+shortest; of its versions, the one with the highest number. A range without versions hides
+older ones. Changes are made in a copy, which replaces the file when it is complete.
 
 examples:
   dcs print jungfrau-171113-154920171025-3d00fb.h5
@@ -40,7 +33,7 @@ examples:
 """
 
 
-def _command(text: str) -> str:
+def _parse_command(text: str) -> str:
     meant = [name for name in COMMANDS if name.startswith(text)] if text else []
     if len(meant) != 1:
         near = meant or nearest(text, COMMANDS) or COMMANDS
@@ -48,40 +41,29 @@ def _command(text: str) -> str:
     return meant[0]
 
 
-def _type_name(text: str) -> str:
-    from jfstore.dcs.model import type_named
+def _parse_type(text: str) -> str:
+    from jfstore.dcs.model import check_type_name  # imports numpy
 
     try:
-        return type_named(text)
+        return check_type_name(text)
     except BadValue as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _filled(text: str) -> str:
+def _parse_text(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("the value is empty")
     return text
 
 
-def _with_times(argv: Sequence[str]) -> list[str]:
-    """Return `argv` with a time such as ``-inf`` joined to its ``-T``: alone it would be taken for an option."""
-    words: list[str] = []
-    for word in argv:
-        if words and words[-1] in ("-T", "--tsec") and "--" not in words and _NEGATIVE.match(word):
-            words[-1] = f"-T{word}"
-        else:
-            words.append(word)
-    return words
-
-
-def _number(text: str) -> int:
+def _parse_number(text: str) -> int:
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdecimal() and len(digits) < 10):
         raise argparse.ArgumentTypeError(f"{text!r} is not a version number, such as 2")
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     from jfstore.dcs.model import LATEST
 
     try:
@@ -96,6 +78,45 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _join_times(argv: Sequence[str]) -> list[str]:
+    """Return `argv` with a time such as ``-inf`` joined to its ``-T``; argparse would take it for an option."""
+    words: list[str] = []
+    for word in argv:
+        if words and words[-1] in ("-T", "--tsec") and "--" not in words and _NEGATIVE.match(word):
+            words[-1] = f"-T{word}"
+        else:
+            words.append(word)
+    return words
+
+
+_OPTIONS = (
+    ("-e --exp", "experiment", "EXP", _parse_text, "experiment, with -r: a run"),
+    ("-r --run", "run_number", "RUN", _parse_text, "number of the run"),
+    ("-d --src", "source", "SOURCE", _parse_text, "detector of the run: source, alias or a part of the source"),
+    ("-t --ctype", "type", "TYPE", _parse_type, "calibration type, such as pixel_gain or geometry"),
+    ("-c --cdir", "cdir", "CDIR", str, "calibration directory (default: detector/calib under SIT_PSDM_DATA)"),
+    (
+        "-v --vers",
+        "number",
+        "N",
+        _parse_number,
+        "version number (default: the valid version; for add the next, for delversion the last number)",
+    ),
+    ("-m --msg", "message", "MESSAGE", str, "reason, for the history"),
+    ("-g --rng", "range", "RANGE", str, "name of a range, such as 1520294400-end"),
+    ("-p --pred", "predecessor", "NAME", _parse_text, "predecessor of the detector"),
+    ("-s --succ", "successor", "NAME", _parse_text, "successor of the detector"),
+    (
+        "-f --cfname",
+        "constants",
+        "NAME",
+        str,
+        "file of the constants: .npy, or text (for get default: <detector>-<type>.npy)",
+    ),
+    ("-T --tsec", "seconds", "SECONDS", _parse_seconds, "time in Unix seconds; for add the start of validity"),
+)
+
+
 def get_parser() -> Parser:
     """Return the parser of ``dcs``."""
     parser = Parser(
@@ -103,92 +124,20 @@ def get_parser() -> Parser:
         description="Print, get, add and delete constants in files of the Detector Calibration Store.",
         epilog=_EPILOG,
     )
-    option = parser.add_argument
-    option("--version", action="version", version=f"dcs of jfstore {__version__}")
-    option("command", metavar="COMMAND", nargs="?", type=_command, help=", ".join(COMMANDS))
-    option("file", metavar="FILE", nargs="?", help="<detector type>-<detector Id>.h5 (default: that of a run)")
-    option(
-        "-e", "--exp", dest="experiment", metavar="EXP", type=_filled, action=Once, help="experiment, with -r: a run"
-    )
-    option("-r", "--run", dest="run_number", metavar="RUN", type=_filled, action=Once, help="number of the run")
-    option(
-        "-d",
-        "--src",
-        dest="source",
-        metavar="SOURCE",
-        type=_filled,
-        action=Once,
-        help="which detector of the run: source, alias or a part of the source",
-    )
-    option(
-        "-t",
-        "--ctype",
-        dest="type",
-        metavar="TYPE",
-        type=_type_name,
-        action=Once,
-        help="calibration type, such as pixel_gain or geometry",
-    )
-    option(
-        "-c",
-        "--cdir",
-        dest="cdir",
-        metavar="CDIR",
-        action=Once,
-        help="calibration directory (default: detector/calib under SIT_PSDM_DATA)",
-    )
-    option(
-        "-v",
-        "--vers",
-        dest="number",
-        metavar="N",
-        type=_number,
-        action=Once,
-        help="version number (default: the valid one; for add the next, for delversion the last)",
-    )
-    option("-m", "--msg", dest="message", metavar="MESSAGE", action=Once, help="why, for the history")
-    option(
-        "-g", "--rng", dest="range", metavar="RANGE", action=Once, help="a range by its name, such as 1520294400-end"
-    )
-    option(
-        "-p",
-        "--pred",
-        dest="predecessor",
-        metavar="NAME",
-        type=_filled,
-        action=Once,
-        help="predecessor of the detector",
-    )
-    option(
-        "-s", "--succ", dest="successor", metavar="NAME", type=_filled, action=Once, help="successor of the detector"
-    )
-    option(
-        "-f",
-        "--cfname",
-        dest="constants",
-        metavar="NAME",
-        action=Once,
-        help="file of the constants: .npy, or text (get: default <detector>-<type>.npy)",
-    )
-    option("-i", "--verbos", dest="quiet", action="store_true", help="say nothing but what is wrong")
-    option(
-        "-T",
-        "--tsec",
-        dest="seconds",
-        metavar="SECONDS",
-        type=_seconds,
-        action=Once,
-        help="time in Unix seconds; for add the begin of validity",
-    )
+    add = parser.add_argument
+    add("--version", action="version", version=f"dcs of jfstore {__version__}")
+    add("command", metavar="COMMAND", nargs="?", type=_parse_command, help=", ".join(COMMANDS))
+    add("file", metavar="FILE", nargs="?", help="<detector type>-<detector Id>.h5 (default: the file of a run)")
+    for flags, name, metavar, parse, text in _OPTIONS:
+        add(*flags.split(), dest=name, metavar=metavar, type=parse, action=Once, help=text)
+    add("-i", "--verbos", dest="quiet", action="store_true", help="print only errors and warnings")
     add_rights(parser)
     return parser
 
 
 def _run(argv: list[str]) -> int:
-    from jfstore.cli.programs._dcs_files import place_of
-
     parser = get_parser()
-    args = parser.parse_all(_with_times(argv))
+    args = parser.parse_all(_join_times(argv))
     if args.command is None:
         if argv:
             raise BadValue(f"the command is missing: {', '.join(COMMANDS)}; see dcs --help")
@@ -196,162 +145,9 @@ def _run(argv: list[str]) -> int:
         return 0
     if args.command != "print" and args.type is None:
         raise BadValue("the calibration type is missing: -t TYPE, such as -t pixel_gain")
-    place = place_of(args)
-    told = {
-        "print": _print,
-        "get": _get,
-        "add": _add,
-        "delversion": _delete_version,
-        "delrange": _delete_range,
-        "delctype": _delete_type,
-    }[args.command](args, place)
-    if told and not args.quiet:
-        note(told)
-    return 0
+    from jfstore.cli.programs._dcs_commands import run_command  # imports numpy
 
-
-def _print(args: argparse.Namespace, place: Place) -> str:
-    from jfstore.cli.programs._dcs_print import lines_of
-    from jfstore.dcs.read import opened_dcs
-
-    with opened_dcs(place.path) as contents:
-        _warn_of_foreign(contents)
-        for line in lines_of(contents):
-            print(printable(line))
-    return ""
-
-
-def _warn_of_foreign(contents: DcsContents) -> None:
-    if contents.foreign:
-        more = f" and {len(contents.foreign) - 1} more" if len(contents.foreign) > 1 else ""
-        warn_of([f"{contents.where} holds {contents.foreign[0]}{more}, of which the store knows nothing"])
-
-
-def _range_named(args: argparse.Namespace, place: Place) -> float | None:
-    """Return the time that was asked for, None if the range was; BadValue if not exactly one."""
-    if args.range is not None:
-        if args.seconds is not None:
-            raise BadValue("-T and -g both say which range: leave out one")
-        return None
-    seconds = place.seconds(args)
-    if math.isnan(seconds):
-        warn_of(["a time that is no number is taken as one after every begin"])
-    return seconds
-
-
-def _get(args: argparse.Namespace, place: Place) -> str:
-    from jfstore.cli.programs._dcs_files import check_output, write_constants
-    from jfstore.dcs.model import find_range, find_version, version_key
-    from jfstore.dcs.read import opened_dcs
-
-    seconds = _range_named(args, place)
-    out = args.constants if args.constants is not None else f"{place.name}-{args.type}.npy"
-    check_output(out, place.path)
-    with opened_dcs(place.path) as contents:
-        held = find_range(contents, args.type, seconds, args.range)
-        version = find_version(contents, args.type, held, args.number)
-        if version.problem:
-            warn_of([f"{args.type}/{held.key}/{version_key(version.number)}: {version.problem}"])
-        skipped = [other for other in held.versions if other.problem and other.number > version.number]
-        if args.number is None:
-            warn_of(
-                f"{args.type}/{held.key}/{version_key(other.number)} is left out: {other.problem}" for other in skipped
-            )
-        assert version.blob is not None
-        write_constants(out, version.blob, args.type)
-    return f"wrote {out}: {args.type}/{held.key}/{version_key(version.number)} of {place.path}"
-
-
-def _add(args: argparse.Namespace, place: Place) -> str:
-    from jfstore.cli.programs._dcs_files import make_directory, read_constants
-    from jfstore.dcs.check import check_blob
-    from jfstore.dcs.edit import Addition, add_version
-    from jfstore.dcs.model import answered, range_key, version_key
-
-    if args.constants is None:
-        raise BadValue("the file of the constants is missing: -f NAME")
-    if args.range is not None:
-        raise BadValue("a range of what is added begins with -T and has no end: leave out -g")
-    start = place.start(args)
-    blob = read_constants(args.constants, args.type)
-    new = Addition(
-        args.type,
-        start,
-        blob,
-        args.message or "",
-        args.number,
-        place.parameters(args),
-        args.predecessor,
-        args.successor,
-    )
-    done: list[tuple[str, str]] = []
-
-    def edit(contents: DcsContents) -> DcsContents:
-        check_blob(contents, new.type, blob, args.constants)
-        changed, version = add_version(contents, new, time.time())
-        name = f"{new.type}/{range_key(start)}/{version_key(version.number)}"
-        done.append((name, answered(changed, new.type, start)))
-        return changed
-
-    make_directory(args, place)
-    _change(args, place, edit, create=True)
-    added, wins = done[-1]
-    if wins != added:
-        warn_of([f"at {start:.17g} get answers {wins}, and not what was added, {added}"])
-    return f"added {added} to {place.path}"
-
-
-def _change(
-    args: argparse.Namespace, place: Place, edit: Callable[[DcsContents], DcsContents], create: bool = False
-) -> None:
-    from jfstore.dcs.store import change_dcs
-
-    with progress(args.command) as show:
-        change_dcs(place.path, edit, create=create, rights=rights_of(args), show=show)
-
-
-def _delete_version(args: argparse.Namespace, place: Place) -> str:
-    from jfstore.dcs.edit import delete_version
-    from jfstore.dcs.model import find_range, version_key
-
-    seconds = _range_named(args, place)
-    gone: list[str] = []
-
-    def edit(contents: DcsContents) -> DcsContents:
-        held = find_range(contents, args.type, seconds, args.range)
-        changed, version = delete_version(contents, args.type, held, args.number, args.message or "", time.time())
-        gone.append(f"{args.type}/{held.key}/{version_key(version.number)}")
-        return changed
-
-    _change(args, place, edit)
-    return f"deleted {gone[-1]} from {place.path}"
-
-
-def _delete_range(args: argparse.Namespace, place: Place) -> str:
-    from jfstore.dcs.edit import delete_range
-
-    if args.range is None:
-        raise BadValue("which range? -g RANGE, such as -g 1520294400-end")
-    _refuse(args, "number", "-v", "range")
-    _change(
-        args, place, lambda contents: delete_range(contents, args.type, args.range, args.message or "", time.time())
-    )
-    return f"deleted {args.type}/{args.range} from {place.path}"
-
-
-def _delete_type(args: argparse.Namespace, place: Place) -> str:
-    from jfstore.dcs.edit import delete_type
-
-    for name, letter in (("number", "-v"), ("range", "-g"), ("seconds", "-T")):
-        _refuse(args, name, letter, "calibration type")
-    _change(args, place, lambda contents: delete_type(contents, args.type, args.message or "", time.time()))
-    return f"deleted {args.type} from {place.path}"
-
-
-def _refuse(args: argparse.Namespace, name: str, letter: str, what: str) -> None:
-    """Refuse an option that would be understood as less than what is deleted."""
-    if getattr(args, name) is not None:
-        raise BadValue(f"{args.command} deletes a whole {what}: leave out {letter}")
+    return run_command(args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
