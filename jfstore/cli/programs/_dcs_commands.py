@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jfstore.cli.run_options import dataset_of, read_jungfrau
 from jfstore.cli.options import rights_of
 from jfstore.cli.output import note, printable, progress
 from jfstore.cli.program import warn_of
+from jfstore.cli.run_options import dataset_of, read_jungfrau
 from jfstore.dcs import edit, write
 from jfstore.dcs.model import (
     GEOMETRY,
