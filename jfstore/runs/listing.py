@@ -46,10 +46,8 @@ def list_runs(place: str | None = None, *, progress: Progress = lambda done, tot
 
     Raises
     ------
-    BadValue
-        If `place` cannot be an instrument or an experiment.
-    NotFound
-        If it does not exist.
+    BadValue, NotFound
+        If `place` cannot be an instrument or an experiment, or does not exist.
     Failed
         If the root or the directory of the instrument cannot be read.
     """

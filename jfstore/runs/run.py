@@ -209,14 +209,8 @@ def read_dataset(dataset: str, source: str | None = None) -> RunList:
 def read_run(files: RunFiles) -> Run:
     """Read the heads of a run's streams; if they disagree, the lowest stream decides, and `notes` says so.
 
-    Raises
-    ------
-    Damaged
-        If no stream is sound.
-    Failed
-        If no stream can be read.
-    BadValue
-        If two files have the name of the same chunk, or a file without the name of an XTC file is not one.
+    Damaged or Failed is raised if no stream can be read, and BadValue if two files have the name of the same chunk,
+    or a file without the name of an XTC file is not one.
     """
     heads: dict[int, tuple[str, Head]] = {}
     failures: list[Damaged | Failed] = []

@@ -17,6 +17,7 @@ from tests.makers.xtc import (
     PAIR_ID,
     configure,
     jungfrau,
+    run_bytes,
     write_run,
 )
 
@@ -60,6 +61,23 @@ def test_both_reports_name_the_run_its_begin_and_its_file(here: Path, capsys: py
     assert (code, value["detector"], value["time"]) == (0, PAIR_ID, {"stamp": STAMP, "utc": BEGIN})
     of_run = value["run"]
     assert (of_run["experiment"], of_run["run"], of_run["begin"], of_run["file"]) == ("xpptut15", 430, BEGIN, file)
+
+
+@pytest.mark.parametrize(("seconds", "stamp"), [(1541320200, "20181104013000"), (1541323800, None)])
+def test_a_run_in_the_hour_that_comes_twice(
+    seconds: int, stamp: str | None, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A stamp means the first pass of the hour: the second pass has no start of validity, but it has constants.
+    write_run(made, "MFX", MFX, 1, run_bytes(PAIR, seconds))
+    code, out, err = add(capsys, f"exp={MFX}:run=1")
+    if stamp:
+        assert (code, rows_of(out)[0]["version"].split("/")[1]) == (0, stamp)
+    else:
+        assert (code, out, os.listdir("R/log")) == (2, "", [])
+        assert "no stamp names 2018-11-04T09:30:00Z: 20181104013000 comes twice" in err
+        assert add(capsys, PAIR_ID, "-T", "20181104010000")[0] == 0
+    code, out, _ = get(capsys, f"exp={MFX}:run=1", "--json")
+    assert (code, json.loads(out)["time"]["utc"][:19]) == (0, f"2018-11-04T0{8 if stamp else 9}:30:00")
 
 
 def test_constants_begin_with_the_second_of_the_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
