@@ -7,7 +7,7 @@ import pickle
 import shutil
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_runs_are_a_record(known: Path) -> None:
 
 
 def test_the_package_of_runs_is_the_function_too(known: Path) -> None:
-    assert import_module("jfstore.runs")("MFX").runs == list_runs("MFX").runs == jfstore.runs("MFX").runs
+    assert cast(Any, import_module("jfstore.runs"))("MFX").runs == list_runs("MFX").runs == jfstore.runs("MFX").runs
 
 
 def test_runs_with_constants(known: Path) -> None:
