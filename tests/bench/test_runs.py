@@ -34,8 +34,9 @@ def test_one_run(compare: Callable[..., None], monkeypatch: pytest.MonkeyPatch) 
     def by_name() -> None:
         read_runs("exp=xpptut15:run=430")
 
-    compare("a run of 2.5 kB", {"open().read()": bare, "by its path": by_path, "by exp and run": by_name}, {},
-            rounds=201)  # fmt: skip
+    compare(
+        "a run of 2.5 kB", {"open().read()": bare, "by its path": by_path, "by exp and run": by_name}, {}, rounds=201
+    )
 
 
 def test_a_run_of_100_gb(compare: Callable[..., None], tmp_path: Path) -> None:

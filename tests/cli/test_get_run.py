@@ -32,11 +32,17 @@ def get(capsys: pytest.CaptureFixture[str], *words: object) -> Told:
     return tell(capsys, "get", *words, "-t", "pixel_gain", "--repo", "./R")
 
 
-@pytest.mark.parametrize("words", [
-    ["exp=xpptut15:run=430"], ["exp=xpptut15:run=430", "Jungfrau.0"], ["exp=xpptut15:run=430", "-d", "jungfrau1M"],
-    ["-e", "xpptut15", "-r", "430"], ["-e", "xpptut15", "-r", "430", "-d", "MfxEndstation.0:Jungfrau.0"],
-    [XTC / "XPP/xpptut15/xtc/xpptut15-r0430-s00-c00.xtc"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["exp=xpptut15:run=430"],
+        ["exp=xpptut15:run=430", "Jungfrau.0"],
+        ["exp=xpptut15:run=430", "-d", "jungfrau1M"],
+        ["-e", "xpptut15", "-r", "430"],
+        ["-e", "xpptut15", "-r", "430", "-d", "MfxEndstation.0:Jungfrau.0"],
+        [XTC / "XPP/xpptut15/xtc/xpptut15-r0430-s00-c00.xtc"],
+    ],
+)
 def test_what_is_added_for_a_run_is_got_for_it(
     words: list[object], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,9 +132,13 @@ def test_added_for_a_run_twice_is_unchanged(here: Path, capsys: pytest.CaptureFi
 )
 @pytest.mark.parametrize("command", [add, get])
 def test_what_is_no_run_of_constants(
-    command: Callable[..., Told], words: list[str], expected: int, said: str, here: Path,
+    command: Callable[..., Told],
+    words: list[str],
+    expected: int,
+    said: str,
+    here: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     code, out, err = command(capsys, *words)
     assert (code, out, err.count("\n")) == (expected, "", 1)
     assert said in err

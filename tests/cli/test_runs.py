@@ -33,17 +33,29 @@ def test_id_is_a_row_for_each_jungfrau(here: Path, capsys: pytest.CaptureFixture
     assert (code, err) == (0, "")
     assert out.splitlines()[0].split("\t") == COLUMNS
     assert out.splitlines()[1].split("\t") == [
-        "xpptut15", "430", BEGIN, "MfxEndstation.0:Jungfrau.0", "jungfrau1M", "V3", "2", PAIR_ID,
-    ]  # fmt: skip
+        "xpptut15",
+        "430",
+        BEGIN,
+        "MfxEndstation.0:Jungfrau.0",
+        "jungfrau1M",
+        "V3",
+        "2",
+        PAIR_ID,
+    ]
     code, out, _ = tell(capsys, "id", "exp=xpptut15:run=440")
     assert code == 0
     assert [row["source"] for row in rows_of(out)] == ["CxiDs1.0:Jungfrau.0", "CxiDs2.0:Jungfrau.0"]
 
 
-@pytest.mark.parametrize("words", [
-    ["exp=xpptut15:run=440", "jungfrau05M"], ["exp=xpptut15:run=440", "-d", "CxiDs2"],
-    ["-e", "xpptut15", "-r", "440", "-d", "CxiDs2.0:Jungfrau.0"], ["-e", "xpptut15", "-r", "0440", "-d", "jungfrau05M"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["exp=xpptut15:run=440", "jungfrau05M"],
+        ["exp=xpptut15:run=440", "-d", "CxiDs2"],
+        ["-e", "xpptut15", "-r", "440", "-d", "CxiDs2.0:Jungfrau.0"],
+        ["-e", "xpptut15", "-r", "0440", "-d", "jungfrau05M"],
+    ],
+)
 def test_id_of_one_source(words: list[str], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = tell(capsys, "id", *words)
     assert code == 0
@@ -97,8 +109,9 @@ def test_what_id_cannot_answer(
     assert said in err
 
 
-@pytest.mark.parametrize(("dataset", "expected"), [("exp=xpptut15", 2), ("exp=xpptut15:run=431", 3),
-                                                   ("exp=xpptut15:run=501", 4)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dataset", "expected"), [("exp=xpptut15", 2), ("exp=xpptut15:run=431", 3), ("exp=xpptut15:run=501", 4)]
+)
 @pytest.mark.parametrize("command", ["id", "get"])
 def test_failures_as_json(
     command: str, dataset: str, expected: int, here: Path, capsys: pytest.CaptureFixture[str]
@@ -369,9 +382,13 @@ def test_options_of_resolve_are_refused_without_it(
     assert f"{words[0]} is for --resolve, which is not given" in err
 
 
-@pytest.mark.parametrize(("words", "program"), [
-    (["id", "gain.npy"], main), (["gain.npy"], jungfrau_id.main),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "program"),
+    [
+        (["id", "gain.npy"], main),
+        (["gain.npy"], jungfrau_id.main),
+    ],
+)
 def test_a_file_that_is_not_xtc_is_called_that(
     words: list[str], program: Any, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -393,10 +410,17 @@ def test_jungfrau_id_of_several_runs_takes_the_first(made: Path, capsys: pytest.
     assert (code, out.splitlines()[-1], err) == (0, f"Jungfrau id: {PAIR_ID}", "")
 
 
-@pytest.mark.parametrize("words", [
-    ["-d", "exp=xpptut15"], ["-m2"], ["-d", "exp=xpptut15:run=430", "-n", "x"],
-    ["-d", "exp=xpptut15:run=430", "-m", "8"], ["-d", "exp=xpptut15:run=430", "-s", "-1"], ["exp=xpptut15:run=430"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-d", "exp=xpptut15"],
+        ["-m2"],
+        ["-d", "exp=xpptut15:run=430", "-n", "x"],
+        ["-d", "exp=xpptut15:run=430", "-m", "8"],
+        ["-d", "exp=xpptut15:run=430", "-s", "-1"],
+        ["exp=xpptut15:run=430"],
+    ],
+)
 def test_event_keys_refuses(words: list[str], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = tell(capsys, *words, program=event_keys.main)
     assert (code, out, err.count("\n")) == (2, "", 1)

@@ -81,8 +81,13 @@ def test_the_header_is_that_of_the_reference() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(some.arrays(REAL, st.tuples(st.just(3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)),
-                   elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))  # fmt: skip
+@given(
+    some.arrays(
+        REAL,
+        st.tuples(st.just(3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)),
+        elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
+    )
+)
 def test_every_float32_comes_back_bit_for_bit(array: np.ndarray) -> None:
     raw = written(array)
     found = parse_text(raw, "x")
@@ -158,7 +163,7 @@ def test_a_line_break_in_a_fact_begins_no_line() -> None:
         (HEADER.replace(b"float32", b"uint8") + ROWS.replace(b"5", b"256"), r"x: not all values are uint8"),
         (b" ".join([b"1"] * 70000), r"x, line 1: 70000 values, more than"),
     ],
-)  # fmt: skip
+)
 def test_malformed_text_is_refused_with_the_line(raw: bytes, message: str) -> None:
     with pytest.raises(BadValue, match=rf"^{message}"):
         parse_text(raw, "x")
@@ -166,9 +171,12 @@ def test_malformed_text_is_refused_with_the_line(raw: bytes, message: str) -> No
 
 @pytest.mark.parametrize(
     "rows",
-    [b"1 2 3 \n4 5 6 \n7 8 9 \n10 11 12", b"  1  2 3\n\n4 5 6\r\n7 8\t9\n# a comment\n10 11 12\n",
-     b"1 2. 3.0\n4e0 +5 6\n7 8 9\n10 11 .12E2\n"],
-)  # fmt: skip
+    [
+        b"1 2 3 \n4 5 6 \n7 8 9 \n10 11 12",
+        b"  1  2 3\n\n4 5 6\r\n7 8\t9\n# a comment\n10 11 12\n",
+        b"1 2. 3.0\n4e0 +5 6\n7 8 9\n10 11 .12E2\n",
+    ],
+)
 def test_what_is_only_laid_out_differently_is_read(rows: bytes) -> None:
     assert np.array_equal(parse_text(HEADER + rows, "x").array, np.arange(1, 13, dtype=REAL).reshape(2, 2, 3))
 
@@ -188,9 +196,25 @@ def test_changed_bytes_are_read_or_refused(data: st.DataObject) -> None:
     assert all(text.startswith("x") for text in said)
 
 
-@pytest.mark.parametrize("word", ["-0", "-0.0", "-0e0", "0", "18446744073709551616", "-9223372036854775809",
-    "9007199254740993", "0.1000000000000000055511151231257827", "2.2250738585072011e-308", "5e-324", "1e-400",
-    "17976931348623157e292", "1.7976931348623158079e308", "123456789012345678901234567890.5e-7"])  # fmt: skip
+@pytest.mark.parametrize(
+    "word",
+    [
+        "-0",
+        "-0.0",
+        "-0e0",
+        "0",
+        "18446744073709551616",
+        "-9223372036854775809",
+        "9007199254740993",
+        "0.1000000000000000055511151231257827",
+        "2.2250738585072011e-308",
+        "5e-324",
+        "1e-400",
+        "17976931348623157e292",
+        "1.7976931348623158079e308",
+        "123456789012345678901234567890.5e-7",
+    ],
+)
 def test_values_have_the_bits_that_numpy_and_python_read(word: str) -> None:
     found = parse_text(f"1 {word}\n{word} {word}\n".encode(), "x").values
     assert found.tobytes() == np.loadtxt([f"1 {word}", f"{word} {word}"]).tobytes()
@@ -207,8 +231,20 @@ def test_numbers_with_too_many_digits_for_json_are_rounded_right(length: int, la
     assert parse_text(f"{row}\n".encode() * 3, "x").values.ravel()[-1] == float(word)
 
 
-@pytest.mark.parametrize("rows", ["1,2 3\n4 5\n", "1 2\n3,4\n", "1 2\ntrue 4\n", "1 2\n[3 4]\n", "1 2\nnull 4\n",
-    '1 2\n"3" 4\n', "1 2\n{} 4\n", "1 2\n3 4]\n", "1 2\n-Infinity 4\n"])  # fmt: skip
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "1,2 3\n4 5\n",
+        "1 2\n3,4\n",
+        "1 2\ntrue 4\n",
+        "1 2\n[3 4]\n",
+        "1 2\nnull 4\n",
+        '1 2\n"3" 4\n',
+        "1 2\n{} 4\n",
+        "1 2\n3 4]\n",
+        "1 2\n-Infinity 4\n",
+    ],
+)
 def test_other_words_of_json_are_not_numbers(rows: str) -> None:
     with pytest.raises(BadValue, match=r"x, line [12]: "):
         parse_text(rows.encode(), "x")

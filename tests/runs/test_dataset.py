@@ -234,10 +234,18 @@ def test_small_data_beside_one_of_two_directories(tmp_path: Path) -> None:
     assert names(run) == [f"{MFX}-r0007-s00-c00.smd.xtc"]
 
 
-@pytest.mark.parametrize("name", [
-    f"{MFX}-r0007-s00-c00.xtc.inprogress", f"{MFX}-r0007-s00-c00.xtc.bak", f"x{MFX}-r0007-s00-c00.xtc",
-    f"{MFX}-r0007-s00.xtc", f"{MFX}-r0007-s00-c00.smd.xtc", "mfxother1-r0007-s00-c00.xtc", f"{MFX}-r7x-s00-c00.xtc",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{MFX}-r0007-s00-c00.xtc.inprogress",
+        f"{MFX}-r0007-s00-c00.xtc.bak",
+        f"x{MFX}-r0007-s00-c00.xtc",
+        f"{MFX}-r0007-s00.xtc",
+        f"{MFX}-r0007-s00-c00.smd.xtc",
+        "mfxother1-r0007-s00-c00.xtc",
+        f"{MFX}-r7x-s00-c00.xtc",
+    ],
+)
 def test_other_names_are_no_files_of_the_run(name: str, tmp_path: Path) -> None:
     touch(tmp_path, 6)
     (path_of(tmp_path, "MFX", MFX, 6).parent / name).touch()

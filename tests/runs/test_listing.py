@@ -181,9 +181,18 @@ def sealed(text: str) -> bytes:
     return digest(text.encode()).encode() + b"\n" + text.encode()
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"\n", b"{}", b"\xff" * 99, sealed("not json"), sealed('{"format": 0, "runs": {}}'),
-], ids=repr)  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"{}",
+        b"\xff" * 99,
+        sealed("not json"),
+        sealed('{"format": 0, "runs": {}}'),
+    ],
+    ids=repr,
+)
 def test_a_cache_that_is_none_is_ignored_and_made_anew(
     content: bytes, here: Path, known: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,9 +204,17 @@ def test_a_cache_that_is_none_is_ignored_and_made_anew(
     assert (numbers, cached(here).read_bytes()) == ([1, 2], sound)
 
 
-@pytest.mark.parametrize("text", [
-    "[]", "null", "{}", '{"format": 1}', '{"format": 1, "runs": []}', '{"format": 1, "runs": {"1": 5, "2": []}}',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "null",
+        "{}",
+        '{"format": 1}',
+        '{"format": 1, "runs": []}',
+        '{"format": 1, "runs": {"1": 5, "2": []}}',
+    ],
+)
 def test_a_sealed_cache_of_another_form_is_ignored(
     text: str, here: Path, known: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

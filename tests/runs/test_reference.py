@@ -236,10 +236,16 @@ def _rows(case: Case) -> list[list[str]]:
     start = datetime.fromtimestamp(case["begin_run"]["seconds"], UTC).strftime("%Y-%m-%dT%H:%M:%S")
     head = [case["experiment"], str(case["run"]), f"{start}.{case['begin_run']['nanoseconds']:09d}Z"]
     return [
-        [*head, each["source"], each["alias"] or "", f"V{each['config_version']}", str(each["n_panels"]),
-         each["detector_id"] or ""]
+        [
+            *head,
+            each["source"],
+            each["alias"] or "",
+            f"V{each['config_version']}",
+            str(each["n_panels"]),
+            each["detector_id"] or "",
+        ]
         for each in case["jungfrau"]
-    ] or [head + [""] * 5]  # fmt: skip
+    ] or [head + [""] * 5]
 
 
 def test_runs_lists_the_good_and_names_the_broken(

@@ -358,10 +358,16 @@ def walk(data: bytes) -> None:
                 found = list(read_objects(file, datagram))
                 assert expected is not None
                 got = [
-                    (one.offset, one.end, one.damage, one.source.level, one.source.phy,
-                     (one.compressed << 31) + (one.version << 16) + one.type)
+                    (
+                        one.offset,
+                        one.end,
+                        one.damage,
+                        one.source.level,
+                        one.source.phy,
+                        (one.compressed << 31) + (one.version << 16) + one.type,
+                    )
                     for one in found
-                ]  # fmt: skip
+                ]
                 assert got == expected
                 for one in found:
                     assert one.source.describe(one.process)
@@ -537,10 +543,14 @@ def test_a_million_mutants() -> None:
     started = [
         subprocess.Popen(
             [sys.executable, "-c", f"from {__name__} import worker; worker({100 + n}, {count // processes})"],
-            cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for n in range(processes)
-    ]  # fmt: skip
+    ]
     ended = [(process.communicate(), process.returncode) for process in started]
     for (_, err), code in ended:
         assert code == 0, err

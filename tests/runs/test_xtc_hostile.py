@@ -212,10 +212,15 @@ def test_a_datagram_over_the_limit(tree: Path) -> None:
 # -- configurations of a Jungfrau
 
 
-@pytest.mark.parametrize(("version", "counts"), [
-    (1, (0, 33, 2**31, 2**32 - 1)), (2, (0, 33, 2**31, 2**32 - 1)),
-    (3, (0, 9, 33, 2**31, 2**32 - 1)), (4, (0, 33, 2**31, 2**32 - 1)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("version", "counts"),
+    [
+        (1, (0, 33, 2**31, 2**32 - 1)),
+        (2, (0, 33, 2**31, 2**32 - 1)),
+        (3, (0, 9, 33, 2**31, 2**32 - 1)),
+        (4, (0, 33, 2**31, 2**32 - 1)),
+    ],
+)
 def test_impossible_number_of_panels(version: int, counts: tuple[int, ...]) -> None:
     for count in counts:
         refused(after(made.jungfrau(version, PAIR, count=count)), f"has {count} panels", TOP)
@@ -353,12 +358,15 @@ def test_the_compressed_bit_is_none_of_the_version() -> None:
     assert (found.version, found.compressed) == (2, True)
 
 
-@pytest.mark.parametrize(("raw", "pad", "name"), [
-    (b"a" * 31, b"\0", "a" * 31),
-    (b"a" * 31, b"b", "a" * 31),
-    (b"jung\0frau", b"\0", "jung"),
-    (b"\xff\xfejung\xc3\xbc", b"\0", r"\xff\xfejung\xc3\xbc"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("raw", "pad", "name"),
+    [
+        (b"a" * 31, b"\0", "a" * 31),
+        (b"a" * 31, b"b", "a" * 31),
+        (b"jung\0frau", b"\0", "jung"),
+        (b"\xff\xfejung\xc3\xbc", b"\0", r"\xff\xfejung\xc3\xbc"),
+    ],
+)
 def test_odd_names(raw: bytes, pad: bytes, name: str) -> None:
     got = head(after(made.alias_config([(1, made.phy_of(), raw)], pad=pad), made.jungfrau(3, PAIR)))
     assert [text for _, text in got.aliases] == [name]
@@ -369,16 +377,30 @@ def test_an_empty_name_is_none() -> None:
     assert head(after(made.alias_config([(1, made.phy_of(), b""), (1, 5, b"\0x")]))).aliases == ()
 
 
-@pytest.mark.parametrize("raw", [
-    b"\x1b[2J\x1b]0;x\x07jf", b"jf\r\n\tEventKey", b"\x00", b"\x7f\x08\x08jf", b"\x9b2J\x85\xe2\x80\xae", b"'\\x1b",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x1b[2J\x1b]0;x\x07jf",
+        b"jf\r\n\tEventKey",
+        b"\x00",
+        b"\x7f\x08\x08jf",
+        b"\x9b2J\x85\xe2\x80\xae",
+        b"'\\x1b",
+    ],
+)
 def test_control_characters_do_not_come_out(tree: Path, program: Program, raw: bytes) -> None:
     write(tree, made.run_bytes(PAIR, BEGIN, 7, alias=raw))
     for words in (
-        ("event_keys", "-d", DATASET), ("event_keys", "-d", DATASET, "-p", "Jung"), ("jungfrau_id", DATASET),
-        ("jfstore", "id", DATASET), ("jfstore", "id", DATASET, "--json"), ("jfstore", "id", DATASET, "no such"),
-        ("jungfrau_id", DATASET, "no such"), ("jfstore", "runs", "MFX"), ("jfstore", "runs", "mfxx12345"),
-    ):  # fmt: skip
+        ("event_keys", "-d", DATASET),
+        ("event_keys", "-d", DATASET, "-p", "Jung"),
+        ("jungfrau_id", DATASET),
+        ("jfstore", "id", DATASET),
+        ("jfstore", "id", DATASET, "--json"),
+        ("jfstore", "id", DATASET, "no such"),
+        ("jungfrau_id", DATASET, "no such"),
+        ("jfstore", "runs", "MFX"),
+        ("jfstore", "runs", "mfxx12345"),
+    ):
         code, out, err = program(*words)
         assert code in (0, 2, 3), err
         assert not re.search(r"[^\n\t\x20-\x7e]", out + err), (words, out, err)
@@ -440,9 +462,14 @@ def test_map_and_the_like_may_come_first(before: int) -> None:
     assert ids(head(data)) == [PAIR_ID]
 
 
-@pytest.mark.parametrize(("transition", "name"), [
-    (made.BEGIN_RUN, "BeginRun"), (made.L1_ACCEPT, "L1Accept"), (made.ENABLE, "Enable"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("transition", "name"),
+    [
+        (made.BEGIN_RUN, "BeginRun"),
+        (made.L1_ACCEPT, "L1Accept"),
+        (made.ENABLE, "Enable"),
+    ],
+)
 def test_a_run_does_not_begin_without_configure(transition: int, name: str) -> None:
     refused(made.datagram(transition, BEGIN) + made.run_bytes(PAIR, BEGIN, 7), f"starts with {name}, not")
 
