@@ -18,24 +18,8 @@ from numpy.typing import NDArray
 from jfstore.core.arrays import check_array
 from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.core.ids import resolve_detector
-from jfstore.dcs.model import (
-    GEOMETRY,
-    JUNGFRAU,
-    PANEL_TYPES,
-    TEXTS,
-    Blob,
-    DcsContents,
-    DcsRange,
-    DcsType,
-    DcsVersion,
-    Notes,
-    check_type_name,
-    find_last,
-    find_range,
-    find_version,
-    name_range,
-    name_version,
-)
+from jfstore.dcs import model
+from jfstore.dcs.model import GEOMETRY, PANEL_TYPES, Blob, DcsContents, DcsRange, DcsType, DcsVersion, Notes
 from jfstore.errors import BadValue, JfstoreError, Refused
 
 _VERSION_LINE = re.compile(r"(?:add|del) version (-?[0-9]{1,9})(?:$|:)", re.ASCII)
@@ -63,21 +47,13 @@ class Addition:
 
 
 def add_version(contents: DcsContents, new: Addition, now: float) -> tuple[DcsContents, DcsVersion]:
-    """Return the contents with a version added at `now`, and that version.
-
-    Raises
-    ------
-    Refused
-        If the number is in use, or another range starts in the same second or lacks one end.
-    BadValue
-        If a text cannot be stored.
-    """
+    """Return the contents with a version added at `now`, and that version; Refused if its number is in use."""
     for text in (new.message, *new.parameters.values(), new.predecessor, new.successor):
         _check_text(text)
     if "" in (*new.parameters.values(), new.predecessor, new.successor):
         raise BadValue("a parameter, a predecessor or a successor is empty, which a file cannot hold")
     dcs_type = _find("name", new.type, contents.types) or DcsType(new.type)
-    key = name_range(new.start)
+    key = model.name_range(new.start)
     dcs_range = _find("key", key, dcs_type.ranges)
     notes, type_notes = contents.notes, dcs_type.notes
     if dcs_type not in contents.types:
@@ -120,8 +96,8 @@ def delete_version(
     Without a number it is the last usable version, whichever is valid by default.
     """
     _check_text(message)
-    known = find_last(dcs_range.usable) if number is None else _find("number", number, dcs_range.versions)
-    deleted = known or find_version(contents, type_name, dcs_range, number)
+    known = model.find_last(dcs_range.usable) if number is None else _find("number", number, dcs_range.versions)
+    deleted = known or model.find_version(contents, type_name, dcs_range, number)
     left = replace(
         dcs_range,
         versions=tuple(version for version in dcs_range.versions if version.number != deleted.number),
@@ -136,7 +112,7 @@ def delete_version(
 def delete_range(contents: DcsContents, type_name: str, key: str, message: str, now: float) -> DcsContents:
     """Return the contents without a range; NotFound if there is no such range."""
     _check_text(message)
-    deleted = find_range(contents, type_name, None, key)
+    deleted = model.find_range(contents, type_name, None, key)
     dcs_type = contents.find_type(type_name)
     dcs_type = replace(
         dcs_type,
@@ -163,7 +139,7 @@ def _choose_number(where: str, new: Addition, dcs_range: DcsRange) -> int:
         raise BadValue(f"a version number is 1 or more, not {new.number}")
     if new.number in existing | _numbers_in(dcs_range.notes):
         what = "exists already" if new.number in existing else "was deleted, and numbers are not used again"
-        raise Refused(f"{where}: {new.type}/{dcs_range.key}/{name_version(new.number)} {what}; {free} is free")
+        raise Refused(f"{where}: {new.type}/{dcs_range.key}/{model.name_version(new.number)} {what}; {free} is free")
     return new.number
 
 
@@ -226,18 +202,12 @@ def make_text_blob(text: str, where: str) -> Blob:
 
 
 def make_array_blob(array: NDArray[Any], name: str, where: str) -> Blob:
-    """Return an array in its stored form: its own dtype, but little-endian and in C order.
-
-    Raises
-    ------
-    BadValue
-        If it is not an array of real numbers, is empty, or has a value that is not finite.
-    """
+    """Return an array in its stored form, little-endian and in C order; BadValue unless it is of finite numbers."""
     if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
         raise BadValue(f"{where}: dtype {array.dtype} is not a type of real numbers")
     if not array.ndim or not array.size:
         raise BadValue(f"{where}: shape {array.shape} has no values")
-    if check_type_name(name) == GEOMETRY:
+    if model.check_type_name(name) == GEOMETRY:
         raise BadValue(f"{where}: {GEOMETRY} is text, not an array")
     count = int(np.count_nonzero(~np.isfinite(array)))
     if count:
@@ -247,18 +217,13 @@ def make_array_blob(array: NDArray[Any], name: str, where: str) -> Blob:
 
 
 def check_blob(contents: DcsContents, name: str, blob: Blob, where: str) -> None:
-    """Check that constants fit the detector and the other constants of its file.
-
-    Raises
-    ------
-    BadValue
-        If the shape is not that of the type, gains or offsets are not those of a Jungfrau, or all texts
-        together have more bytes than a file may have.
-    """
+    """Raise BadValue unless constants fit the detector and the other constants of its file."""
     if blob.is_text:
         total = blob.nbytes + sum(other.nbytes for other in contents.blobs() if other.is_text)
-        if total > TEXTS:
-            raise BadValue(f"{where}: with its {blob.nbytes} bytes all texts of {contents.where} are more than {TEXTS}")
+        if total > model.TEXTS:
+            raise BadValue(
+                f"{where}: with its {blob.nbytes} bytes all texts of {contents.where} are more than {model.TEXTS}"
+            )
         return
     count = _count_panels(contents)
     if name in CALIB_TYPES and count:
@@ -286,7 +251,7 @@ def split_panels(array: NDArray[Any], count: int, name: str, where: str) -> Iter
 
 def _count_panels(contents: DcsContents) -> int:
     """Return how many panels a Jungfrau has; 0 if the detector is another one or its Id does not say that."""
-    if contents.detector_type != JUNGFRAU:
+    if contents.detector_type != model.JUNGFRAU:
         return 0
     try:
         return len(resolve_detector(contents.detector_id or ""))

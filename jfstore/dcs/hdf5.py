@@ -13,14 +13,13 @@ import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jfstore.errors import Damaged
-from jfstore.fs.files import opened, read_into
+from jfstore.fs.files import read_into
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _UNDEFINED = (1 << 64) - 1
@@ -45,12 +44,6 @@ class Dataset:
     def nbytes(self) -> int:
         """Size in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
-
-
-def is_hdf5(path: Path) -> bool:
-    """Return whether a regular file starts with the signature of HDF5."""
-    with opened(path, follow=True) as fd:
-        return os.pread(fd, len(_SIGNATURE), 0) == _SIGNATURE
 
 
 def read_tree(fd: int, where: str) -> Tree:

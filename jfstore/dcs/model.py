@@ -68,23 +68,11 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class DcsVersion:
-    """One version.
-
-    Attributes
-    ----------
-    number : int
-        Its number, according to the name of its group.
-    blob : Blob or None
-        Its constants; None if they were never written.
-    produced : float or None
-        When it was added.
-    stored_number : int or None
-        Its number, according to the dataset ``version`` in its group; None if that is missing.
-    """
+    """One version; its number is that in the name of its group, and again in the dataset ``version`` there."""
 
     number: int
-    blob: Blob | None
-    produced: float | None
+    blob: Blob | None  # None if constants were never written
+    produced: float | None  # the time when it was added
     stored_number: int | None
     notes: Notes = Notes()
 
@@ -102,15 +90,12 @@ class DcsVersion:
 
 @dataclass(frozen=True, slots=True)
 class DcsRange:
-    """A range of validity, both ends included; it is never valid if ``start`` or ``end`` is missing (None).
-
-    ``default`` is the number of the version that is valid, 0 for the last one.
-    """
+    """A range of validity, both ends included; it is never valid if one end is missing (None)."""
 
     key: str
     start: float | None
     end: float | None = math.inf
-    default: int = 0
+    default: int = 0  # number of the version that is valid, 0 for the last one
     versions: tuple[DcsVersion, ...] = ()
     notes: Notes = Notes()
 
@@ -191,13 +176,7 @@ class DcsContents:
 
 
 def name_range(start: float, end: float = math.inf) -> str:
-    """Return the name of a range, ``<start>-<end>`` in whole seconds, or ``<start>-end``.
-
-    Examples
-    --------
-    >>> name_range(1520294400.75), name_range(100.0, 200.5)
-    ('1520294400-end', '100-201')
-    """
+    """Return the name of a range, such as ``1520294400-end`` or ``100-201``, in whole seconds."""
     return f"{math.floor(start)}-{'end' if end == math.inf else math.ceil(end)}"
 
 
@@ -234,15 +213,7 @@ def find_range(contents: DcsContents, type_name: str, t: float | None, key: str 
 
 
 def find_version(contents: DcsContents, type_name: str, dcs_range: DcsRange, number: int | None = None) -> DcsVersion:
-    """Return the version of a range that is valid, or the one with a number.
-
-    Raises
-    ------
-    NotFound
-        If there is none; the message names what could be meant instead.
-    Damaged
-        If the one that was asked for has no constants.
-    """
+    """Return the version of a range that is valid, or the one with a number; Damaged if that has no constants."""
     place = f"{contents.where}: {type_name}/{dcs_range.key}"
     if number is not None:
         version = _find_by("number", number, dcs_range.versions, f"{place} has no version {number}")
@@ -265,12 +236,12 @@ def name_valid_version(contents: DcsContents, type_name: str, t: float) -> str:
 
 def _name_previous(dcs_type: DcsType, dcs_range: DcsRange) -> Sequence[str]:
     """Return the name of the version that was valid before a range, in a list; an empty list if there is none."""
+    end = -math.inf if dcs_range.start is None else dcs_range.start
     earlier = [
         (one.start, f"{dcs_type.name}/{one.key}/{name_version(one.valid_version.number)}")
         for one in dcs_type.ranges
-        if one.start is not None and not one.problem and one.valid_version
+        if one.start is not None and one.start < end and not one.problem and one.valid_version
     ]
-    earlier = [pair for pair in earlier if dcs_range.start is not None and pair[0] < dcs_range.start]
     return [max(earlier)[1]] if earlier else []
 
 

@@ -51,18 +51,9 @@ class ImportPlan:
     def __init__(
         self, contents: DcsContents, file_name: str, zone: ZoneInfo, shape: tuple[int, int, int], recover: bool
     ) -> None:
-        """Plan the import of a file.
+        """Plan the import of a file into a repository with stamps in `zone` and panels of `shape`.
 
-        Parameters
-        ----------
-        contents : DcsContents
-            Contents of the file.
-        file_name : str
-            Its name, which says whose constants it holds if the contents do not.
-        zone, shape : zoneinfo.ZoneInfo, tuple of int
-            Zone of the repository's stamps and shape (gain, row, column) of its panels.
-        recover : bool
-            Whether versions whose own number is missing count, with the number in the name of their group.
+        With `recover`, versions whose own number is missing count, with the number in the name of their group.
         """
         self.panels = identify_panels(contents, file_name)
         self.versions: list[Importable] = []
@@ -194,13 +185,7 @@ def name_detector(panels: Sequence[str]) -> str:
 
 
 def identify_panels(contents: DcsContents, file_name: str) -> tuple[str, ...]:
-    """Return the panels of the detector of a file.
-
-    Raises
-    ------
-    BadValue
-        If it is not a Jungfrau, its Id is not one of panels, or it contradicts the name of the file.
-    """
+    """Return the panels of a file's Jungfrau; BadValue if it is another detector, or not the one in the file's name."""
     recorded, stem = contents.detector_name, file_name.removesuffix(".h5")
     if (contents.detector_type or stem.partition("-")[0]) != JUNGFRAU:
         raise BadValue(f"{contents.where} has constants of a {contents.detector_type or stem!r}, not of a {JUNGFRAU}")

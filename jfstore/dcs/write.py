@@ -54,8 +54,6 @@ def change_dcs(
 
     Parameters
     ----------
-    path : Path
-        The file.
     edit : callable
         Returns the new contents, given the present ones; called again if another program changed the file meanwhile.
     create : bool
@@ -67,16 +65,10 @@ def change_dcs(
 
     Raises
     ------
-    NotFound
-        If there is no such file.
-    Damaged, Failed
-        As for `open_dcs`; and if the new file does not read back as it was written.
-    Refused
-        If the file has foreign objects, which would be lost.
-    Busy
-        If other programs keep changing it.
-    InDoubt
-        If it is changed, but may not survive a power failure.
+    JfstoreError
+        As for `open_dcs`. Refused if the file has foreign objects, which would be lost; Damaged if the new file does
+        not read back as it was written; Busy if other programs keep changing the file; InDoubt if it is changed, but
+        may not survive a power failure.
     """
     if path.is_symlink():  # the link stays, the file that it leads to is changed
         path = Path(os.path.realpath(path))
@@ -108,19 +100,7 @@ def change_dcs(
 def write_dcs(
     file: str, contents: DcsContents, *, replace: bool, progress: Progress = lambda done, total: None
 ) -> None:
-    """Write `contents` to a new file, or with `replace` over an existing one.
-
-    Raises
-    ------
-    Refused
-        If the file exists and is not to be replaced.
-    Failed
-        If the directory does not exist.
-    Damaged
-        If the file does not read back as it was written.
-    InDoubt
-        If it is written, but may not survive a power failure.
-    """
+    """Write `contents` to a new file, or with `replace` over an existing one; errors as for `change_dcs`."""
     path = Path(file)
     if not path.parent.is_dir():
         raise Failed(f"{path.parent} does not exist")

@@ -19,14 +19,12 @@ from jfstore.core.instants import BEGINNING
 from jfstore.core.records import Version
 from jfstore.core.validity import timeline
 from jfstore.dcs.edit import add_line, find_free_number, is_storable, merge_history
-from jfstore.dcs.hdf5 import is_hdf5
 from jfstore.dcs.model import JUNGFRAU, Blob, DcsContents, DcsRange, DcsType, DcsVersion, Notes, name_range
 from jfstore.dcs.panels import ImportPlan, name_detector
 from jfstore.dcs.read import open_dcs
 from jfstore.dcs.write import write_dcs
 from jfstore.errors import BadValue, Failed, NotFound, Refused
 from jfstore.formats.gain_tree import read_gain_directory, scan_gain_tree
-from jfstore.fs.files import given
 from jfstore.repository.adding import Added, Entry, missing_type_notes
 
 if TYPE_CHECKING:
@@ -150,14 +148,11 @@ def import_dcs(
     Raises
     ------
     BadValue
-        If the path is not an HDF5 file, or is not a file of a Jungfrau.
+        If it is not a file of a Jungfrau.
     JfstoreError
         As for `Repository.add_entries`; Damaged if the file does not have the layout of a DCS file.
     """
     path = Path(path)
-    with given(path):
-        if not is_hdf5(path):
-            raise BadValue(f"{path} is neither a directory nor an HDF5 file")
     with open_dcs(path) as contents:
         plan = ImportPlan(contents, path.name, repository.zone, repository.panel_shape, recover)
         source, total = os.path.abspath(path), len(plan.versions)

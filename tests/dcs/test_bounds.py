@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from h5py import h5d, h5p, h5s
 
-from jfstore.dcs import edit, read
+from jfstore.dcs import model, read
 from jfstore.dcs.hdf5 import Dataset
 from jfstore.dcs.model import name_range
 from jfstore.dcs.read import open_dcs
@@ -91,7 +91,7 @@ def test_texts_are_bounded_together(sound: Store) -> None:
 
 def test_a_text_that_would_be_too_much_is_refused(store: Store, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "geo.txt").write_text("x" * 600)
-    for module in (edit, read):
+    for module in (model, read):
         monkeypatch.setattr(module, "TEXTS", 1000)
     words = ("add", "-t", "geometry", "-T", 5, "-f", tmp_path / "geo.txt")
     assert store.run(*words)[0] == 0

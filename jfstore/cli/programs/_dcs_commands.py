@@ -14,18 +14,8 @@ from jfstore.cli.options import rights_of
 from jfstore.cli.output import note, printable, progress
 from jfstore.cli.program import warn_of
 from jfstore.cli.run_options import dataset_of, read_jungfrau
-from jfstore.dcs import edit, write
-from jfstore.dcs.model import (
-    GEOMETRY,
-    JUNGFRAU,
-    Blob,
-    DcsContents,
-    find_range,
-    find_version,
-    name_range,
-    name_valid_version,
-    name_version,
-)
+from jfstore.dcs import edit, model, write
+from jfstore.dcs.model import Blob, DcsContents, name_version
 from jfstore.dcs.read import open_dcs
 from jfstore.dcs.text import format_contents
 from jfstore.errors import BadValue, Refused
@@ -70,13 +60,13 @@ def _find_place(args: argparse.Namespace) -> _Place:
     if dataset is None:
         raise BadValue("which file? FILE, or a run: -e EXP -r RUN [-d SOURCE]; see dcs --help")
     run, jungfrau = read_jungfrau(dataset, args.source)
-    name = f"{JUNGFRAU}-{jungfrau.known_id(run.label)}"
+    name = f"{model.JUNGFRAU}-{jungfrau.known_id(run.label)}"
     if len(f"{name}.h5") > _NAME_LIMIT:
         raise BadValue(
             f"the Id of the {jungfrau.count} panels of {jungfrau.source} is too long for the name of a file: pass FILE"
         )
     root = Path(args.cdir) if args.cdir is not None else Tree.from_environment().root / "detector" / "calib"
-    return _Place(root / JUNGFRAU / f"{name}.h5", name, run)
+    return _Place(root / model.JUNGFRAU / f"{name}.h5", name, run)
 
 
 def _read_run_start(args: argparse.Namespace, place: _Place) -> int:
@@ -118,7 +108,7 @@ def _read_constants(name: str, type_name: str) -> Blob:
     path = Path(name)
     if path.suffix == ".npy":
         return edit.make_array_blob(read_npy(path, None), type_name, name)
-    if type_name != GEOMETRY:
+    if type_name != model.GEOMETRY:
         return edit.make_array_blob(read_text(path).array, type_name, name)
     with given(path):
         text = read_regular(path, _TEXT_LIMIT, follow=True).decode("utf-8", "surrogateescape")
@@ -162,8 +152,8 @@ def _get(args: argparse.Namespace, place: _Place) -> str:
     out = args.constants if args.constants is not None else f"{place.name}-{args.type}.npy"
     _check_output(out, place.path)
     with open_dcs(place.path) as contents:
-        dcs_range = find_range(contents, args.type, seconds, args.range)
-        version = find_version(contents, args.type, dcs_range, args.number)
+        dcs_range = model.find_range(contents, args.type, seconds, args.range)
+        version = model.find_version(contents, args.type, dcs_range, args.number)
         name = f"{args.type}/{dcs_range.key}"
         if version.problem:
             warn_of([f"{name}/{name_version(version.number)}: {version.problem}"])
@@ -192,8 +182,8 @@ def _add(args: argparse.Namespace, place: _Place) -> str:
         nonlocal added, valid
         edit.check_blob(contents, new.type, blob, args.constants)
         changed, version = edit.add_version(contents, new, time.time())
-        added = f"{new.type}/{name_range(start)}/{name_version(version.number)}"
-        valid = name_valid_version(changed, new.type, start)
+        added = f"{new.type}/{model.name_range(start)}/{name_version(version.number)}"
+        valid = model.name_valid_version(changed, new.type, start)
         return changed
 
     directory = place.path.parent
@@ -206,44 +196,31 @@ def _add(args: argparse.Namespace, place: _Place) -> str:
     return f"added {added} to {place.path}"
 
 
-def _delete_version(args: argparse.Namespace, place: _Place) -> str:
-    seconds = _find_time(args, place)
-    deleted = ""
+def _delete(args: argparse.Namespace, place: _Place) -> str:
+    if args.command == "delrange" and args.range is None:
+        raise BadValue("which range? -g RANGE, such as -g 1520294400-end")
+    what, refused = _WHOLE.get(args.command, ("", {}))
+    for name, flag in refused.items():
+        if getattr(args, name) is not None:
+            raise BadValue(f"{args.command} deletes a whole {what}: leave out {flag}")
+    seconds = None if what else _find_time(args, place)
+    message, deleted = args.message or "", args.type
 
     def change(contents: DcsContents) -> DcsContents:
         nonlocal deleted
-        dcs_range = find_range(contents, args.type, seconds, args.range)
-        changed, version = edit.delete_version(
-            contents, args.type, dcs_range, args.number, args.message or "", time.time()
-        )
+        now = time.time()
+        if args.command == "delctype":
+            return edit.delete_type(contents, args.type, message, now)
+        if args.command == "delrange":
+            deleted = f"{args.type}/{args.range}"
+            return edit.delete_range(contents, args.type, args.range, message, now)
+        dcs_range = model.find_range(contents, args.type, seconds, args.range)
+        changed, version = edit.delete_version(contents, args.type, dcs_range, args.number, message, now)
         deleted = f"{args.type}/{dcs_range.key}/{name_version(version.number)}"
         return changed
 
     _change(args, place, change)
     return f"deleted {deleted} from {place.path}"
-
-
-def _delete_range(args: argparse.Namespace, place: _Place) -> str:
-    if args.range is None:
-        raise BadValue("which range? -g RANGE, such as -g 1520294400-end")
-    _refuse(args, "number", "-v", "range")
-    message = args.message or ""
-    _change(args, place, lambda contents: edit.delete_range(contents, args.type, args.range, message, time.time()))
-    return f"deleted {args.type}/{args.range} from {place.path}"
-
-
-def _delete_type(args: argparse.Namespace, place: _Place) -> str:
-    for name, flag in (("number", "-v"), ("range", "-g"), ("seconds", "-T")):
-        _refuse(args, name, flag, "calibration type")
-    message = args.message or ""
-    _change(args, place, lambda contents: edit.delete_type(contents, args.type, message, time.time()))
-    return f"deleted {args.type} from {place.path}"
-
-
-def _refuse(args: argparse.Namespace, name: str, flag: str, what: str) -> None:
-    """Refuse an option that would make the user expect less to be deleted."""
-    if getattr(args, name) is not None:
-        raise BadValue(f"{args.command} deletes a whole {what}: leave out {flag}")
 
 
 def _change(
@@ -253,11 +230,16 @@ def _change(
         warn_of(write.change_dcs(place.path, change, create=create, rights=rights_of(args), progress=show))
 
 
+# Options that would make the user expect less to be deleted than is.
+_WHOLE = {
+    "delrange": ("range", {"number": "-v"}),
+    "delctype": ("calibration type", {"number": "-v", "range": "-g", "seconds": "-T"}),
+}
 _COMMANDS = {
     "print": _print,
     "get": _get,
     "add": _add,
-    "delversion": _delete_version,
-    "delrange": _delete_range,
-    "delctype": _delete_type,
+    "delversion": _delete,
+    "delrange": _delete,
+    "delctype": _delete,
 }

@@ -95,24 +95,12 @@ _OPTIONS = (
     ("-d --src", "source", "SOURCE", _parse_text, "detector of the run: source, alias or a part of the source"),
     ("-t --ctype", "type", "TYPE", _parse_type, "calibration type, such as pixel_gain or geometry"),
     ("-c --cdir", "cdir", "CDIR", str, "calibration directory (default: detector/calib under SIT_PSDM_DATA)"),
-    (
-        "-v --vers",
-        "number",
-        "N",
-        _parse_number,
-        "version number (default: the valid version; for add the next, for delversion the last number)",
-    ),
+    ("-v --vers", "number", "N", _parse_number, "version number (default: valid one; add: next; delversion: last)"),
     ("-m --msg", "message", "MESSAGE", str, "reason, for the history"),
     ("-g --rng", "range", "RANGE", str, "name of a range, such as 1520294400-end"),
     ("-p --pred", "predecessor", "NAME", _parse_text, "predecessor of the detector"),
     ("-s --succ", "successor", "NAME", _parse_text, "successor of the detector"),
-    (
-        "-f --cfname",
-        "constants",
-        "NAME",
-        str,
-        "file of the constants: .npy, or text (for get default: <detector>-<type>.npy)",
-    ),
+    ("-f --cfname", "constants", "NAME", str, "file of constants: .npy or text (get: default <detector>-<type>.npy)"),
     ("-T --tsec", "seconds", "SECONDS", _parse_seconds, "time in Unix seconds; for add the start of validity"),
 )
 
