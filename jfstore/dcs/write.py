@@ -72,14 +72,7 @@ def change_dcs(
     """
     if path.is_symlink():  # the link stays, the file that it leads to is changed
         path = Path(os.path.realpath(path))
-    if not path.parent.is_dir():
-        raise (Failed if create else NotFound)(f"{path.parent} does not exist")
-    if not create and not path.exists():
-        raise NotFound(f"{path}: no such file")
-    # A read-only file is not replaced, even if its directory can be written to.
-    for place in (path, path.parent):
-        if place.exists() and not os.access(place, os.W_OK):
-            raise Failed(f"{place} is not writable")
+    _check_writable(path, create)
     lock = path.parent / _LOCK
     if not lock.exists():
         with suppress(FileExistsError, Refused):
@@ -92,9 +85,18 @@ def change_dcs(
         while not _try_change(path, edit, create, rights or Rights(), progress):
             if time.monotonic() > until:
                 raise Busy(f"{path}: other programs have been changing it for {_WAIT:.0f} s")
-        if is_locked is None:
-            return (f"cannot lock {path.parent}: make sure that nobody else changes {path.name}",)
-    return ()
+    return () if is_locked else (f"cannot lock {path.parent}: make sure that nobody else changes {path.name}",)
+
+
+def _check_writable(path: Path, create: bool) -> None:
+    if not path.parent.is_dir():
+        raise (Failed if create else NotFound)(f"{path.parent} does not exist")
+    if not create and not path.exists():
+        raise NotFound(f"{path}: no such file")
+    # A read-only file is not replaced, even if its directory can be written to.
+    for place in (path, path.parent):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise Failed(f"{place} is not writable")
 
 
 def write_dcs(
