@@ -78,7 +78,7 @@ def constants_of(dataset: str, source: str, when: str | None, place: str) -> Con
     run, jungfrau = read_jungfrau(dataset, source)
     if not run.experiment or run.run < 0:
         raise BadValue(f"{run.label}: neither its name nor its place says experiment and run")
-    detector = jungfrau.known_id(run.label)
+    detector = jungfrau.require_id(run.label)
     when = run.start_text() if when is None else when
     tree = _gain_tree(place)
     if tree:

@@ -86,7 +86,7 @@ def read_gain_shape(directory: Path) -> tuple[int, int, int]:
 
 
 def is_gain_tree(root: Path) -> bool:
-    """Whether a directory has a name that is meant as one of a panel's constants; Failed if it cannot be read."""
+    """Return whether a directory has a name that looks like one of a panel's constants; Failed if it cannot be read."""
     try:
         return any(_MEANT.fullmatch(name) for name in os.listdir(root))
     except OSError as error:
@@ -120,7 +120,7 @@ def select_names(tree: GainTree, panels: Sequence[str], t: int, zone: ZoneInfo) 
 
 
 def _is_name_of(name: str, panel: str) -> bool:
-    """Whether `name` is the panel's Id, perhaps with more digits, and so is meant as its constants."""
+    """Return whether `name` is the panel's Id, perhaps with more digits, and so is meant as its constants."""
     match = _MEANT.fullmatch(name)
     try:
         return match is not None and str(parse_panel(match[1])) == panel

@@ -75,8 +75,8 @@ def resolve_target(
     from jfstore.runs.run import jungfrau_of  # slow to load, and not needed for an Id
 
     run, jungfrau = jungfrau_of(text, source)
-    panels = resolve_detector(jungfrau.known_id(run.label))
-    return Target(panels, instant_at(run.known_start(), zone), run, jungfrau, (*run.notes, *run.problems))
+    panels = resolve_detector(jungfrau.require_id(run.label))
+    return Target(panels, instant_at(run.require_start(), zone), run, jungfrau, (*run.notes, *run.problems))
 
 
 def check_types(types: Sequence[str] | str | None) -> tuple[str, ...]:

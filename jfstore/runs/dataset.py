@@ -20,7 +20,7 @@ Ranges = tuple[tuple[int, int], ...]
 
 
 def is_within(number: int, ranges: Ranges) -> bool:
-    """Whether `number` is in one of `ranges`, whose ends are included."""
+    """Return whether `number` is in one of `ranges`, whose ends are included."""
     return any(first <= number <= last for first, last in ranges)
 
 
@@ -39,7 +39,7 @@ class Dataset:
 
 
 def is_dataset(text: str) -> bool:
-    """Whether `text` is meant as a dataset, not as a panel or detector Id."""
+    """Return whether `text` is meant as a dataset, not as a panel or detector Id."""
     return "=" in text or text.endswith(".xtc")
 
 

@@ -133,8 +133,8 @@ def _decode(value: Any, identity: list[list[Any]]) -> Run | None:
             return None
         run = value["run"]
         jungfraus = tuple(
-            Jungfrau(**{**each, "panels": tuple(PanelId(**panel) for panel in each["panels"])})
-            for each in run["jungfraus"]
+            Jungfrau(**{**fields, "panels": tuple(PanelId(**panel) for panel in fields["panels"])})
+            for fields in run["jungfraus"]
         )
         others = tuple((source, alias) for source, alias in run["others"])
         return Run(**{**run, "jungfraus": jungfraus, "others": others, "notes": tuple(run["notes"]), "problems": ()})

@@ -37,7 +37,7 @@ class Jungfrau:
         """The source, with the alias if there is one."""
         return f"{self.source} ({self.alias})" if self.alias else self.source
 
-    def known_id(self, label: str) -> str:
+    def require_id(self, label: str) -> str:
         """Return the detector Id; NotFound, with the run's `label`, if the configuration has none."""
         if not self.panels:
             raise NotFound(
@@ -110,7 +110,7 @@ class Run:
         """Detector Id of `jungfrau`; empty if its configuration has no panel Ids."""
         return self.jungfrau.detector_id
 
-    def known_start(self) -> int:
+    def require_start(self) -> int:
         """Return the start time; NotFound if no stream has one."""
         if self.start is None:
             raise NotFound(
@@ -121,7 +121,7 @@ class Run:
 
     def start_text(self) -> str:
         """Return the start time as ``@<Unix seconds>``, exactly; NotFound if it is not known."""
-        seconds, nanoseconds = divmod(self.known_start(), SECOND)
+        seconds, nanoseconds = divmod(self.require_start(), SECOND)
         return f"@{seconds}.{nanoseconds:09d}"
 
 
@@ -322,7 +322,7 @@ def match_jungfrau(run: Run, pattern: str) -> Jungfrau:
 
 
 def is_part(pattern: str, source: str) -> bool:
-    """Whether `pattern` is a part of `source`, in its case; Jungfrau.1 is not a part of Jungfrau.10."""
+    """Return whether `pattern` is a part of `source`, in its case; Jungfrau.1 is not a part of Jungfrau.10."""
     end = "(?![0-9])" if pattern[-1:].isdigit() else ""
     return re.search(re.escape(pattern) + end, source) is not None
 

@@ -108,7 +108,7 @@ class Tree:
 
     def instruments(self) -> list[str]:
         """Return the instruments, in upper case."""
-        names = [name for name in _list_directory(self._checked_root()) if _INSTRUMENT.fullmatch(name)]
+        names = [name for name in _list_directory(self._check_root()) if _INSTRUMENT.fullmatch(name)]
         return sorted({name.upper() for name in names if _is_directory(self.root / name)})
 
     def experiments(self, instrument: str) -> list[Experiment]:
@@ -124,7 +124,7 @@ class Tree:
                 f"no instrument {instrument} in {self.root} ({ROOT_VARIABLE})",
                 nearest(instrument.upper(), self.instruments()),
             )
-        return [Experiment(instrument.upper(), name, tuple(_distinct(found[name]))) for name in sorted(found)]
+        return [Experiment(instrument.upper(), name, tuple(_drop_links(found[name]))) for name in sorted(found)]
 
     def experiment(self, name: str) -> Experiment:
         """Return an experiment by its name or number; NotFound if it does not exist."""
@@ -159,20 +159,20 @@ class Tree:
                 return known, its_instrument
         raise NotFound(f"no experiment has the number {name} in the name database ({NUMBERS_VARIABLE})")
 
-    def _checked_root(self) -> Path:
+    def _check_root(self) -> Path:
         if not self.root.is_dir():
             raise Failed(f"{self.root} is not a directory; set {ROOT_VARIABLE} to the directory of the instruments")
         return self.root
 
     def _places(self, instrument: str) -> list[Path]:
         names = dict.fromkeys((instrument.upper(), instrument.lower(), instrument))
-        return _distinct(self._checked_root() / name for name in names if _is_directory(self.root / name))
+        return _drop_links(self._check_root() / name for name in names if _is_directory(self.root / name))
 
     def _find(self, instrument: str, name: str) -> Experiment:
         places = self._places(instrument)
         directories = [place / name / "xtc" for place in places if _is_directory(place / name / "xtc")]
         if directories:
-            return Experiment(instrument.upper(), name, tuple(_distinct(directories)))
+            return Experiment(instrument.upper(), name, tuple(_drop_links(directories)))
         others = [other for place in places for other in _list_directory(place)]
         if not places:
             others = [found.name for other in self.instruments() for found in self.experiments(other)]
@@ -251,7 +251,7 @@ def _is_same(path: str, other: str) -> bool:
 
 
 def _is_directory(path: Path) -> bool:
-    """Whether `path` is a directory; True if that may not be looked at, so that reading it reports the error."""
+    """Return whether `path` is a directory; True if that may not be looked at, so that reading it reports the error."""
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)
     except PermissionError:
@@ -260,13 +260,13 @@ def _is_directory(path: Path) -> bool:
         return False
 
 
-def _distinct(paths: Iterable[Path]) -> list[Path]:
+def _drop_links(paths: Iterable[Path]) -> list[Path]:
     """Return `paths` without those that are links to another one, whose files would be compared one by one."""
-    distinct: list[Path] = []
+    different: list[Path] = []
     for path in paths:
-        if not any(_is_same(str(path), str(other)) for other in distinct):
-            distinct.append(path)
-    return distinct
+        if not any(_is_same(str(path), str(other)) for other in different):
+            different.append(path)
+    return different
 
 
 def _read_numbers(data: Path) -> dict[str, tuple[str, str]]:

@@ -387,7 +387,7 @@ def test_a_copy_of_file_and_note_is_judged_for_its_own_run(deploying_here: Path,
 
 def begin_of(dataset: str) -> int:
     (run,) = read_runs(dataset)
-    return run.known_start()
+    return run.require_start()
 
 
 def test_a_directory_copied_to_another_experiment_is_judged_for_that(deploying_here: Path) -> None:

@@ -446,7 +446,7 @@ def test_no_begin_run(tree: Path, program: Program) -> None:
     run = read()
     assert (run.start, run.run, run.jungfraus[0].detector_id) == (None, 7, PAIR_ID)
     with pytest.raises(NotFound, match="has no BeginRun"):
-        run.known_start()
+        run.require_start()
     assert program("jungfrau_id", DATASET)[0] == 0
 
 

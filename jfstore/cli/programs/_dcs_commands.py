@@ -60,7 +60,7 @@ def _find_place(args: argparse.Namespace) -> _Place:
     if dataset is None:
         raise BadValue("which file? FILE, or a run: -e EXP -r RUN [-d SOURCE]; see dcs --help")
     run, jungfrau = read_jungfrau(dataset, args.source)
-    name = f"{model.JUNGFRAU}-{jungfrau.known_id(run.label)}"
+    name = f"{model.JUNGFRAU}-{jungfrau.require_id(run.label)}"
     if len(f"{name}.h5") > _NAME_LIMIT:
         raise BadValue(
             f"the Id of the {jungfrau.count} panels of {jungfrau.source} is too long for the name of a file: pass FILE"
@@ -76,7 +76,7 @@ def _read_run_start(args: argparse.Namespace, place: _Place) -> int:
         if dataset is None:
             raise BadValue("the time is missing: -T SECONDS, or a run (-e EXP -r RUN)")
         run = read_jungfrau(dataset, args.source)[0]
-    return run.known_start()
+    return run.require_start()
 
 
 def _find_time(args: argparse.Namespace, place: _Place) -> float | None:
