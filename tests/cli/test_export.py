@@ -206,11 +206,17 @@ def test_what_a_file_cannot_hold_of_an_older_import_is_left_out(capsys: Capture)
     """Which took integers beyond those that are written, and empty lines."""
     repository, made = jfstore.open("./S"), array(1, (3, 4, 4))
     origin = {
-        "detector": f"jungfrau-{FB}", "type": "pixel_gain", "range": "1500000000-end", "begin": 1.5e9, "number": 2,
-        "produced": 1.6e9, "message": "", "shape": [3, 1, 4, 4],
+        "detector": f"jungfrau-{FB}",
+        "type": "pixel_gain",
+        "range": "1500000000-end",
+        "begin": 1.5e9,
+        "number": 2,
+        "produced": 1.6e9,
+        "message": "",
+        "shape": [3, 1, 4, 4],
         "history": {"1600000000.000000": "add version 2: x", "1600000001.000000": ""},
         "parameters": {"huge": 2**64 - 1, "empty": "", "kept": 7, "run": "5"},
-    }  # fmt: skip
+    }
     stamp = exact_stamp(1_500_000_000 * SECOND, repository.zone)
     checked = check_array(made, "pixel_gain", made.shape, "made")
     entry = Entry(FB, Instant(1_500_000_000 * SECOND, stamp), {"pixel_gain": checked}, "x.h5", origin)

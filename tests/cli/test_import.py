@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
     return (code, *capsys.readouterr())
 
 
-def imported(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict]:
+def imported(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
     code, out, _ = run(capsys, "import", "gains", "-m", "legacy", "--repo", "./R", "--json", *words)
     return code, json.loads(out)
 
@@ -118,10 +119,16 @@ def spoiled(kind: str) -> str:
 @pytest.mark.parametrize(
     "kind",
     [
-        "not an Id", "an old copy", "13 digits", "impossible date", "missing g-file", "orphaned directory", "dangling",
+        "not an Id",
+        "an old copy",
+        "13 digits",
+        "impossible date",
+        "missing g-file",
+        "orphaned directory",
+        "dangling",
         "leaves the tree",
     ],
-)  # fmt: skip
+)
 def test_what_is_not_understood_is_reported_and_the_rest_goes_in(
     kind: str, repository: Repository, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,8 +68,9 @@ def test_every_begin_answers_as_the_file_does(file: Path, detector: str, name: s
                 and type(query["tsec"]) is float
             ]
             assert seal(got(detector, type_name, start, "./R")) == wanted
-            code, _, _ = tell(capsys, "get", detector, "-T", f"@{start}", "-t", type_name, "-f", "o.npy", "--force",
-                              "--repo", "./R")  # fmt: skip
+            code, _, _ = tell(
+                capsys, "get", detector, "-T", f"@{start}", "-t", type_name, "-f", "o.npy", "--force", "--repo", "./R"
+            )
             assert (code, seal(np.load("o.npy"))) == (0, wanted)
 
 
@@ -228,10 +229,11 @@ def test_a_begin_between_two_seconds_is_floored_and_kept(capsys: Capture) -> Non
 @pytest.mark.parametrize(
     ("start", "reason"),
     [
-        (-5.0, "outside the years 1970 to 2261"), (9_214_646_400.0, "outside the years 1970 to 2261"),
+        (-5.0, "outside the years 1970 to 2261"),
+        (9_214_646_400.0, "outside the years 1970 to 2261"),
         (1e300, "outside the years 1970 to 2261"),
     ],
-)  # fmt: skip
+)
 def test_a_begin_that_no_stamp_can_be_is_left_out(start: float, reason: str, capsys: Capture) -> None:
     make_dcs(Path(NAME), {"pixel_gain": {(start, ALWAYS): {1: array(1)}, (1.5e9, ALWAYS): {1: array(2)}}})
     code, value = imported(capsys, Path(NAME))
@@ -252,21 +254,24 @@ def test_a_type_with_a_range_that_ends_is_left_out_as_a_whole(capsys: Capture) -
 
 
 def test_what_cannot_be_stored_is_left_out_with_the_reason(capsys: Capture) -> None:
-    make_dcs(Path(NAME), {
-        "geometry": {(0.0, ALWAYS): {1: "text"}},
-        "common_mode": {(0.0, ALWAYS): {1: array(1, (16,))}},
-        "pedestals": {(0.0, ALWAYS): {1: array(1)}},
-        "pixel_gain": {
-            (0.0, ALWAYS): {},
-            (1.5e9, ALWAYS): {1: "not an array", 2: array(1, (3, 2, 4, 4)), 3: array(1) * 0},
-            (1.6e9, ALWAYS): {1: array(1, (3, 1, 5, 4)), 2: array(2), 3: array(3).astype("i8"), 4: array(4)},
+    make_dcs(
+        Path(NAME),
+        {
+            "geometry": {(0.0, ALWAYS): {1: "text"}},
+            "common_mode": {(0.0, ALWAYS): {1: array(1, (16,))}},
+            "pedestals": {(0.0, ALWAYS): {1: array(1)}},
+            "pixel_gain": {
+                (0.0, ALWAYS): {},
+                (1.5e9, ALWAYS): {1: "not an array", 2: array(1, (3, 2, 4, 4)), 3: array(1) * 0},
+                (1.6e9, ALWAYS): {1: array(1, (3, 1, 5, 4)), 2: array(2), 3: array(3).astype("i8"), 4: array(4)},
+            },
+            "pixel_offset": {
+                (0.0, ALWAYS): {1: array(1, (3, 2, 4, 4))},
+                (1.5e9, ALWAYS): {1: array(1) * np.nan},
+                (1.6e9, ALWAYS): {1: array(5).astype("f8"), 2: array(6).astype(">f4"), 3: array(7, (3, 4, 4))},
+            },
         },
-        "pixel_offset": {
-            (0.0, ALWAYS): {1: array(1, (3, 2, 4, 4))},
-            (1.5e9, ALWAYS): {1: array(1) * np.nan},
-            (1.6e9, ALWAYS): {1: array(5).astype("f8"), 2: array(6).astype(">f4"), 3: array(7, (3, 4, 4))},
-        },
-    })  # fmt: skip
+    )
     code, value = imported(capsys, Path(NAME))
     assert code == 1
     reasons = {entry["name"]: entry["reason"] for entry in value["skipped"]}
@@ -287,25 +292,38 @@ def test_what_cannot_be_stored_is_left_out_with_the_reason(capsys: Capture) -> N
     assert np.array_equal(got(FB, "pixel_offset", 1.6e9), array(7, (3, 4, 4))[:, np.newaxis])
 
 
-WORDS = ("that replaced it", "not per panel", "not stored yet", "has no versions", "expected (3, 1, 4, 4)", "dtype",
-         "not finite", "zero")  # fmt: skip
+WORDS = (
+    "that replaced it",
+    "not per panel",
+    "not stored yet",
+    "has no versions",
+    "expected (3, 1, 4, 4)",
+    "dtype",
+    "not finite",
+    "zero",
+)
 
 
 @pytest.mark.parametrize(
     ("start", "versions"),
     [
-        (1.6e9, {}), (1.6e9, {1: array(1) * 0}), (1.6e9, {1: array(1, (3, 2, 4, 4))}),
+        (1.6e9, {}),
+        (1.6e9, {1: array(1) * 0}),
+        (1.6e9, {1: array(1, (3, 2, 4, 4))}),
         (1.6e9, {1: array(2), 2: array(1) * 0}),
         (1_509_874_200.0, {1: array(2)}),  # an hour that comes twice: no stamp says the second
     ],
-)  # fmt: skip
+)
 def test_nothing_earlier_stands_in_for_what_cannot_be_stored(
     start: float, versions: dict[int, np.ndarray], capsys: Capture
 ) -> None:
-    make_dcs(Path(NAME), {
-        "pixel_gain": {(0.0, ALWAYS): {1: array(5)}, (start, ALWAYS): versions},
-        "pixel_offset": {(0.0, ALWAYS): {1: array(6)}},
-    })  # fmt: skip
+    make_dcs(
+        Path(NAME),
+        {
+            "pixel_gain": {(0.0, ALWAYS): {1: array(5)}, (start, ALWAYS): versions},
+            "pixel_offset": {(0.0, ALWAYS): {1: array(6)}},
+        },
+    )
     code, value = imported(capsys, Path(NAME))
     assert code == 1
     reasons = {entry["name"]: entry["reason"] for entry in value["skipped"]}

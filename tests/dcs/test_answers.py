@@ -92,8 +92,15 @@ def test_an_empty_note_is_not_added(what: Any) -> None:
         add_version(DcsContents("x"), Addition("pixel_gain", 5.0, blob, **what), 1.6e9)
 
 
-@pytest.mark.parametrize("name", ["jungfrau-171113-154920171025-3d00fb", "jungfrau-171113-154920171025-3d00fb.h5x",
-                                  "jungfrau-171113-154920171025-3d00fb.H5", "jungfrau-171113.h5.gz"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "jungfrau-171113-154920171025-3d00fb",
+        "jungfrau-171113-154920171025-3d00fb.h5x",
+        "jungfrau-171113-154920171025-3d00fb.H5",
+        "jungfrau-171113.h5.gz",
+    ],
+)
 def test_a_new_file_ends_in_h5(store: Store, capsys: pytest.CaptureFixture[str], name: str) -> None:
     np.save("1.npy", array(1))
     code, _, err = run(capsys, "add", name, "-t", "pixel_gain", "-T", 5, "-f", "1.npy")
@@ -144,19 +151,34 @@ def test_no_line_of_history_is_written_over_another() -> None:
     notes = Notes({"1.000000": "one", "x": "first"})
     both = merge_history(notes, {"1.000000": "two", "1.000001": "three", "0.500000": "zero", "x": "second"})
     assert both.history == {
-        "0.500000": "zero", "1.000000": "one", "1.000001": "three", "1.000002": "two", "x": "first",
+        "0.500000": "zero",
+        "1.000000": "one",
+        "1.000001": "three",
+        "1.000002": "two",
+        "x": "first",
         "0.000000": "second",
-    }  # fmt: skip
+    }
     assert merge_history(both, {"1.000000": "one", "x": "first"}) == both
 
 
 @pytest.mark.parametrize(
     ("value", "fits"),
     [
-        (2**63 - 1, True), (2**63, False), (-(2**63), True), (-(2**63) - 1, False), (1e300, True), (math.inf, False),
-        (math.nan, False), ("x", True), ("", False), ("x\0", False), ("x" * 65536, True), ("x" * 65537, False),
-        (None, False), ([], False),
+        (2**63 - 1, True),
+        (2**63, False),
+        (-(2**63), True),
+        (-(2**63) - 1, False),
+        (1e300, True),
+        (math.inf, False),
+        (math.nan, False),
+        ("x", True),
+        ("", False),
+        ("x\0", False),
+        ("x" * 65536, True),
+        ("x" * 65537, False),
+        (None, False),
+        ([], False),
     ],
-)  # fmt: skip
+)
 def test_what_a_note_can_be(value: object, fits: bool) -> None:
     assert is_storable(value) is fits

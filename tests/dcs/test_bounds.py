@@ -136,11 +136,15 @@ def test_many_notes_that_are_none_do_not_take_long(sound: Store, monkeypatch: py
 @pytest.mark.parametrize(
     ("place", "value", "dtype"),
     [
-        ("_parameters/n", 2**64 - 1, "u8"), ("_parameters/n", 2**63, "u8"), (f"{RANGE}/versdef", 2**64 - 1, "u8"),
-        (f"{RANGE}/versdef", 1e300, "f8"), (f"{RANGE}/versdef", 1.5, "f8"), (f"{RANGE}/v0001/version", 1e300, "f8"),
+        ("_parameters/n", 2**64 - 1, "u8"),
+        ("_parameters/n", 2**63, "u8"),
+        (f"{RANGE}/versdef", 2**64 - 1, "u8"),
+        (f"{RANGE}/versdef", 1e300, "f8"),
+        (f"{RANGE}/versdef", 1.5, "f8"),
+        (f"{RANGE}/v0001/version", 1e300, "f8"),
         (f"{RANGE}/v0001/version", 1.5, "f8"),
     ],
-)  # fmt: skip
+)
 def test_a_number_that_cannot_be_kept_is_foreign(sound: Store, place: str, value: float, dtype: str) -> None:
     with h5py.File(sound.path, "r+") as file:
         if place in file:

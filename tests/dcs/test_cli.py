@@ -98,7 +98,7 @@ def sound(store: Store) -> Store:
         ("delctype H -t pixel_gain -v 1", 2, "leave out -v"),
         (f"delctype H -t pixel_gain -T {T}", 2, "leave out -T"),
     ],
-)  # fmt: skip
+)
 def test_what_fails_says_so_and_changes_nothing(sound: Store, words: str, code: int, says: str) -> None:
     before, names = sound.state(), sorted(os.listdir())
     argv = [NAME if word == "H" else word for word in words.split()]
@@ -305,9 +305,21 @@ def test_beside_a_file_the_run_is_a_note_without_any_tree(store: Store, monkeypa
     file = f"repository/jungfrau-{PAIR}.h5"
     np.save("gain.npy", array(1, (3, 2, 4, 4)))
     code, _, err = run(
-        store._capsys, "add", file, "-t", "pixel_gain", "-f", "gain.npy", "-T", "1512519240",
-        "-m", "See command: jungfrau_gain_constants", *RUN, "-d", "XcsEndstation.0:Jungfrau.0",
-    )  # fmt: skip
+        store._capsys,
+        "add",
+        file,
+        "-t",
+        "pixel_gain",
+        "-f",
+        "gain.npy",
+        "-T",
+        "1512519240",
+        "-m",
+        "See command: jungfrau_gain_constants",
+        *RUN,
+        "-d",
+        "XcsEndstation.0:Jungfrau.0",
+    )
     assert code == 0, err
     with open_dcs(Path(file)) as contents:
         assert contents.types[0].ranges[0].notes.parameters["source"] == "XcsEndstation.0:Jungfrau.0"

@@ -16,6 +16,7 @@ import pytest
 
 from jfstore.dcs import hdf5
 from jfstore.dcs.read import open_dcs
+from jfstore.fs.files import read_into
 from tests.makers.dcs import PY3, SMALL, Store, array, make_dcs, make_version, original_answer, scalar, structure
 
 T = 1_500_000_000
@@ -138,10 +139,12 @@ def test_8_one_array_costs_one_array(store: Store, monkeypatch: pytest.MonkeyPat
     )
     monkeypatch.setattr(hdf5, "_METADATA", 100_000)
     sizes: list[int] = []
-    read = hdf5.read_into
-    monkeypatch.setattr(
-        hdf5, "read_into", lambda fd, buffer, *rest: (sizes.append(len(buffer)), read(fd, buffer, *rest))
-    )
+
+    def count(fd: int, buffer: memoryview, offset: int, where: str) -> None:
+        sizes.append(len(buffer))
+        read_into(fd, buffer, offset, where)
+
+    monkeypatch.setattr(hdf5, "read_into", count)
     assert equal(store.got(5, type_name="common_mode"), array(1, (8,)))
     assert sum(sizes) < 1000
 
@@ -149,22 +152,35 @@ def test_8_one_array_costs_one_array(store: Store, monkeypatch: pytest.MonkeyPat
 def write_unusable(kind: str) -> tuple[str, str]:
     """Write constants that cannot be stored; return calibration type and file."""
     arrays = {
-        "text array": np.array(["a", "b"]), "0-d": np.array(1.0), "empty": np.empty(0, "f4"), "NaN": array(1) * np.nan,
-        "infinite": array(1) + np.inf, "int64": array(1).astype("i8"), "complex": array(1).astype("c8"),
-        "bool": array(1) > 5, "a zero": array(1) * 0, "wrong rows": array(1, (3, 1, 5, 4)), "flat": array(1, (48,)),
-        "two panels": array(1, (3, 2, 4, 4)), "float16": array(1).astype("f2"),
-    }  # fmt: skip
+        "text array": np.array(["a", "b"]),
+        "0-d": np.array(1.0),
+        "empty": np.empty(0, "f4"),
+        "NaN": array(1) * np.nan,
+        "infinite": array(1) + np.inf,
+        "int64": array(1).astype("i8"),
+        "complex": array(1).astype("c8"),
+        "bool": array(1) > 5,
+        "a zero": array(1) * 0,
+        "wrong rows": array(1, (3, 1, 5, 4)),
+        "flat": array(1, (48,)),
+        "two panels": array(1, (3, 2, 4, 4)),
+        "float16": array(1).astype("f2"),
+    }
     if kind in arrays:
         np.save("bad.npy", arrays[kind])
         return "pixel_gain", "bad.npy"
     if kind == "object":
         np.save("bad.npy", np.array([{}]), allow_pickle=True)
         return "pixel_gain", "bad.npy"
+    np.save("good.npy", array(1))
     texts = {
-        "truncated": Path("good.npy").read_bytes()[:-8] if np.save("good.npy", array(1)) is None else b"",
-        "nothing": b"", "empty text": b"\n", "NUL": b"a\0b",
-        "a word": b"1 2 x\n", "ragged": b"1 2 3\n1 2\n",
-    }  # fmt: skip
+        "truncated": Path("good.npy").read_bytes()[:-8],
+        "nothing": b"",
+        "empty text": b"\n",
+        "NUL": b"a\0b",
+        "a word": b"1 2 x\n",
+        "ragged": b"1 2 3\n1 2\n",
+    }
     name = "bad.npy" if kind in ("truncated", "nothing") else "bad.txt"
     Path(name).write_bytes(texts[kind])
     return "geometry" if kind in ("empty text", "NUL") else "pixel_gain", name
@@ -259,8 +275,10 @@ def test_15_the_run_is_noted_also_with_a_time(store: Store) -> None:
     with open_dcs(store.path) as contents:
         held = contents.types[0]
     assert held.ranges[0].notes.parameters == {
-        "experiment": "xcsls3716", "run": "631", "source": "XcsEndstation.0:Jungfrau.0",
-    }  # fmt: skip
+        "experiment": "xcsls3716",
+        "run": "631",
+        "source": "XcsEndstation.0:Jungfrau.0",
+    }
     assert list(held.notes.history.values()) == [f"add range {T}-end: exp=xcsls3716:run=631"]
 
 

@@ -105,11 +105,25 @@ def traced(place: Path) -> tuple[int, list[str], int, float]:
     """Run ``dcs get`` under strace; return exit code, the files that were opened, the most memory, and the time."""
     start = time.monotonic()
     done = subprocess.run(
-        ["strace", "-f", "-qq", "-e", "trace=open,openat,openat2,creat", "-o", place.parent / "trace",
-         sys.executable, "-c", MEASURED, *COMMANDS["get"][1:]],
-        cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        [
+            "strace",
+            "-f",
+            "-qq",
+            "-e",
+            "trace=open,openat,openat2,creat",
+            "-o",
+            place.parent / "trace",
+            sys.executable,
+            "-c",
+            MEASURED,
+            *COMMANDS["get"][1:],
+        ],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         check=False,
-    )  # fmt: skip
+    )
     taken = time.monotonic() - start
     return done.returncode, (place.parent / "trace").read_text().splitlines(), int(done.stdout) << 10, taken
 

@@ -8,6 +8,7 @@ import tempfile
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +70,18 @@ def answer(contents: DcsContents, t: float, type_name: str = "pixel_gain") -> An
 @pytest.mark.parametrize(
     ("spans", "t", "seed"),
     [
-        ([(0, math.inf), (100, math.inf)], 99.9, 0), ([(0, math.inf), (100, math.inf)], 100, 1),
-        ([(0, math.inf), (100, 200)], 150, 1), ([(0, math.inf), (100, 200)], 200, 1),
-        ([(0, math.inf), (100, 200)], 200.5, 0), ([(100, math.inf), (100, 200)], 150, 1),
-        ([(100, math.inf), (100, 200), (100, 160)], 150, 2), ([(100, 200), (50, 300)], 250, 1),
-        ([(0, math.inf), (100, math.inf)], math.nan, 1), ([(0, math.inf), (100, 200)], math.inf, 0),
+        ([(0, math.inf), (100, math.inf)], 99.9, 0),
+        ([(0, math.inf), (100, math.inf)], 100, 1),
+        ([(0, math.inf), (100, 200)], 150, 1),
+        ([(0, math.inf), (100, 200)], 200, 1),
+        ([(0, math.inf), (100, 200)], 200.5, 0),
+        ([(100, math.inf), (100, 200)], 150, 1),
+        ([(100, math.inf), (100, 200), (100, 160)], 150, 2),
+        ([(100, 200), (50, 300)], 250, 1),
+        ([(0, math.inf), (100, math.inf)], math.nan, 1),
+        ([(0, math.inf), (100, 200)], math.inf, 0),
     ],
-)  # fmt: skip
+)
 def test_the_range_that_begins_last_wins_then_the_shortest(spans: Any, t: float, seed: int) -> None:
     assert np.array_equal(answer(ranges(*spans), t), array(seed, (2,)))
 
@@ -249,9 +255,15 @@ def some_contents(draw: st.DrawFn) -> DcsContents:
         held.sort(key=lambda one: one.key)
         types.append(DcsType(name, tuple(held), draw(notes)))
     return DcsContents(
-        "x", "jungfrau", draw(st.none() | st.just("id")), draw(times),
-        draw(st.none() | texts.filter(bool)), None, tuple(types), draw(notes),
-    )  # fmt: skip
+        "x",
+        "jungfrau",
+        draw(st.none() | st.just("id")),
+        draw(times),
+        draw(st.none() | texts.filter(bool)),
+        None,
+        tuple(types),
+        draw(notes),
+    )
 
 
 @settings(max_examples=8, deadline=None)
@@ -288,10 +300,8 @@ def test_the_same_contents_are_the_same_bytes() -> None:
 
 def test_one_array_is_in_memory_at_a_time() -> None:
     size = 3 * 128 * 256 * 4
-    many = tuple(
-        DcsVersion(n, Blob("<f4", (3, 1, 128, 256), lambda n=n: np.full((3, 1, 128, 256), n, "<f4")), 1.0, n)
-        for n in range(1, 51)
-    )
+    shape = (3, 1, 128, 256)
+    many = tuple(DcsVersion(n, Blob("<f4", shape, partial(np.full, shape, n, "<f4")), 1.0, n) for n in range(1, 51))
     contents = replace(EMPTY, types=(DcsType("pixel_gain", (DcsRange("0-end", 0.0, versions=many),)),))
     tracemalloc.start()
     try:

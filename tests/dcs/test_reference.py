@@ -40,6 +40,7 @@ def answer(contents: Any, query: dict[str, Any]) -> str | None:
         blob = find_version(contents, query["ctype"], held, query["version"]).blob
     except NotFound:
         return None
+    assert blob
     return seal(blob.load())
 
 
