@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from jfstore.core.ids import PanelId
     from jfstore.core.instants import Instant
     from jfstore.core.validity import Change, Selection, Timeline
+    from jfstore.deployment.audit import Audit, Finding, audit
     from jfstore.deployment.coverage import runs_with_constants
     from jfstore.errors import (
         BadValue,
@@ -78,6 +79,7 @@ _PLACES = {
     "repository.catalogue": "open:open_repository init:make_repository",
     "repository.repository": "Repository",
     "repository.verify": "verify",
+    "deployment.audit": "audit Audit Finding",
     "deployment.coverage": "runs_with_constants",
     "runs.listing": "runs:list_runs",
     "runs.run": "run:find_run",
@@ -93,12 +95,14 @@ _NAMES = {
 __all__ = [
     "Added",
     "Answer",
+    "Audit",
     "BadValue",
     "Busy",
     "Change",
     "Damaged",
     "Entry",
     "Failed",
+    "Finding",
     "InDoubt",
     "Instant",
     "JfstoreError",
@@ -110,6 +114,7 @@ __all__ = [
     "Selection",
     "Timeline",
     "__version__",
+    "audit",
     "check_array",
     "init",
     "open",

@@ -1,283 +1,310 @@
-"""Is what was deployed still right? Each file of a calibration directory against a repository.
+"""Check whether the files of a calibration directory still match a repository.
 
-A file is recognised by its own hash, which the note beside it has; else by the hash of each panel's array; else by
+A file is recognised by its own hash, which the note beside it holds; else by the hash of each panel's array; else by
 its values, which psana's old commands rounded to ``%.4f`` (gains) and ``%.1f`` (offsets). It is current if it holds
-what is valid for its run: as the run itself says, or the note where the run is not there to say it.
+what is valid for its run. The run's XTC files say when the run started and with which panels; without them, the note.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from jfstore.core.hashing import digest, digest_of_pieces
-from jfstore.core.instants import SECOND, instant_at, iso, iso_second, stamp_at
+from jfstore.core.calib_types import CALIB_TYPES
+from jfstore.core.hashing import digest_of_pieces
+from jfstore.core.instants import SECOND, iso, iso_second, stamp_at
 from jfstore.core.records import Version
-from jfstore.core.validity import Selection
-from jfstore.deployment.calibdir import CalibFile
-from jfstore.deployment.likeness import Likeness, compare, decimals_of
+from jfstore.deployment.calibdir import GROUP, CalibFile, files
+from jfstore.deployment.compare import Likeness, Recogniser, find_decimals
 from jfstore.deployment.note import Deployment, read_note
 from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, NotFound, Refused
-from jfstore.formats.text import TextArray, read_text
+from jfstore.formats.text import read_text
 from jfstore.fs.files import pieces_of
 from jfstore.repository import Repository
+from jfstore.repository.catalogue import open_repository
+from jfstore.runs.run import read_runs
 
 STATES = ("current", "stale", "edited", "rounded copy", "unknown", "unreadable")
-_SAMPLE = 61
-_LIKE_ENOUGH = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """For which detector and instant a file should hold constants: panel Ids in order, nanoseconds UTC."""
+class Finding:
+    """What a deployed file is.
+
+    Attributes
+    ----------
+    state : str
+        One of ``current``, ``stale``, ``edited``, ``rounded copy``, ``unknown``, ``unreadable``.
+    path : str
+        The file, or a directory that cannot be read; `source`, `type` and `run` are None then.
+    versions : tuple of str
+        For each panel the version that the file holds or resembles.
+    detail : str
+        The reasons.
+    """
+
+    state: str
+    path: str
+    source: str | None
+    type: str | None
+    run: int | None
+    versions: tuple[str, ...]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Audit:
+    """Findings on the files of calibration directories, the repository, and notes on files that psana ignores."""
+
+    findings: tuple[Finding, ...]
+    repository: Repository
+    notes: tuple[str, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of files in each state that occurs."""
+        states = [finding.state for finding in self.findings]
+        return {state: states.count(state) for state in STATES if state in states}
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{number} {state}" for state, number in self.counts.items())
+        return f"<jfstore audit of {len(self.findings)} files: {counts}>"
+
+
+def audit(
+    directories: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    experiment: str | None = None,
+    repo: str | os.PathLike[str] | Repository = "real",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Audit:
+    """Check whether deployed files still match a repository.
+
+    Parameters
+    ----------
+    directories : path or sequence of paths
+        Calibration directories.
+    experiment : str, optional
+        Experiment of the runs; default the name of the directory above each calibration directory.
+    repo : str or Repository
+        Name or path of the repository, or the repository.
+    progress : callable
+        Called with the number of files checked and their total.
+
+    Raises
+    ------
+    BadValue
+        If one of `directories` does not exist.
+    NotFound
+        If no directory holds a deployed file.
+    """
+    repository = repo if isinstance(repo, Repository) else open_repository(repo)
+    paths = [directories] if isinstance(directories, (str, os.PathLike)) else directories
+    found, closed, notes = _scan(paths)
+    read = cache(_read_expectation)
+
+    def expectation_of(file: CalibFile) -> Expectation | None:
+        return read(experiment or Path(os.path.abspath(file.calibdir)).parent.name, file.source, file.run)
+
+    auditor = Auditor(repository, expectation_of)
+    checked = []
+    for done, file in enumerate(found):
+        progress(done, len(found))
+        checked.append(auditor.examine(file))
+    progress(len(found), len(found))
+    return Audit((*checked, *closed), repository, tuple(notes))
+
+
+def _scan(directories: Sequence[str | os.PathLike[str]]) -> tuple[list[CalibFile], list[Finding], list[str]]:
+    """Return the files of calibration directories, a finding for each directory that is closed, and notes."""
+    found: list[CalibFile] = []
+    findings: list[Finding] = []
+    notes: list[str] = []
+    unique: dict[str, str | os.PathLike[str]] = {}  # a directory that is named twice counts once
+    for path in directories:
+        unique.setdefault(os.path.realpath(path), path)
+    for directory in unique.values():
+        listing = files(Path(directory))
+        found += listing.files
+        findings += [Finding("unreadable", name, None, None, None, (), why) for name, why in listing.problems]
+        notes += [f"{name}: psana does not read a file of that name" for name in listing.ignored]
+        if not listing.files and not listing.problems:
+            notes.append(f"{directory} holds no deployed file of {' or '.join(CALIB_TYPES)}")
+        for file, other in pairwise(listing.files):
+            if (file.source, file.type, file.run) == (other.source, other.type, other.run):
+                notes.append(f"{other.path}: psana reads {file.name} instead for run {file.run}")
+    if not found and not findings:
+        form = f"CALIBDIR/{GROUP}/<source>/<type>/<run>-end.data"
+        raise NotFound(f"{'; '.join(notes)}; psana reads {form}")
+    return found, findings, notes
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a file should hold constants for: panel Ids in order, and the start of its run in nanoseconds UTC."""
 
     panels: tuple[str, ...]
     t: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a file is: one of `STATES`, the version that each panel's part is or is like, and the reasons."""
-
-    file: CalibFile
-    state: str
-    versions: tuple[str, ...]
-    detail: str
+def _read_expectation(experiment: str, source: str, number: int) -> Expectation | None:
+    """Return panels and start of a run as its XTC files say, None if they do not."""
+    try:
+        for run in read_runs(f"exp={experiment}:run={number}"):
+            for jungfrau in run.jungfraus:
+                if jungfrau.source == source and jungfrau.panels and run.start is not None:
+                    return Expectation(tuple(map(str, jungfrau.panels)), run.start)
+    except JfstoreError:
+        pass  # the XTC files may not be on this machine
+    return None
 
 
 class Auditor:
-    """Holds files against one repository.
+    """Compares files with one repository; `expectation_of` returns None for a file whose run is not readable."""
 
-    Parameters
-    ----------
-    repository : Repository
-        Whose answers count.
-    moment_of : callable
-        Returns of a file for which detector and instant it should hold constants, as its run says; None if the
-        run is not there to say it.
-    """
-
-    def __init__(self, repository: Repository, moment_of: Callable[[CalibFile], Moment | None]) -> None:
+    def __init__(self, repository: Repository, expectation_of: Callable[[CalibFile], Expectation | None]) -> None:
         self._repository = repository
-        self._moment_of = moment_of
-        self._not_compared: set[str] = set()
-
-    @cached_property
-    def _by_name(self) -> dict[str, Version]:
-        return {version.name: version for version in self._repository.versions()}
-
-    @cached_property
-    def _by_content(self) -> dict[tuple[str, str], list[Version]]:
-        index: dict[tuple[str, str], list[Version]] = {}
-        for version in self._by_name.values():
-            for name, blake3 in version.content.items():
-                index.setdefault((name, blake3), []).append(version)
-        return index
+        self._expectation_of = expectation_of
+        self._timeline = cache(repository.timeline)
+        self._recogniser = Recogniser(repository)
 
     def examine(self, file: CalibFile) -> Finding:
         """Return what `file` is."""
-        remark = ""
         try:
             blake3 = digest_of_pieces(pieces_of(file.path, follow=True))
-        except (OSError, Damaged) as error:
-            return Finding(
-                file, "unreadable", (), error.strerror or "" if isinstance(error, OSError) else error.message
-            )
+        except OSError as error:
+            return _finding(file, "unreadable", (), error.strerror or "")
+        except Damaged as error:
+            return _finding(file, "unreadable", (), error.message)
+        remark, noted = "", []
         try:
-            noted = [entry for entry in read_note(file) if (entry.source, entry.type, entry.run) == _place(file)]
+            noted = [d for d in read_note(file) if (d.source, d.type, d.run) == (file.source, file.type, file.run)]
         except (Damaged, Failed, Refused) as error:
-            noted, remark = [], f"; {error.message}"
+            remark = f"; {error.message}"
         if noted and noted[0].replaced and noted[0].replaced.blake3 == blake3:
-            del noted[0]  # it was stopped before it came
-        moment = self._moment_of(file) or (_moment_of_note(noted[0]) if noted else None)
-        ours = next((entry for entry in noted if entry.blake3 == blake3), None)
-        if ours is not None:
-            return self._of_ours(file, ours, moment)
-        try:
-            slabs = self._slabs(read_text(file.path))
-        except (BadValue, Failed) as error:
-            return Finding(file, "unreadable", (), error.message.removeprefix(f"{file.path}, ") + remark)
-        if slabs is None:
-            return Finding(file, "unknown", (), f"its shape is not that of panels of this repository{remark}")
-        found = self._of_values(file, slabs, moment, bool(noted))
-        return Finding(file, found.state, found.versions, found.detail + remark)
+            del noted[0]  # that deployment was stopped before it renamed its file
+        expected = self._expectation_of(file) or (_noted_expectation(noted[0]) if noted else None)
+        deployment = next((entry for entry in noted if entry.blake3 == blake3), None)
+        if deployment is not None:
+            return self._judge_unchanged(file, deployment, expected)
+        finding = self._judge_other(file, expected, bool(noted))
+        return replace(finding, detail=finding.detail + remark)
 
     # -- a file that jfstore wrote and nobody changed
 
-    def _of_ours(self, file: CalibFile, ours: Deployment, moment: Moment | None) -> Finding:
-        names = tuple(panel.version for panel in ours.panels)
-        state, detail = self._judge(file, [panel.blake3 for panel in ours.panels], names, moment)
-        if ours.start not in (None, ours.valid_at):
-            detail += f"; deployed as valid at {self._when(ours.valid_at)}"
-        if ours.fmt is not None:
-            return Finding(file, "rounded copy", names, f"deployed with --format {ours.fmt}; {state}: {detail}")
-        return Finding(file, state, names, detail)
+    def _judge_unchanged(self, file: CalibFile, deployment: Deployment, expected: Expectation | None) -> Finding:
+        names = tuple(panel.version for panel in deployment.panels)
+        state, detail = self._judge(file, [panel.blake3 for panel in deployment.panels], names, expected)
+        if deployment.start not in (None, deployment.valid_at):
+            detail += f"; deployed as valid at {self._when(deployment.valid_at)}"
+        if deployment.fmt is not None:
+            return _finding(file, "rounded copy", names, f"deployed with --format {deployment.fmt}; {state}: {detail}")
+        return _finding(file, state, names, detail)
 
-    # -- any other
+    # -- any other file
 
-    def _slabs(self, text: TextArray) -> list[NDArray[np.float64]] | None:
-        """Return the values of each panel, float64 (gain, row, column); None if they are not those of panels."""
-        gains, rows, columns = self._repository.identity.panel_shape
-        values = text.values
-        count, rest = divmod(values.size, gains * rows * columns)
-        if rest or not count or values.shape[-1] != columns:
-            return None
-        # Without metadata the values are rows.
-        if text.has_shape and values.shape not in ((gains, count, rows, columns), (gains, rows, columns)):
-            return None
-        whole = values.reshape(gains, count, rows, columns)
-        return [np.ascontiguousarray(whole[:, number]) for number in range(count)]
-
-    def _of_values(
-        self, file: CalibFile, slabs: list[NDArray[np.float64]], moment: Moment | None, is_ours: bool
-    ) -> Finding:
-        self._not_compared.clear()
-        panels = moment.panels if moment and len(moment.panels) == len(slabs) else (None,) * len(slabs)
-        decimals = decimals_of(slabs, file.type)
-        likes = [
-            self._likeness(file.type, slab, panel, moment, decimals) for slab, panel in zip(slabs, panels, strict=True)
-        ]
-        if any(like is None for like in likes):
+    def _judge_other(self, file: CalibFile, expected: Expectation | None, is_noted: bool) -> Finding:
+        """Recognise the versions of a file by its values, and judge them."""
+        try:
+            text = read_text(file.path)
+        except (BadValue, Failed) as error:
+            return _finding(file, "unreadable", (), error.message.removeprefix(f"{file.path}, "))
+        parts = self._recogniser.split(text.values, text.has_shape)
+        if parts is None:
+            return _finding(file, "unknown", (), "its shape is not that of panels of this repository")
+        decimals, likes = find_decimals(parts, file.type), []
+        run = expected.panels if expected else ()
+        problems = self._recogniser.problems
+        problems.clear()
+        for part, panel in zip(parts, run if len(run) == len(parts) else [None] * len(parts), strict=True):
+            valid = self._valid(panel, file.type, expected.t)[0] if expected and panel else None
+            likes.append(self._recogniser.recognise(file.type, part, decimals, valid, panel, run))
+        if None in likes:
             numbers = ", ".join(str(number) for number, like in enumerate(likes) if like is None)
-            said = "not what jfstore deployed there; " if is_ours else ""
-            damaged = ", ".join(sorted(self._not_compared))
-            hint = f"; not compared, as it is damaged: {damaged}" if damaged else ""
-            return Finding(
-                file, "unknown", (), f"{said}its values of panel {numbers} are like nothing that is stored{hint}"
-            )
-        known = [like for like in likes if like is not None]
-        names = tuple(like.version.name for like in known)
-        hashes = [like.version.content[file.type] for like in known]
-        state, detail = self._judge(file, hashes, names, moment)
-        if all(like.is_equal for like in known):
-            said = "only its header was changed; " if is_ours else ""
-            return Finding(file, state, names, said + detail)
-        if all(like.is_equal or like.is_rounded for like in known) and not is_ours:
-            return Finding(file, "rounded copy", names, f"{state}: {detail}")
-        if all(like.is_rounded for like in known):
-            return Finding(file, "rounded copy", names, f"not what jfstore deployed there; {state}: {detail}")
-        different = sum(like.different for like in known)
-        total = sum(slab.size for slab in slabs)
-        return Finding(file, "edited", names, f"{different} of {total} values differ from them; {state}: {detail}")
+            detail = "; ".join([f"its values of panel {numbers} match no stored version", *sorted(problems)])
+            return _finding(file, "unknown", (), ("changed after jfstore deployed it; " if is_noted else "") + detail)
+        return self._judge_values(file, [like for like in likes if like], expected, is_noted)
 
-    def _likeness(
-        self, calib_type: str, slab: NDArray[np.float64], panel: str | None, moment: Moment | None, decimals: int
-    ) -> Likeness | None:
-        """Return the stored version that a panel's values are or are like; of several the one that should be there."""
-        with np.errstate(over="ignore"):
-            blake3 = digest(slab.astype(np.float32).reshape(-1).view("u1"))
-        valid = self._valid(calib_type, panel, moment.t) if moment and panel else None
+    def _judge_values(
+        self, file: CalibFile, likes: Sequence[Likeness], expected: Expectation | None, is_noted: bool
+    ) -> Finding:
+        names = tuple(like.version.name for like in likes)
+        state, detail = self._judge(file, [like.version.content[file.type] for like in likes], names, expected)
+        if all(like.is_equal for like in likes):
+            return _finding(file, state, names, ("only its header was changed; " if is_noted else "") + detail)
+        if all(like.is_rounded or (like.is_equal and not is_noted) for like in likes):
+            remark = "changed after jfstore deployed it; " if is_noted else ""
+            return _finding(file, "rounded copy", names, f"{remark}{state}: {detail}")
+        different = sum(like.different for like in likes)
+        total = sum(like.total for like in likes)
+        return _finding(file, "edited", names, f"{different} of {total} values differ; {state}: {detail}")
 
-        def should_be_there(version: Version) -> tuple[bool, bool, int]:
-            return valid is not None and version.name == valid.version.name, version.panel == panel, version.seq
-
-        if same := self._by_content.get((calib_type, blake3)):
-            return Likeness(max(same, key=should_be_there), slab.size, 0, True, True)
-        best: Likeness | None = None
-        seen = set()
-        for version in sorted(self._by_name.values(), key=should_be_there, reverse=True):
-            content = version.content.get(calib_type)
-            if content is None or content in seen:
-                continue
-            seen.add(content)
-            try:
-                stored = self._repository.panel_array(version, calib_type, verify=False)
-            except JfstoreError:
-                self._not_compared.add(version.name)
-                continue
-            like = self._compare(version, slab, stored, decimals)
-            if like and (best is None or like.different < best.different):
-                best = like
-            if best and best.is_rounded:
-                break
-        return best
-
-    @staticmethod
-    def _compare(
-        version: Version, slab: NDArray[np.float64], stored: NDArray[np.float32], decimals: int
-    ) -> Likeness | None:
-        """Return how like they are, None if they are not; a few values tell most that are not."""
-        sample = np.linspace(0, slab.size - 1, _SAMPLE).astype(int)
-        some = compare(version, slab.reshape(-1)[sample], stored.reshape(-1)[sample], decimals)
-        if some.different > _SAMPLE // 2:
-            return None
-        like = compare(version, slab, stored, decimals)
-        return like if like.different <= (1 - _LIKE_ENOUGH) * slab.size else None
-
-    # -- is it what should be there?
+    # -- is it what is valid?
 
     def _judge(
-        self, file: CalibFile, hashes: Sequence[str], names: Sequence[str], moment: Moment | None
+        self, file: CalibFile, hashes: Sequence[str], names: Sequence[str], expected: Expectation | None
     ) -> tuple[str, str]:
         """Return whether constants with these hashes, of the versions called `names`, are current, and why."""
-        if moment is None:
-            return self._judge_versions(file, names)
-        if len(moment.panels) != len(hashes):
-            return "unknown", f"it has {len(hashes)} panels, the detector of its run {len(moment.panels)}"
-        when = self._when(moment.t)
-        lines: list[str] = []
-        ends = []
-        for panel, blake3, name in zip(moment.panels, hashes, names, strict=True):
-            valid = self._valid(file.type, panel, moment.t)
+        if expected is None:
+            return self._judge_without_run(file, names)
+        if len(expected.panels) != len(hashes):
+            return "unknown", f"it has {len(hashes)} panels, the detector of its run has {len(expected.panels)}"
+        when = self._when(expected.t)
+        reasons, ends = [], []
+        for panel, blake3, name in zip(expected.panels, hashes, names, strict=True):
+            valid, end = self._valid(panel, file.type, expected.t)
             if valid is None:
-                lines.append(f"nothing is valid for panel {panel} at {when}, and {name} is there")
-            elif valid.version.content[file.type] != blake3:
-                there = self._by_name.get(name)
-                is_newer = there and there.panel == panel and there.seq < valid.version.seq
-                how = "was replaced by" if is_newer else f"is there, but at {when} valid is"
-                lines.append(f"{name} {how} {self._said(valid.version)}")
-            elif valid.valid_to is not None:
-                ends.append(valid.valid_to.ns)
-        if lines:
-            return "stale", "; ".join(lines)
+                reasons.append(f"{name} was deployed, but nothing is valid for panel {panel} at {when}")
+            elif valid.content[file.type] != blake3:
+                old = self._recogniser.versions.get(name)
+                is_newer = old and old.panel == panel and old.seq < valid.seq
+                verb = "was replaced by" if is_newer else f"was deployed, but the valid version at {when} is"
+                reasons.append(f"{name} {verb} {self._describe(valid)}")
+            elif end is not None:
+                ends.append(end)
+        if reasons:
+            return "stale", "; ".join(reasons)
         until = f" and until {stamp_at(min(ends), self._repository.zone)}" if ends else ""
         return "current", f"valid at {when}{until}"
 
-    def _judge_versions(self, file: CalibFile, names: Iterable[str]) -> tuple[str, str]:
-        """Judge without knowing for which instant: only that something is superseded is clear then."""
-        lines, unclear = [], []
+    def _judge_without_run(self, file: CalibFile, names: Iterable[str]) -> tuple[str, str]:
+        """Judge without the start of the run: a version that another one replaced is stale, no other is known."""
+        reasons, ranges = [], []
         for name in names:
-            version = self._by_name[name]
-            there = [v for v in self._by_name.values() if v.panel == version.panel and file.type in v.content]
-            better = [v for v in there if v.start == version.start and v.number > version.number]
-            later = [v for v in there if v.start > version.start]
-            if better:
-                lines.append(f"{name} was replaced by {self._said(max(better, key=lambda v: v.number))}")
-            until = f" until {min(later, key=lambda v: v.start).stamp}" if later else ""
-            unclear.append(f"{name} is valid from {version.stamp}{until}")
-        if lines:
-            return "stale", "; ".join(lines)
-        return "unknown", "; ".join([*unclear, f"when run {file.run} began is not known (-e EXP)"])
+            version = self._recogniser.versions[name]
+            valid, end = self._valid(version.panel, file.type, version.start)
+            if valid and valid.name != name:
+                reasons.append(f"{name} was replaced by {self._describe(valid)}")
+            until = "" if end is None else f" until {stamp_at(end, self._repository.zone)}"
+            ranges.append(f"{name} is valid from {version.stamp}{until}")
+        if reasons:
+            return "stale", "; ".join(reasons)
+        return "unknown", "; ".join([*ranges, f"the start of run {file.run} is not known (-e EXP)"])
+
+    def _valid(self, panel: str, calib_type: str, t: int) -> tuple[Version | None, int | None]:
+        """Return the version that is valid, and the end of its validity; None for what there is not."""
+        try:
+            line = self._timeline(panel, calib_type)
+        except BadValue:  # a note holds any text
+            return None, None
+        return line.at(t), line.end(line.place(t))
 
     def _when(self, t: int) -> str:
         return f"{stamp_at(t, self._repository.zone)} ({iso_second(t)})"
 
-    def _valid(self, calib_type: str, panel: str, t: int) -> Selection | None:
-        try:
-            answer = self._repository.find(panel, [calib_type], instant_at(t, self._repository.zone))
-        except (NotFound, BadValue):
-            return None
-        return answer.selections[calib_type][0]
-
-    def _said(self, version: Version) -> str:
+    def _describe(self, version: Version) -> str:
         summary = self._repository.summary(version.seq)
         return f"{version.name} (commit {version.seq}, {iso(summary.time - summary.time % SECOND)}, {summary.user})"
 
 
-def _place(file: CalibFile) -> tuple[str, str, int]:
-    return file.source, file.type, file.run
+def _finding(file: CalibFile, state: str, versions: tuple[str, ...], detail: str) -> Finding:
+    return Finding(state, str(file.path), file.source, file.type, file.run, versions, detail)
 
 
-def _moment_of_note(deployment: Deployment) -> Moment:
+def _noted_expectation(deployment: Deployment) -> Expectation:
     t = deployment.valid_at if deployment.start is None else deployment.start
-    return Moment(tuple(panel.panel for panel in deployment.panels), t)
-
-
-def exit_code(findings: Iterable[Finding]) -> int:
-    """Return the exit code that findings call for: 4 if a file is unreadable, 1 if one is not current, else 0."""
-    states = {finding.state for finding in findings}
-    return Damaged.exit_code if "unreadable" in states else int(bool(states - {"current"}))
+    return Expectation(tuple(panel.panel for panel in deployment.panels), t)

@@ -1,4 +1,4 @@
-"""What lies in a calibration directory, held against a repository: each state, and the versions it names."""
+"""Files of a calibration directory compared with a repository: each state, and the versions it names."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import jfstore
-from jfstore.core.arrays import check_array
+from jfstore.core.arrays import Float32, check_array
 from jfstore.core.instants import parse_instant, parse_time, stamp_at
+from jfstore.core.records import Version
 from jfstore.deployment.calibdir import files
 from jfstore.formats.text import format_text, read_text
 from jfstore.repository import Entry, Repository
 from jfstore.repository.promoting import entry_of
 from jfstore.runs.run import read_runs
+from jfstore.storage.bucket import Remote
 from tests.makers import deployed as world
 from tests.makers.deployed import DETECTOR, PANELS, REFERENCE, RUN, STAMP, TREE, TYPES, command, data_of
 from tests.makers.repositories import flip
@@ -70,7 +73,7 @@ def test_a_fresh_deployment_is_current(deploying_here: Path) -> None:
     deploy()
     code, rows, err = audit("calib")
     assert (code, [(row["state"], row["versions"]) for row in rows]) == (0, [("current", V1)] * 2)
-    assert "2 files: 2 current, held against the real repository" in err
+    assert "2 files: 2 current; compared with the real repository" in err
     assert f"valid at {world.BEGIN_STAMP} (2017-12-06T00:14:00Z)" in rows[0]["detail"]
 
 
@@ -117,7 +120,7 @@ def test_with_a_digit_changed_it_is_edited(deploying_here: Path, old: bytes, new
     path.write_bytes(head + b"\n\n" + body.replace(old, new, 1))
     state, versions, detail = state_of()
     assert (state, versions) == ("edited", V1)
-    assert detail.startswith("1 of 3072 values differ from them; current: ")
+    assert detail.startswith("1 of 3072 values differ; current: ")
 
 
 def test_the_last_digit_of_a_value_changed_is_an_edit_too(deploying_here: Path) -> None:
@@ -134,7 +137,7 @@ def test_the_last_digit_of_a_value_changed_is_an_edit_too(deploying_here: Path) 
 def test_with_everything_changed_it_is_unknown(deploying_here: Path) -> None:
     deploy()
     data_of("calib").write_bytes(b"".join(format_text(world.constants(9))))
-    lost = "not what jfstore deployed there; its values of panel 0, 1 are like nothing that is stored"
+    lost = "changed after jfstore deployed it; its values of panel 0, 1 match no stored version"
     assert state_of() == ("unknown", "", lost)
 
 
@@ -192,7 +195,7 @@ def test_rounded_as_the_old_command_does(deploying_here: Path, repository: Repos
     state, versions, detail = state_of(name)
     assert (state, versions) == ("rounded copy", V1)
     assert detail.startswith(f"unknown: {PANELS[0]}/{STAMP}/v1 is valid from {STAMP}; ")
-    assert detail.endswith("when run 631 began is not known (-e EXP)")
+    assert detail.endswith("the start of run 631 is not known (-e EXP)")
     assert state_of(name, "-e", "xcsls3716")[2] == f"current: valid at {world.BEGIN_STAMP} (2017-12-06T00:14:00Z)"
 
 
@@ -213,7 +216,7 @@ def test_one_value_beyond_the_rounding_is_an_edit(deploying_here: Path, reposito
     path.write_text(f"{head}\n\n{body.replace(first, f'{float(first) + 1e-4:.4f}', 1)}")
     state, versions, detail = state_of()
     assert (state, versions) == ("edited", V1)
-    assert detail.startswith("1 of 3072 values differ from them; ")
+    assert detail.startswith("1 of 3072 values differ; ")
 
 
 def test_every_bit_of_it_is_known_by_its_hash(deploying_here: Path, repository: Repository) -> None:
@@ -250,8 +253,8 @@ def test_constants_of_the_future_are_not_current(deploying_here: Path, repositor
     path.rename(target.parent / "697-end.data")
     state, versions, detail = state_of("pixel_gain", "-e", "mfx11116")
     assert (state, versions) == ("stale", f"{panel}/20190101000000/v1")
-    assert f"{panel}/20190101000000/v1 is there, but at 2018" in detail
-    assert f"valid is {panel}/20180306000000/v1 (commit 1, " in detail
+    assert f"{panel}/20190101000000/v1 was deployed, but the valid version at 2018" in detail
+    assert f" is {panel}/20180306000000/v1 (commit 1, " in detail
 
 
 def test_panels_in_another_order_are_not_current(deploying_here: Path, repository: Repository) -> None:
@@ -264,12 +267,12 @@ def test_another_number_of_panels_is_said(deploying_here: Path, repository: Repo
     put(gain(repository, detector=PANELS[0]))
     state, versions, detail = state_of("pixel_gain", "-e", "xcsls3716")
     assert (state, versions) == ("unknown", f"{PANELS[0]}/{STAMP}/v1")
-    assert detail == "it has 1 panels, the detector of its run 2"
+    assert detail == "it has 1 panels, the detector of its run has 2"
 
 
 def test_an_unrelated_file_is_unknown(deploying_here: Path) -> None:
     put(world.constants(9))
-    assert state_of() == ("unknown", "", "its values of panel 0, 1 are like nothing that is stored")
+    assert state_of() == ("unknown", "", "its values of panel 0, 1 match no stored version")
     put(np.ones((3, 4, 5)))
     assert state_of() == ("unknown", "", "its shape is not that of panels of this repository")
     put(np.ones((2, 3, 16, 32)))
@@ -302,7 +305,7 @@ def test_what_the_repository_does_not_have_is_not_current(deploying_here: Path) 
     jfstore.init("R", "test", panel_shape=world.SHAPE)
     code, rows, _ = audit("calib", "--repo", "./R")
     assert (code, [row["state"] for row in rows]) == (1, ["stale"] * 2)
-    assert f"nothing is valid for panel {PANELS[0]}" in rows[0]["detail"]
+    assert f"was deployed, but nothing is valid for panel {PANELS[0]}" in rows[0]["detail"]
 
 
 def test_a_damaged_payload_does_not_stop_it(deploying_here: Path, repository: Repository) -> None:
@@ -359,6 +362,75 @@ def test_a_higher_number_of_another_stamp_replaces_nothing(deploying_here: Path,
     for seed in (7, 8):
         world.add_constants(repository, seed, "20180101000000")
     assert state_of()[0] == "unknown"
+
+
+# -- how much is read
+
+
+def add_other_panels(repository: Repository, count: int) -> None:
+    """Add constants of panels that no run has, newer than those of its panels."""
+    entries = []
+    for number in range(count):
+        array = np.ascontiguousarray(world.constants(100 + number)[:, 0])
+        panel, start = f"170505-149520170815-{0x400000 + number:06x}", parse_instant(STAMP, repository.zone)
+        entries.append(Entry(panel, start, {"pixel_gain": check_array(array, "pixel_gain", world.SHAPE, "x")}))
+    repository.add_entries(entries, "other panels")
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the arrays that are read, in order."""
+    names: list[str] = []
+    real = Repository.panel_array
+
+    def panel_array(self: Repository, version: Version, type: str, **options: bool) -> Float32:
+        names.append(version.name)
+        return real(self, version, type, **options)
+
+    monkeypatch.setattr(Repository, "panel_array", panel_array)
+    return names
+
+
+def test_an_array_like_none_is_read_once(deploying_here: Path, repository: Repository, loaded: list[str]) -> None:
+    add_other_panels(repository, 10)
+    for run in ("631", "632"):
+        put(world.constants(9), name=f"{run}-end.data")
+    assert {row["state"] for row in audit("calib")[1]} == {"unknown"}
+    contents = {version.content["pixel_gain"] for version in repository.versions()}
+    assert len(loaded) == len(set(loaded)) == len(contents) >= 12
+
+
+def test_the_panels_of_the_run_come_first(deploying_here: Path, repository: Repository, loaded: list[str]) -> None:
+    add_other_panels(repository, 10)
+    put(gain(repository), fmt="%.4f")
+    assert state_of("pixel_gain", "-e", "xcsls3716")[:2] == ("rounded copy", V1)
+    assert set(loaded) == set(V1.split(","))
+
+
+def test_of_a_bucket_few_arrays_of_other_panels_are_downloaded(
+    deploying_here: Path, repository: Repository, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jfstore.deployment.compare.FAR_LIMIT", 4)
+    downloaded: list[str] = []
+    real = Remote.content
+
+    def content(self: Remote, name: str, size: int) -> Any:
+        downloaded.append(name.rpartition("/pixel_gain/")[0])
+        return real(self, name, size)
+
+    monkeypatch.setattr(Remote, "content", content)
+    far = jfstore.init(s3, "test", panel_shape=world.SHAPE, storage="zarr")
+    world.add_constants(far, 7)
+    add_other_panels(far, 10)
+    put(world.constants(9))
+    put(world.constants(9), name="226-end.data")
+    done = jfstore.audit("calib", experiment="xcsls3716", repo=far)
+    assert done.counts == {"unknown": 2}
+    assert all(f.detail.endswith("; only 4 of 10 further arrays were compared") for f in done.findings[1:])
+    arrays = {name for name in downloaded if name}
+    assert len(arrays) == len(PANELS) + 4
+    # Each of an array's gain ranges is one object; none is downloaded twice.
+    assert len([name for name in downloaded if name]) == 3 * len(arrays)
 
 
 # -- of which run it is
@@ -481,14 +553,14 @@ def test_a_directory_that_cannot_be_listed_is_a_row(deploying_here: Path, monkey
     assert (code, [row["state"] for row in rows]) == (4, ["current", "unreadable"])
     assert rows[1]["file"].endswith("pixel_offset")
     assert rows[1]["detail"] == "Permission denied"
-    assert err.startswith("2 files: 1 current, 1 unreadable, held against")
+    assert err.startswith("2 files: 1 current, 1 unreadable; compared with")
 
 
 def test_a_file_that_psana_does_not_take_is_said(deploying_here: Path) -> None:
     deploy()
     shutil.copy(data_of("calib"), data_of("calib", name="631-700.data"))
     _, _, err = audit("calib")
-    assert "631-end.data: for run 631 psana takes 631-700.data in its place" in err
+    assert "631-end.data: psana reads 631-700.data instead for run 631" in err
 
 
 @pytest.mark.parametrize(
@@ -507,11 +579,16 @@ def test_what_is_no_calibration_directory(
     assert message in err
 
 
-def test_nothing_is_no_error(deploying_here: Path) -> None:
+def test_no_files_at_all_exits_3(deploying_here: Path) -> None:
+    """A directory that was misspelt must not pass as sound."""
     Path("calib").mkdir()
-    code, rows, err = audit("calib")
-    assert (code, rows) == (0, [])
-    assert err.startswith("0 files, held against")
+    code, out, err = command(["audit", "calib"], "jfstore")
+    assert (code, out) == (3, "")
+    assert "calib holds no deployed file of pixel_gain or pixel_offset" in err
+    assert "Jungfrau::CalibV1/<source>/<type>/<run>-end.data" in err
+    data_of("calib").parent.mkdir(parents=True)
+    data_of("calib", name="x.data").write_text("1\n")
+    assert command(["audit", "calib"], "jfstore")[0] == 3
 
 
 def test_several_directories_json_and_ignored_names(deploying_here: Path) -> None:
@@ -526,3 +603,4 @@ def test_several_directories_json_and_ignored_names(deploying_here: Path) -> Non
         ("current", "pixel_offset", 631),
     ]
     assert "x.data: psana does not read a file of that name" in err
+    assert "jfstore: warning: other holds no deployed file" in err
