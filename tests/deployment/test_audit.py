@@ -221,9 +221,8 @@ def test_one_value_beyond_the_rounding_is_an_edit(deploying_here: Path, reposito
 
 def test_every_bit_of_it_is_known_by_its_hash(deploying_here: Path, repository: Repository) -> None:
     put(gain(repository))
-    assert state_of("pixel_gain", "-e", "xcsls3716") == (
-        "current", V1, f"valid at {world.BEGIN_STAMP} (2017-12-06T00:14:00Z)"
-    )  # fmt: skip
+    when = f"valid at {world.BEGIN_STAMP} (2017-12-06T00:14:00Z)"
+    assert state_of("pixel_gain", "-e", "xcsls3716") == ("current", V1, when)
     # It might be of the future, or of other panels.
     assert state_of()[:2] == ("unknown", V1)
     world.add_constants(repository, 7, "20180101000000")
@@ -521,6 +520,33 @@ def test_what_was_there_before_a_deployment_that_never_came_is_not_edited(
     kept = next(found for found in path.parent.iterdir() if found.name.endswith("Z"))
     kept.rename(path)
     assert state_of()[0] == "unknown"
+
+
+# -- the function
+
+
+def test_python_audits(deploying_here: Path, repository: Repository) -> None:
+    deploy()
+    data_of("calib", name="x.data").write_text("1\n")
+    counts: list[tuple[int, int]] = []
+    done = jfstore.audit("calib", repo=repository, progress=lambda *count: counts.append(count))
+    assert (done.counts, counts) == ({"current": 2}, [(0, 2), (1, 2), (2, 2)])
+    assert repr(done) == "<jfstore audit of 2 files: 2 current>"
+    assert done.notes == (f"{data_of('calib', name='x.data')}: psana does not read a file of that name",)
+    first = done.findings[0]
+    assert (first.path, first.versions) == (str(data_of("calib")), tuple(V1.split(",")))
+    assert (first.source, first.type, first.run) == (world.SOURCE, "pixel_gain", 631)
+    with pytest.raises(jfstore.NotFound, match="holds no deployed file"):
+        jfstore.audit([deploying_here / "real"])
+
+
+def test_a_run_is_read_anew_by_each_audit(deploying_here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy()
+    for note in Path("calib").rglob("*.json"):
+        note.unlink()
+    assert jfstore.audit("calib", experiment="xcsls3716").counts == {"current": 2}
+    monkeypatch.setenv("SIT_PSDM_DATA", str(deploying_here))
+    assert jfstore.audit("calib", experiment="xcsls3716").counts == {"unknown": 2}
 
 
 # -- the command
