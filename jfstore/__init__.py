@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from jfstore.core.validity import Change, Selection, Timeline
     from jfstore.deployment.audit import Audit, Finding, audit
     from jfstore.deployment.coverage import runs_with_constants
+    from jfstore.deployment.generate import deploy, generate
+    from jfstore.deployment.undo import undo_deploy
     from jfstore.errors import (
         BadValue,
         Busy,
@@ -73,6 +75,8 @@ _PLACES = {
     "core.ids": "PanelId",
     "core.instants": "Instant",
     "core.validity": "Change Selection Timeline",
+    "deployment.generate": "deploy generate",
+    "deployment.undo": "undo_deploy",
     "errors": "BadValue Busy Damaged Failed InDoubt JfstoreError JfstoreWarning NotFound Refused",
     "repository.adding": "Added Entry",
     "repository.answer": "Answer",
@@ -116,11 +120,14 @@ __all__ = [
     "__version__",
     "audit",
     "check_array",
+    "deploy",
+    "generate",
     "init",
     "open",
     "run",
     "runs",
     "runs_with_constants",
+    "undo_deploy",
     "verify",
 ]
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import time as clock
+from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.options import Parser, add_detector, add_time, add_types, add_write_options
-from jfstore.cli.output import note
 from jfstore.cli.run_options import add_run, target_of
-from jfstore.cli.writing import emit_added, open_to_write
+from jfstore.cli.writing import add_confirmed, open_to_write
 from jfstore.errors import BadValue
+
+if TYPE_CHECKING:
+    from jfstore.repository.adding import Added
 
 SUMMARY = "Add a version of a panel's or a detector's constants, valid from a time on."
 EPILOG = """\
@@ -48,16 +52,27 @@ def add_options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.core.instants import stamp_at
-
     repository = open_to_write(args)
     target, time, source = target_of(args)
-    options = {"source": source, "request": args.request, "dry_run": args.dry_run}
-    added = repository.add(target, time, _arrays(args), args.message, **options)
-    if added.run and (start := added.run.start) is not None:
-        note(f"{added.run.label} began at {stamp_at(start, repository.zone)} ({added.run.file})")
-    emit_added(args, repository, added)
+    arrays = _arrays(args)
+    if time == "now":
+        time = _resolve_now(args.argv)
+
+    def add(dry_run: bool) -> Added:
+        options: dict[str, Any] = {"source": source, "request": args.request, "dry_run": dry_run}
+        return repository.add(target, time, arrays, args.message, **options)
+
+    add_confirmed(args, repository, add)
     return 0
+
+
+def _resolve_now(argv: list[str]) -> str:
+    """Return the present second, and put it into `argv`: a command in doubt is printed to be repeated as it was."""
+    second = f"@{int(clock.time())}"
+    for place, word in enumerate(argv):
+        if word in ("-Tnow", "--time=now") or (word == "now" and argv[place - 1] in ("-T", "--time")):
+            argv[place] = word.removesuffix("now") + second
+    return second
 
 
 def _arrays(args: argparse.Namespace) -> str | dict[str, str]:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import Any
 
-from jfstore.cli._generate import generate
 from jfstore.cli.generate import (
     COLUMNS,
     add_constants_options,
     add_run_options,
+    confirm_test,
+    output_of,
+    read_constants,
     report,
-    request_of,
     run_of,
     value_of,
 )
 from jfstore.cli.options import Parser, rights_of
-from jfstore.cli.output import emit, note
-from jfstore.errors import BadValue, NotFound, nearest
-from jfstore.runs.dataset import parse_dataset
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from jfstore.deployment.calibdir import CalibFile
+from jfstore.cli.output import emit, note, progress
+from jfstore.cli.program import warn_of
+from jfstore.errors import BadValue
 
 SUMMARY = "Deploy the constants of a run to where psana reads them, or undo that."
 EPILOG = """\
@@ -57,7 +54,16 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     if args.undo:
         return _undo(args)
-    done = generate(request_of(args, local=False, deploy=True, dry_run=args.dry_run))
+    from jfstore.deployment.generate import write_constants
+
+    constants = read_constants(args)
+    output = output_of(args, deploy=True, from_test=args.yes)
+    if not args.yes and not args.dry_run:
+        confirm_test(constants, output)
+        output = replace(output, from_test=True)
+    with progress("deploying") as show:
+        done = write_constants(constants, output, dry_run=args.dry_run, progress=show)
+    warn_of(done.notes)
     value = value_of(done)
     if not args.json:
         report(done)
@@ -66,64 +72,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _undo(args: argparse.Namespace) -> int:
-    from jfstore.deployment.deploy import undo
+    from jfstore.deployment.undo import undo_deploy
 
-    given = [option for option in ("time", "repo", "format") if getattr(args, option, None) is not None]
-    if given:
-        raise BadValue(f"--undo brings back what was there: leave out --{given[0]}")
-    files = _last_deployed(*_place(args))
-    rows = []
-    for file in files:
-        if args.dry_run:
-            rows.append({"state": "would undo", "type": file.type, "file": str(file.path), "kept": None})
-            continue
-        done = undo(file, replacing=args.replace, rights=rights_of(args))
-        rows.append({"state": done.state, "type": file.type, "file": str(file.path), "kept": done.kept})
+    useless = [option for option in ("time", "repo", "format") if getattr(args, option, None) is not None]
+    if useless:
+        raise BadValue(f"--undo brings back what was there: leave out --{useless[0]}")
+    dataset, source = run_of(args)
+    options: dict[str, Any] = {"replace": args.replace, "dry_run": args.dry_run, "rights": rights_of(args)}
+    rows = [
+        {"state": done.state, "type": done.file.type, "file": str(done.file.path), "kept": done.kept}
+        for done in undo_deploy(dataset, source=source, calibdir=args.calibdir, **options)
+    ]
     emit(args, {"files": rows}, rows, COLUMNS)
     for row in [] if args.dry_run else rows:
         note(f"{row['file']} is {'what it was before' if row['state'] == 'restored' else 'gone, as it was before'}")
     return 0
-
-
-def _place(args: argparse.Namespace) -> tuple[Path, int, str | None]:
-    """Return calibration directory, run and pattern of the source, without a look at the run itself."""
-    from pathlib import Path
-
-    from jfstore.runs.tree import Tree
-
-    text, pattern = run_of(args)
-    dataset = parse_dataset(text)
-    if dataset.file or len(dataset.runs) != 1 or dataset.runs[0][0] != dataset.runs[0][1]:
-        raise BadValue(f"{text}: --undo is for one run, exp=EXP:run=RUN")
-    if args.calibdir is not None:
-        return Path(args.calibdir), dataset.runs[0][0], pattern
-    return Tree.from_environment().calib_directory(dataset.experiment), dataset.runs[0][0], pattern
-
-
-def _last_deployed(calibdir: Path, run: int, pattern: str | None) -> list[CalibFile]:
-    """Return the files that the last deployment for a run brought, gains and offsets or one of them."""
-    from jfstore.core.calib_types import CALIB_TYPES
-    from jfstore.deployment.calibdir import CalibFile, sources
-    from jfstore.deployment.note import read_note
-    from jfstore.runs.run import is_part
-
-    noted = {
-        source: [
-            (file, entries[0])
-            for file in (CalibFile(calibdir, source, name, run) for name in CALIB_TYPES)
-            if (entries := read_note(file))
-        ]
-        for source in sources(calibdir)
-    }
-    there = [source for source, entries in noted.items() if entries]
-    fitting = [source for source in there if source == pattern]
-    fitting = fitting or [source for source in there if pattern is None or is_part(pattern, source)]
-    if not fitting:
-        asked = f" of {pattern}" if pattern else ""
-        near = nearest(pattern, sources(calibdir)) if pattern else sources(calibdir)
-        raise NotFound(f"nothing{asked} was deployed by jfstore for run {run} in {calibdir}", near)
-    if len(fitting) > 1:
-        raise BadValue(f"several Jungfraus have something to undo, choose one: {', '.join(fitting)}")
-    # One of the pair may have been left alone, for it was unchanged.
-    _, newest = max(noted[fitting[0]], key=lambda pair: pair[1].time)
-    return [file for file, entry in noted[fitting[0]] if entry.call == newest.call]

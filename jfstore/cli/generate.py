@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from jfstore.cli._generate import Generated, Request, generate, upload_commands, upload_lines
 from jfstore.cli.options import Once, Parser, add_json, add_repo, add_rights, add_time, rights_of
-from jfstore.cli.output import emit, emit_json, note, report_rows
+from jfstore.cli.output import emit, emit_json, note, progress, report_rows
+from jfstore.cli.program import warn_of
 from jfstore.cli.run_options import add_experiment, dataset_of
+from jfstore.cli.writing import check_can_ask, confirm
 from jfstore.errors import BadValue
-from jfstore.runs.dataset import ANY_JUNGFRAU
+
+if TYPE_CHECKING:
+    from jfstore.deployment.constants import Constants
+    from jfstore.deployment.generate import Generated, Output
 
 SUMMARY = "Write the constants of a run to files."
 EPILOG = """\
@@ -63,6 +70,11 @@ def add_constants_options(parser: argparse.ArgumentParser) -> None:
         "command has for gains (default: all the digits that bring back every bit)",
     )
     parser.add_argument("--replace", action="store_true", help="also replace deployed files that jfstore did not write")
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="do not ask before constants of a test repository go to the experiment's own calibration directory",
+    )
     add_rights(parser)
     add_json(parser)
 
@@ -85,22 +97,25 @@ def run_of(args: argparse.Namespace) -> tuple[str, str | None]:
     return there[0], named[0] if named else None
 
 
-def request_of(args: argparse.Namespace, local: bool, deploy: bool, dry_run: bool = False) -> Request:
-    """Return what was asked for."""
+def read_constants(args: argparse.Namespace) -> Constants:
+    """Return the constants that were asked for."""
+    from jfstore.deployment.constants import constants_of
+
     dataset, source = run_of(args)
-    return Request(
-        ("jfstore", *args.argv),
-        dataset,
-        ANY_JUNGFRAU if source is None else source,
-        args.time,
-        getattr(args, "repo", "real"),
-        local=local,
-        deploy=deploy,
+    return constants_of(dataset, source=source, time=args.time, repo=getattr(args, "repo", "real"))
+
+
+def output_of(args: argparse.Namespace, **more: Any) -> Output:
+    """Return where files go and how they are written."""
+    from jfstore.deployment.generate import Output
+
+    return Output(
         calibdir=args.calibdir,
+        replace_deployed=args.replace,
         fmt=args.format,
-        replacing=args.replace,
-        dry_run=dry_run,
         rights=rights_of(args),
+        command=("jfstore", *args.argv),
+        **more,
     )
 
 
@@ -108,6 +123,7 @@ def add_options(parser: Parser) -> None:
     """Add the options and arguments of the command."""
     add_run_options(parser)
     parser.add_argument("-D", "--deploy", action="store_true", help="deploy the text files where psana reads them, too")
+    parser.add_argument("--force", action="store_true", help="replace local files that hold other values")
     parser.add_argument(
         "-U", "--upload", action="store_true", help="print the commands that add the merged files to a repository"
     )
@@ -116,8 +132,17 @@ def add_options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    done = generate(request_of(args, local=True, deploy=args.deploy))
-    groups = upload_commands(done.constants, "jfstore generate") if args.upload else []
+    from jfstore.deployment.generate import upload_commands, write_constants
+
+    constants = read_constants(args)
+    output = output_of(args, directory=".", replace_local=args.force, deploy=args.deploy, from_test=args.yes)
+    if args.deploy and not args.yes:
+        confirm_test(constants, output)
+        output = replace(output, from_test=True)
+    with progress("writing") as show:
+        done = write_constants(constants, output, progress=show)
+    warn_of(done.notes)
+    groups = upload_commands(constants, "jfstore generate") if args.upload else []
     value = value_of(done)
     if args.json:
         commands = [{"for": text, "command": words} for text, several in groups for words in several]
@@ -134,13 +159,31 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def confirm_test(constants: Constants, output: Output) -> None:
+    """Ask before constants of a test repository go to the experiment's own calibration directory."""
+    from jfstore.deployment.generate import write_constants
+
+    planned = write_constants(constants, output, dry_run=True)
+    if planned.needs_confirmation:
+        why = f"{constants.origin['path']} is a test repository, and psana reads {planned.calibdir}"
+        check_can_ask(why)
+        report(planned)
+        confirm(f"{why}. Deploy?")
+
+
+def upload_lines(groups: Sequence[tuple[str, list[list[str]]]]) -> Iterator[str]:
+    """Yield the lines of a shell script of those commands."""
+    for text, commands in groups:
+        yield f"# {text}:"
+        yield from map(shlex.join, commands)
+
+
 COLUMNS = ("state", "type", "file", "kept")
 
 
 def value_of(done: Generated) -> dict[str, Any]:
     """Return what was done, as it is printed with ``--json``."""
     from jfstore.cli.run_options import run_value
-    from jfstore.core.instants import iso, stamp_at
 
     constants = done.constants
     written = [
@@ -155,7 +198,7 @@ def value_of(done: Generated) -> dict[str, Any]:
     ]
     return {
         "run": run_value(constants.run, constants.jungfrau),
-        "time": {"stamp": stamp_at(constants.t, constants.zone), "utc": iso(constants.t)},
+        "time": {"stamp": constants.time.stamp, "utc": constants.time.iso},
         "origin": dict(constants.origin),
         "constants": [
             {"type": name, "panel": panel.panel, "version": panel.version, "blake3": panel.blake3}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.options import Parser, add_write_options
 from jfstore.cli.output import progress
-from jfstore.cli.writing import emit_added, open_to_write
+from jfstore.cli.writing import add_confirmed, open_to_write
 from jfstore.errors import BadValue
+
+if TYPE_CHECKING:
+    from jfstore.repository.adding import Added
 
 SUMMARY = "Import a gain tree or a DCS file, in one commit."
 EPILOG = """\
@@ -54,12 +57,14 @@ def run(args: argparse.Namespace) -> int:
         raise BadValue(f"{args.path}: no such file or directory")
     if args.recover and not is_file:
         raise BadValue(f"--recover is for a DCS file, and {args.path} is a directory")
-    with progress("import") as show:
-        options: dict[str, Any] = {"request": args.request, "dry_run": args.dry_run, "progress": show}
-        if is_file:
-            added = import_dcs(repository, args.path, args.message, recover=args.recover, **options)
-        else:
-            added = import_gains(repository, args.path, args.message, **options)
-    emit_added(args, repository, added)
+
+    def add(dry_run: bool) -> Added:
+        with progress("import") as show:
+            options: dict[str, Any] = {"request": args.request, "dry_run": dry_run, "progress": show}
+            if is_file:
+                return import_dcs(repository, args.path, args.message, recover=args.recover, **options)
+            return import_gains(repository, args.path, args.message, **options)
+
+    added = add_confirmed(args, repository, add)
     understood = is_file or added.versions or added.unchanged
     return 1 if added.skipped or not understood else 0

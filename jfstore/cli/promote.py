@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.options import Parser, add_write_options
 from jfstore.cli.output import progress
-from jfstore.cli.writing import emit_added, open_to_write
+from jfstore.cli.writing import add_confirmed, open_to_write
+
+if TYPE_CHECKING:
+    from jfstore.repository.adding import Added
 
 SUMMARY = "Copy versions from one repository to another."
 EPILOG = """\
@@ -38,15 +42,11 @@ def run(args: argparse.Namespace) -> int:
 
     source = open_repository(args.source)
     target = open_to_write(args)
-    with progress("promote") as show:
-        added = target.promote(
-            args.versions,
-            args.message,
-            source=source,
-            superseded=args.superseded,
-            request=args.request,
-            dry_run=args.dry_run,
-            progress=show,
-        )
-    emit_added(args, target, added)
+
+    def promote(dry_run: bool) -> Added:
+        options: dict[str, Any] = {"superseded": args.superseded, "request": args.request, "dry_run": dry_run}
+        with progress("promote") as show:
+            return target.promote(args.versions, args.message, source=source, progress=show, **options)
+
+    add_confirmed(args, target, promote)
     return 0

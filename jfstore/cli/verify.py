@@ -46,7 +46,10 @@ def run(args: argparse.Namespace) -> int:
 
     args.dry_run = False
     restored = _repair(args) if args.repair_from else []
-    repository = open_to_write(args) if args.clean or args.rebuild_index else open_to_read(args)
+    changes = args.clean or args.rebuild_index
+    repository = open_to_write(args) if changes else open_to_read(args)
+    if changes and repository.role == "real" and not args.yes:
+        confirm_real(repository.location)
     removed = repository.storage.clean(_DAY) if args.clean else []
     for name in removed:
         note(f"removed {name}")
@@ -96,6 +99,8 @@ def _repair(args: argparse.Namespace) -> list[str]:
         repair_identity(storage, source)
         restored.append(IDENTITY_NAME)
     repository = open_to_write(args)
+    if repository.role == "real" and not args.yes:
+        confirm_real(repository.location)
     with progress("repair") as show:
         restored += repair(repository, source, show)
     for name in restored:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli.output import emit, note
+from jfstore.cli.output import emit, note, printable, report_rows
 from jfstore.cli.program import warn_of
 from jfstore.errors import BadValue, Refused
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from jfstore.core.records import Version
     from jfstore.repository.adding import Added
     from jfstore.repository.repository import Repository
+
+
+_COLUMNS = ("state", "version", "types", "source")
 
 
 def open_to_read(args: argparse.Namespace) -> Repository:
@@ -24,32 +28,51 @@ def open_to_read(args: argparse.Namespace) -> Repository:
 
 
 def open_to_write(args: argparse.Namespace) -> Repository:
-    """Return the repository of ``--repo``, which must be given; a real one is asked about.
-
-    Raises
-    ------
-    BadValue
-        If ``--repo`` was not given.
-    Refused
-        If the repository is real and nobody confirmed.
-    """
+    """Return the repository of ``--repo``, which must be given."""
     from jfstore.repository.catalogue import open_repository
 
     if not hasattr(args, "repo"):
         raise BadValue("which repository? writing has no default: --repo test, --repo real, or a path")
-    repository = open_repository(args.repo)
-    if repository.identity.role == "real" and not (args.yes or args.dry_run):
-        confirm_real(repository.storage.location)
-    return repository
+    return open_repository(args.repo)
+
+
+def add_confirmed(args: argparse.Namespace, repository: Repository, add: Callable[[bool], Added]) -> Added:
+    """Add to a repository, print what was added and return it; a real one is asked about, after the plan was shown.
+
+    Parameters
+    ----------
+    add : callable
+        Adds; its argument is whether to store nothing.
+    """
+    if repository.role == "real" and not (args.yes or args.dry_run):
+        check_can_ask(f"{repository.location} is a real repository")
+        planned = add(True)
+        if planned.versions:
+            report_rows(_rows_of(planned), _COLUMNS)
+            print_changes(planned)
+            confirm(f"Write to the real repository {repository.location}?")
+    added = add(args.dry_run)
+    emit_added(args, repository, added)
+    return added
+
+
+def check_can_ask(why: str) -> None:
+    """Raise Refused if nobody can be asked."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Refused(f"{why}: confirm with --yes")
+
+
+def confirm(question: str) -> None:
+    """Ask a question on the terminal; Refused if the answer is not yes."""
+    print(f"{printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Refused("not confirmed; nothing was written")
 
 
 def confirm_real(location: str) -> None:
     """Ask before a real repository is changed; Refused if nobody can be asked or the answer is not yes."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise Refused(f"{location} is a real repository: confirm with --yes")
-    print(f"{location} is a real repository. Write to it? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise Refused("not confirmed; nothing was written")
+    check_can_ask(f"{location} is a real repository")
+    confirm(f"{location} is a real repository. Write to it?")
 
 
 def _came_from(version: Version) -> str | None:
@@ -58,13 +81,11 @@ def _came_from(version: Version) -> str | None:
 
 def emit_added(args: argparse.Namespace, repository: Repository, added: Added) -> None:
     """Print what was added, or with ``--dry-run`` would be, and how answers change."""
+    from jfstore.core.instants import stamp_at
+
+    if added.run and (start := added.run.start) is not None:
+        note(f"{added.run.label} began at {stamp_at(start, repository.zone)} ({added.run.file})")
     warn_of(added.notes)
-    state = "would add" if added.dry_run else "added"
-    rows: list[dict[str, Any]] = [
-        {"state": state, "version": version.name, "types": list(version.content), "source": _came_from(version)}
-        for version in added.versions
-    ]
-    rows += [{"state": "unchanged", "version": name, "source": source} for source, name in added.unchanged]
     value = {
         "repository": {"id": repository.identity.id, "path": repository.storage.location},
         "seq": added.seq,
@@ -88,15 +109,9 @@ def emit_added(args: argparse.Namespace, repository: Repository, added: Added) -
             for change in added.changes
         ],
     }
-    rows += [{"state": "target", "source": name} for name in added.targets]
-    rows += [{"state": "skipped", "source": f"{name}: {reason}"} for name, reason in added.skipped]
-    emit(args, value, rows, ["state", "version", "types", "source"])
-    for change in added.changes if added.dry_run else ():
-        until = f"until {change.end.stamp}" if change.end else "on"
-        before = f"{change.before} is" if change.before else "nothing is"
-        note(
-            f"{change.type} of {change.panel} would change from {change.start.stamp} {until}; {before} valid there now"
-        )
+    emit(args, value, _rows_of(added), _COLUMNS)
+    if added.dry_run:
+        print_changes(added)
     where = f"{repository.identity.role} repository {repository.storage.location}"
     if added.dry_run:
         note(f"nothing was stored in the {where} (--dry-run)")
@@ -104,3 +119,27 @@ def emit_added(args: argparse.Namespace, repository: Repository, added: Added) -
         note(f"commit {added.seq} in the {where}")
     else:
         note(f"nothing is new for the {where}")
+
+
+def _rows_of(added: Added) -> list[dict[str, Any]]:
+    state = "would add" if added.dry_run else "added"
+    rows: list[dict[str, Any]] = [
+        {"state": state, "version": version.name, "types": list(version.content), "source": _came_from(version)}
+        for version in added.versions
+    ]
+    rows += [{"state": "unchanged", "version": name, "source": source} for source, name in added.unchanged]
+    rows += [{"state": "target", "source": name} for name in added.targets]
+    return rows + [{"state": "skipped", "source": f"{name}: {reason}"} for name, reason in added.skipped]
+
+
+def print_changes(added: Added) -> None:
+    """Print for which times answers change; panels that change alike share a line."""
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for change in added.changes:
+        before = None if change.before is None else change.before.removeprefix(change.panel)
+        key = change.type, change.start.stamp, change.end and change.end.stamp, before
+        alike.setdefault(key, []).append(change.panel)
+    for (name, start, end, before), panels in alike.items():
+        until = f"until {end}" if end else "on"
+        now = f"{panels[0] if len(panels) == 1 else '<panel>'}{before} is" if before else "nothing is"
+        note(f"{name} of {', '.join(panels)} would change from {start} {until}; {now} valid there now")

@@ -116,51 +116,77 @@ class _Staged:
     kept: Kept | None
 
 
-def deploy(
-    texts: Iterable[Text],
-    *,
-    replacing: bool = False,
-    rights: Rights = Rights(),  # noqa: B008 - frozen
-) -> list[Deployed]:
-    """Give texts the names of their files, unless files with the same values have them already; all, or none.
+class Deployer:
+    """Gives texts the names of their files, unless files with the same values have them: all of them, or none.
+
+    Use as a context manager: `stage` each text, then `finish`. Texts that were staged and not finished are removed.
 
     Parameters
     ----------
-    texts : iterable of Text
-        Taken one by one, so that no more than one need be in memory. Directories that are missing are made.
     replacing : bool
         Whether files that jfstore did not write may be replaced.
-
-    Raises
-    ------
-    Refused
-        If jfstore did not write a file that is there, and it may not be replaced.
-    Damaged
-        If what was written does not read back.
-    Failed
-        If the system cannot do it.
+    rights : Rights
+        Modes and group of new files and directories.
     """
-    staged: list[_Staged] = []
-    with ExitStack() as stack:
-        for text in texts:
-            staged.append(_stage(text, stack, replacing, rights))
+
+    def __init__(self, replacing: bool = False, rights: Rights = Rights()) -> None:  # noqa: B008 - immutable
+        self._replacing, self._rights = replacing, rights
+        self._staged: list[_Staged] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Deployer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def stage(self, text: Text) -> None:
+        """Write a text under a temporary name; directories that are missing are made.
+
+        Raises
+        ------
+        Refused
+            If jfstore did not write a file that exists, and it may not be replaced.
+        Damaged
+            If what was written does not read back.
+        Failed
+            If the system cannot do it.
+        """
+        with _failing(text.file):
+            self._staged.append(_stage(text, self._stack, self._replacing, self._rights))
+
+    def finish(self) -> list[Deployed]:
+        """Give the staged texts their names, and return what became of each file; raises as `stage`."""
         # What takes room comes first: gains without their offsets would be worse than neither.
-        for each in staged:
-            with _naming(each.file):
-                if each.kept:
-                    durable.keep(each.file.path, each.file.directory / each.kept.name)
-                _note_of(each, rights)
-        for each in staged:
-            if each.temporary:
-                with _naming(each.file):
-                    durable.give_name(each.temporary, each.file.path)
-        for each in staged:
-            with _naming(each.file):
-                _tell(each)
-    return [
-        Deployed(each.file, "deployed" if each.temporary else "unchanged", each.kept.name if each.kept else None)
-        for each in staged
-    ]
+        for staged in self._staged:
+            with _failing(staged.file):
+                if staged.kept:
+                    durable.keep(staged.file.path, staged.file.directory / staged.kept.name)
+                _note_of(staged, self._rights)
+        for staged in self._staged:
+            if staged.temporary:
+                with _failing(staged.file):
+                    durable.give_name(staged.temporary, staged.file.path)
+        for staged in self._staged:
+            with _failing(staged.file):
+                _tell(staged)
+        return [
+            Deployed(each.file, "deployed" if each.temporary else "unchanged", each.kept.name if each.kept else None)
+            for each in self._staged
+        ]
+
+
+def deploy_texts(
+    texts: Iterable[Text],
+    *,
+    replacing: bool = False,
+    rights: Rights = Rights(),  # noqa: B008 - immutable
+) -> list[Deployed]:
+    """Deploy texts as a `Deployer` does; they are taken one by one, so that only one needs to be in memory."""
+    with Deployer(replacing, rights) as deployer:
+        for text in texts:
+            deployer.stage(text)
+        return deployer.finish()
 
 
 def _stage(text: Text, stack: ExitStack, replacing: bool, rights: Rights) -> _Staged:
@@ -169,8 +195,7 @@ def _stage(text: Text, stack: ExitStack, replacing: bool, rights: Rights) -> _St
     there = _there(text.file)
     temporary = kept = None
     if not _is_unchanged(text.file, there, text.deployment, text.array, replacing):
-        with _naming(text.file):
-            temporary = durable.stage(text.file.path, text.pieces, rights.file, rights.group, read_back=True)
+        temporary = durable.stage(text.file.path, text.pieces, rights.file, rights.group, read_back=True)
         stack.callback(_remove, temporary)
         kept = None if there.blake3 is None else Kept(_dated(text.file), there.blake3)
     return _Staged(text.file, text.deployment, text.copy_of, there, history, temporary, kept)
@@ -222,7 +247,7 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
     """
     if not file.note.exists():
         raise NotFound(f"{file.path}: jfstore deployed nothing there that could be undone")
-    with _at_work(file, rights) as history:
+    with _failing(file), _at_work(file, rights) as history:
         there = _there(file)
         if not there.noted:
             raise NotFound(f"{file.path}: jfstore deployed nothing there that could be undone")
@@ -255,32 +280,28 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
 
 @contextmanager
 def _at_work(file: CalibFile, rights: Rights) -> Iterator[Appender]:
-    """Hold the ``HISTORY`` of the file's directory, which is made if it is not there; OSErrors become Failed."""
-    try:
-        directory = file.calibdir
-        for part in ("", GROUP, file.source, file.type):
-            directory = directory / part
-            # A link to a directory may be there in its place.
-            if not (directory.is_symlink() and directory.is_dir()):
-                _make_directory(directory, rights)
-        for left in directory.glob(f"{durable.TEMPORARY}*"):
-            with suppress(OSError):
-                if time.time() - left.lstat().st_mtime > _DAY:
-                    durable.remove(left)
-        with appending(directory / HISTORY, rights.file, rights.group, timeout=_PATIENCE) as history:
-            yield history
-    except OSError as error:
-        raise Failed(f"{error.filename or file.path}: {error.strerror}") from None
+    """Hold the ``HISTORY`` of the file's directory, which is made if it does not exist."""
+    directory = file.calibdir
+    for part in ("", GROUP, file.source, file.type):
+        directory = directory / part
+        # A link to a directory may be in its place.
+        if not (directory.is_symlink() and directory.is_dir()):
+            _make_directory(directory, rights)
+    for left in directory.glob(f"{durable.TEMPORARY}*"):
+        with suppress(OSError):
+            if time.time() - left.lstat().st_mtime > _DAY:
+                durable.remove(left)
+    with appending(directory / HISTORY, rights.file, rights.group, timeout=_PATIENCE) as history:
+        yield history
 
 
 @contextmanager
-def _naming(file: CalibFile) -> Iterator[None]:
-    """Name `file` in an OSError that does not say which file it is about."""
+def _failing(file: CalibFile) -> Iterator[None]:
+    """Turn an OSError into Failed; one that does not say which file it is about is about `file`."""
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(file.path)
-        raise
+        raise Failed(f"{error.filename or file.path}: {error.strerror}") from None
 
 
 def _make_directory(directory: Path, rights: Rights) -> None:

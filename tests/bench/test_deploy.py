@@ -19,7 +19,7 @@ from jfstore.cli._demo_data import constants
 from jfstore.core.arrays import check_array
 from jfstore.core.instants import parse_instant, parse_time
 from jfstore.deployment.calibdir import CalibFile
-from jfstore.deployment.deploy import Text, deploy, seal
+from jfstore.deployment.deploy import Text, deploy_texts, seal
 from jfstore.deployment.note import Deployment, PanelConstants
 from jfstore.formats.text import format_text, parse_text
 from jfstore.repository import Entry, Repository
@@ -72,7 +72,7 @@ def test_deploying(arrays: dict[str, np.ndarray], compare: Callable[..., None], 
 
     def ours() -> None:
         file, note, text = _deployment(tmp_path / "calib", "pixel_gain", array, None, next(numbers))
-        deploy([Text(file, note, array, text, "-")])
+        deploy_texts([Text(file, note, array, text, "-")])
 
     compare(f"deploying {array.shape}", {"write and fsync the text": bare, "text, deployed": ours}, {}, rounds=5)
 
@@ -117,7 +117,7 @@ def test_audit(
         selections = [repository.find(panel, [name], STAMP).selections[name][0].version for panel in panels]
         chosen = tuple(PanelConstants(v.panel, v.name, v.content[name]) for v in selections)
         known = replace(note, valid_at=parse_time(STAMP, repository.zone), panels=chosen, fmt=None)
-        deploy([Text(file, known, array, text, "-")])
+        deploy_texts([Text(file, known, array, text, "-")])
         if not kind.startswith("deployed"):
             file.note.unlink()
     program = [sys.executable, str(ROOT / "bin/jfstore"), "audit", str(tmp_path / "calib"), "--repo", f"{tmp_path}/R"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 
 import jfstore
 from jfstore.cli.app import main
+from jfstore.fs import durable
 from jfstore.repository.repository import Repository
 from tests.makers.gains import make_gain_directory
 from tests.makers.repositories import SHAPE, STAMP, A, B, C, constants, log_names, new_repository, reopened, tree
@@ -197,3 +201,24 @@ def test_message_and_source_are_kept(repository: Repository, capsys: pytest.Capt
     value = json.loads(run(capsys, "show", f"{A}/{STAMP}/v1", "--repo", "./R", "--json")[1])
     assert value["commit"]["message"] == message
     assert value["source"] == str(Path(file).absolute())
+
+
+def test_a_command_in_doubt_is_printed_with_the_second_that_now_was(
+    repository: Repository, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoDirectorySync(durable.System):
+        def sync_directory(self, path: Path) -> None:
+            if path.name == "log" and any(path.glob("*.json")):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            super().sync_directory(path)
+
+    words = ["add", A, "-T", "now", "-t", "pixel_gain", "-f", saved("g.npy", gains(1)), "-m", "x y", "--repo", "./R"]
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "system", NoDirectorySync())
+        code, _, err = run(capsys, *words)
+    assert code == 75
+    again = shlex.split(err.splitlines()[-1].partition("nothing is added twice: ")[2])
+    assert again[:4] == ["jfstore", "add", A, "-T"]
+    assert again[4].startswith("@")
+    code, _, err = run(capsys, *again[1:])
+    assert (code, len(repository.versions())) == (0, 1), err

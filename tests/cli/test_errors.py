@@ -187,7 +187,7 @@ TABLE = [
     (3, f"promote {A}/{STAMP}/v9 -m why --from test --repo real --yes", f"{A}/{STAMP}/v2"),
     # Trees and new repositories.
     (2, "import nowhere -m why --repo test", "nowhere"),
-    (2, "import file.txt -m why --repo test", "file.txt"),
+    (4, "import file.txt -m why --repo test", "file.txt"),
     (2, "init new", "--role"),
     (2, "init test --role real", "role"),
     (2, "init new --role test --shape 512x1024", "3x512x1024"),
@@ -353,7 +353,7 @@ def test_a_failure_as_json(expected: int, command: str, capsys: pytest.CaptureFi
         words.append("--json")
     code, out, line = failure(capsys, words)
     value = json.loads(out)
-    kinds = {1: "failed", 2: "bad_value", 3: "not_found", 5: "refused"}
+    kinds = {1: "failed", 2: "bad_value", 3: "not_found", 4: "damaged", 5: "refused"}
     assert code == expected
     assert list(value) == ["error"]
     assert list(value["error"]) == ["code", "kind", "message", "nearest"]

@@ -240,7 +240,9 @@ def test_writing_to_a_real_repository_asks(answer: bytes, code: int, here: dict[
     words = ["add", A, "-T", STAMP, "-f", "M", "-m", "why", "--repo", "real"]
     got, written = on_terminal(here, *words, answer=answer)
     assert got == code
-    assert b"Write to it?" in written
+    plan, question = written.index(b"would add"), written.index(b"Write to the real repository")
+    assert plan < question
+    assert b"pixel_gain of " in written
     assert len(list(Path("real/log").iterdir())) == (code == 0)
 
 

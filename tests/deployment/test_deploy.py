@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from jfstore.deployment.calibdir import CalibFile, files
-from jfstore.deployment.deploy import Deployed, Text, check, deploy, undo
+from jfstore.deployment.deploy import Deployed, Text, check, deploy_texts, undo
 from jfstore.deployment.note import Kept, encode_note, read_note
 from jfstore.errors import BadValue, Damaged, Failed, NotFound, Refused
 from jfstore.fs import durable
@@ -33,7 +33,7 @@ def calib(tmp_path: Path) -> Path:
 def put(calib: Path, seed: int, run: int = 631, replacing: bool = False, fmt: str | None = None) -> Deployed:
     file, note, array, pieces = deployment(calib, seed, run, fmt=fmt)
     check(file, note, array, replacing)
-    return deploy([Text(file, note, array, pieces, f"local-{seed}.txt")], replacing=replacing)[0]
+    return deploy_texts([Text(file, note, array, pieces, f"local-{seed}.txt")], replacing=replacing)[0]
 
 
 def text(seed: int) -> bytes:
@@ -180,11 +180,11 @@ def test_without_room_for_the_second_of_a_pair_the_first_stays_too(
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return super().write(fd, buffers)
 
-    deploy(pair(1))
+    deploy_texts(pair(1))
     before = snapshot(calib)
     monkeypatch.setattr(durable, "system", Full())
     with pytest.raises(Failed, match=r"pixel_offset/631-end\.data: No space left"):
-        deploy(pair(2))
+        deploy_texts(pair(2))
     after = snapshot(calib)
     assert {name: what[2] for name, what in after.items()} == {name: what[2] for name, what in before.items()}
 
@@ -222,12 +222,12 @@ def test_the_same_values_from_another_place_are_noted(calib: Path) -> None:
     put(calib, 1)
     file, note, array, pieces = deployment(calib, 1)
     elsewhere = replace(note, origin={"gains": "/tree"}, call="another")
-    assert deploy([Text(file, elsewhere, array, pieces, "x")])[0].state == "unchanged"
+    assert deploy_texts([Text(file, elsewhere, array, pieces, "x")])[0].state == "unchanged"
     (noted,) = read_note(file)
     assert (noted.origin, noted.call) == ({"gains": "/tree"}, "call 1")
     put(calib, 2)
     file, note, array, pieces = deployment(calib, 2)
-    deploy([Text(file, replace(note, origin={"gains": "/tree"}), array, pieces, "x")])
+    deploy_texts([Text(file, replace(note, origin={"gains": "/tree"}), array, pieces, "x")])
     assert [entry.time for entry in read_note(file)] == [2, 1]
 
 
@@ -396,7 +396,7 @@ def test_an_exact_source_is_meant_before_a_part_of_another(deploying_here: Path)
         ([RUN, "-c", "elsewhere"], 3, "nothing was deployed"),
         ([RUN, "-c", "calib", "-T", "now"], 2, "leave out --time"),
         ([RUN, "-c", "calib", "--repo", "real"], 2, "leave out --repo"),
-        (["exp=xcsls3716:run=1-631", "-c", "calib"], 2, "is for one run"),
+        (["exp=xcsls3716:run=1-631", "-c", "calib"], 2, "for one run can be undone"),
         (["-c", "calib"], 2, "the dataset is missing"),
         ([RUN, "x", "-s", "y", "-c", "calib"], 2, "the source is given twice"),
     ],

@@ -264,11 +264,11 @@ def test_eight_deployments_of_different_runs_at_once(
 ) -> None:
     program = (
         "import sys; from pathlib import Path; from tests.makers.deployed import *\n"
-        "from jfstore.deployment.deploy import Text, deploy\n"
+        "from jfstore.deployment.deploy import Text, deploy_texts\n"
         "for n in range(int(sys.argv[2])):\n"
         "    for name in TYPES:\n"
         "        file, note, array, pieces = deployment(Path(sys.argv[1]), 1, 10 * n + int(sys.argv[3]), name)\n"
-        "        deploy([Text(file, note, array, pieces, 'x')])\n"
+        "        deploy_texts([Text(file, note, array, pieces, 'x')])\n"
     )
     root = start(stock, "first", place)
     words = [sys.executable, "-c", program, str(root / "calib"), str(times)]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from jfstore._version import __version__
-from jfstore.cli._generate import Generated, Request, generate, upload_commands, upload_lines
+from jfstore.cli.generate import upload_lines
 from jfstore.cli.options import Once, Parser, add_rights, rights_of
-from jfstore.cli.output import printable
-from jfstore.cli.program import run_program
+from jfstore.cli.output import printable, progress
+from jfstore.cli.program import run_program, warn_of
 from jfstore.errors import BadValue
 from jfstore.runs.dataset import ANY_JUNGFRAU
+
+if TYPE_CHECKING:
+    from jfstore.deployment.generate import Generated
 
 _NAME = "jungfrau_gain_constants"
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -93,25 +97,30 @@ def _run(argv: list[str]) -> int:
             raise BadValue(f"the dataset is missing: -d exp=EXP:run=RUN; see {_NAME} --help")
         parser.print_help()
         return 0
+    from jfstore.deployment.constants import constants_of
+    from jfstore.deployment.generate import Output, upload_commands, write_constants
+
     source = _one("source", args.source, args.source_option) or ANY_JUNGFRAU
-    request = Request(
-        (_NAME, *argv),
-        dataset,
-        source,
-        _one("time", args.stamp, args.tstamp),
-        args.repdir,
-        local=True,
+    time = _one("time", args.stamp, args.tstamp)
+    constants = constants_of(dataset, source=source, time=time, repo=args.repdir)
+    # As it has always done, this command replaces its local files.
+    output = Output(
+        directory=".",
+        replace_local=True,
         deploy=args.deploy,
         calibdir=args.clbdir,
+        replace_deployed=args.replace,
         fmt=args.format,
-        replacing=args.replace,
         rights=rights_of(args),
+        command=(_NAME, *argv),
     )
-    done = generate(request)
+    with progress("writing") as show:
+        done = write_constants(constants, output, progress=show)
+    warn_of(done.notes)
     if args.loglev in ("DEBUG", "INFO"):
-        _print(_told(request, done))
+        _print(_report(dataset, source, done))
     if args.upload:
-        _print(upload_lines(upload_commands(done.constants, _NAME)))
+        _print(upload_lines(upload_commands(constants, _NAME)))
     return 0
 
 
@@ -120,17 +129,15 @@ def _print(lines: Iterable[str]) -> None:
         print(printable(line))
 
 
-def _told(request: Request, done: Generated) -> Iterable[str]:
-    from jfstore.core.instants import iso, stamp_at
-
+def _report(dataset: str, source: str, done: Generated) -> Iterable[str]:
     constants = done.constants
     jungfrau = constants.jungfrau
     yield "_" * 80
     yield "Generator of gain correction constants for Jungfrau"
-    yield f'Dataset "{request.dataset}", name pattern "{request.source}"'
+    yield f'Dataset "{dataset}", name pattern "{source}"'
     yield f'      found source "{jungfrau.source}" with number of panels: {jungfrau.count}'
     yield f"Jungfrau id: {jungfrau.detector_id}"
-    when = f"{stamp_at(constants.t, constants.zone)} ({iso(constants.t)})"
+    when = f"{constants.time} ({constants.time.iso})"
     yield f"Selected constants, valid at {when}, {constants.origin_text}:"
     names = {name: [panel.version for panel in panels] for name, panels in constants.panels.items()}
     for number, versions in enumerate(zip(*names.values(), strict=True)):

@@ -1,0 +1,160 @@
+"""Choose the constants of a run: its panels and start from the XTC files, the arrays from a repository or gain tree."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from jfstore.core.arrays import Float32
+from jfstore.core.calib_types import CALIB_TYPES
+from jfstore.core.hashing import digest
+from jfstore.core.instants import DEFAULT_ZONE, Instant, instant_at, parse_instant, zone_named
+from jfstore.deployment.note import PanelConstants
+from jfstore.errors import BadValue, Refused
+from jfstore.formats.gain_tree import (
+    is_gain_tree,
+    read_gain_directory,
+    read_gain_shape,
+    scan_gain_tree,
+    select_names,
+)
+from jfstore.repository.catalogue import configured, open_repository
+from jfstore.repository.repository import Repository
+from jfstore.runs.run import Jungfrau, Run, jungfrau_of
+
+if TYPE_CHECKING:
+    from jfstore.repository.finding import Time
+
+Place = str | os.PathLike[str] | Repository
+"""A repository, its name, path or URL, or the directory of a gain tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """What is valid for a run.
+
+    Attributes
+    ----------
+    run, jungfrau : Run, Jungfrau
+        The run and its Jungfrau.
+    time : Instant
+        The start of the run, or another time that was asked for.
+    zone : zoneinfo.ZoneInfo
+        Zone in which stamps are written.
+    arrays : mapping of str to ndarray
+        float32 of shape (gain, panel, row, column) by calibration type.
+    panels : mapping of str to tuple of PanelConstants
+        The version of each panel by calibration type.
+    origin : mapping
+        The repository or gain tree, as `Deployment.origin` has it.
+    notes : tuple of str
+        What the user should know.
+    """
+
+    run: Run
+    jungfrau: Jungfrau
+    time: Instant
+    zone: ZoneInfo
+    arrays: Mapping[str, Float32]
+    panels: Mapping[str, tuple[PanelConstants, ...]]
+    origin: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def origin_text(self) -> str:
+        """The repository or gain tree, for people."""
+        if "gains" in self.origin:
+            return f"gain tree {self.origin['gains']}"
+        return f"commit {self.origin['as_of']} of the {self.origin['role']} repository {self.origin['path']}"
+
+
+def constants_of(
+    dataset: str, *, source: str | None = None, time: Time | None = None, repo: Place = "real"
+) -> Constants:
+    """Return the constants that are valid for a run.
+
+    Parameters
+    ----------
+    dataset : str
+        ``exp=EXP:run=RUN``, or the path of an XTC file.
+    source : str, optional
+        Which Jungfrau of the run: its source, alias or a part of the source.
+    time : str, datetime or Instant, optional
+        Another time than the start of the run.
+    repo : Repository, str or path
+        The repository, or the directory of a gain tree.
+
+    Raises
+    ------
+    NotFound
+        If the run has no panel Ids, or a panel has no constants.
+    BadValue
+        If the run or its Jungfrau is not clear.
+    """
+    run, jungfrau = jungfrau_of(dataset, source)
+    if not run.experiment or run.run < 0:
+        raise BadValue(f"{run.label}: neither its name nor its place says experiment and run")
+    detector = jungfrau.require_id(run.label)
+    tree = None if isinstance(repo, Repository) else _gain_tree(repo)
+    repository = repo if isinstance(repo, Repository) else None if tree else open_repository(repo)
+    zone = repository.zone if repository else zone_named(DEFAULT_ZONE)
+    when = instant_at(run.require_start(), zone) if time is None else parse_instant(time, zone)
+    notes = (*run.notes, *run.problems)
+    if repository:
+        return _from_repository(run, jungfrau, detector, when, repository, notes)
+    assert tree
+    return _from_tree(run, jungfrau, when, zone, tree, notes)
+
+
+def _gain_tree(place: str | os.PathLike[str]) -> Path | None:
+    """Return the directory of a gain tree, None if `place` is to be a repository."""
+    path = Path(place)
+    if not path.is_dir() or (path / "repository.json").exists() or str(place) in configured():
+        return None
+    if not is_gain_tree(path):
+        raise Refused(f"{place} is neither a repository nor a gain tree: no name in it is <panel Id>-<stamp>")
+    return path
+
+
+def _from_repository(
+    run: Run, jungfrau: Jungfrau, detector: str, when: Instant, repository: Repository, notes: tuple[str, ...]
+) -> Constants:
+    answer = repository.find(detector, None, when)
+    panels = {
+        name: tuple(PanelConstants(s.version.panel, s.version.name, s.version.array(name).blake3) for s in selections)
+        for name, selections in answer.by_type
+    }
+    origin = {
+        "repository": repository.id,
+        "role": repository.role,
+        "path": repository.location,
+        "as_of": answer.as_of,
+    }
+    arrays = {name: answer[name] for name in answer.types}
+    return Constants(run, jungfrau, answer.time, repository.zone, arrays, panels, origin, (*notes, *answer.notes))
+
+
+def _from_tree(
+    run: Run, jungfrau: Jungfrau, when: Instant, zone: ZoneInfo, root: Path, notes: tuple[str, ...]
+) -> Constants:
+    tree = scan_gain_tree(root, zone)
+    names = select_names(tree, [str(panel) for panel in jungfrau.panels], when.ns, zone)
+    shape = read_gain_shape(names[0].directory)
+    arrays = {name: np.empty((shape[0], len(names), *shape[1:]), np.float32) for name in CALIB_TYPES}
+    panels: dict[str, list[PanelConstants]] = {name: [] for name in CALIB_TYPES}
+    rounded = []
+    for number, found in enumerate(names):
+        for name, checked in read_gain_directory(found.directory, shape).items():
+            arrays[name][:, number] = checked.array
+            panels[name].append(PanelConstants(found.panel, found.name, digest(checked.array.reshape(-1).view("u1"))))
+            if checked.converted_from:
+                rounded.append(f"{name} of {found.name} was rounded from float64 to float32")
+    by_type = {name: tuple(found) for name, found in panels.items()}
+    origin = {"gains": str(root.absolute())}
+    return Constants(run, jungfrau, when, zone, arrays, by_type, origin, (*notes, *rounded))

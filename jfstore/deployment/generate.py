@@ -1,0 +1,384 @@
+"""Write the constants of a run to files beside the user, and to where psana reads them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import time as clock
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jfstore._version import __version__
+from jfstore.core.arrays import Float32
+from jfstore.core.ids import file_id
+from jfstore.core.instants import SECOND, exact_stamp, iso, now
+from jfstore.deployment.calibdir import CalibFile
+from jfstore.deployment.constants import Constants, Place, constants_of
+from jfstore.deployment.deploy import Deployed, Deployer, Text, check, seal
+from jfstore.deployment.note import Deployment
+from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, Refused
+from jfstore.formats.text import FORMAT, format_text, parse_text
+from jfstore.fs import durable, owner
+from jfstore.fs.files import pieces_of
+from jfstore.fs.output_file import npy_pieces, place_of_file
+from jfstore.fs.rights import Rights
+from jfstore.repository.catalogue import locate
+from jfstore.runs.tree import Tree
+
+if TYPE_CHECKING:
+    from jfstore.repository.finding import Time
+
+_NAME_LIMIT = 255
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What was written for a run.
+
+    Attributes
+    ----------
+    constants : Constants
+        What is valid for the run.
+    written : tuple of str
+        The local files.
+    deployed : tuple of Deployed
+        What became of each file in the calibration directory; what would, with `dry_run`.
+    calibdir : Path or None
+        The calibration directory; None if it is not known and nothing was deployed.
+    needs_confirmation : bool
+        Whether a test repository's constants go to the experiment's own calibration directory.
+    notes : tuple of str
+        What the user should know.
+    """
+
+    constants: Constants
+    written: tuple[str, ...]
+    deployed: tuple[Deployed, ...]
+    calibdir: Path | None
+    needs_confirmation: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where files go and how they are written.
+
+    Attributes
+    ----------
+    directory : path or None
+        Directory of the local files; None writes none.
+    replace_local : bool
+        Whether local files with other values may be replaced.
+    deploy : bool
+        Whether files go to the calibration directory.
+    calibdir : path or None
+        The calibration directory; None for that of the experiment.
+    replace_deployed : bool
+        Whether deployed files that jfstore did not write may be replaced.
+    from_test : bool
+        Whether a test repository's constants may go to the experiment's own calibration directory.
+    fmt : str or None
+        printf format of the values in text; None keeps every bit.
+    rights : Rights
+        Modes and group of new files.
+    command : sequence of str
+        The command that is noted beside deployed files.
+    """
+
+    directory: str | os.PathLike[str] | None = None
+    replace_local: bool = False
+    deploy: bool = False
+    calibdir: str | os.PathLike[str] | None = None
+    replace_deployed: bool = False
+    from_test: bool = False
+    fmt: str | None = None
+    rights: Rights = field(default_factory=Rights)
+    command: Sequence[str] = ("python",)
+
+
+def generate(
+    dataset: str,
+    *,
+    source: str | None = None,
+    time: Time | None = None,
+    repo: Place = "real",
+    directory: str | os.PathLike[str] = ".",
+    replace: bool = False,
+    fmt: str | None = None,
+    rights: Rights = Rights(),  # noqa: B008 - immutable
+    progress: Progress = lambda done, total: None,
+) -> Generated:
+    """Write the constants of a run to local files: for each calibration type an .npy file and a text.
+
+    Parameters
+    ----------
+    dataset, source, time, repo
+        As for `constants_of`.
+    directory : path
+        Where the files go.
+    replace : bool
+        Whether files with other values may be replaced.
+    fmt : str, optional
+        printf format of the values in text, such as ``%.4f``; default all digits, which bring back every bit.
+    rights : Rights
+        Modes and group of new files.
+    progress : callable
+        Called with the number of calibration types written and their total.
+
+    Raises
+    ------
+    Refused
+        If a file has other values.
+    JfstoreError
+        As `constants_of`.
+    """
+    output = Output(directory=directory, replace_local=replace, fmt=fmt, rights=rights)
+    return write_constants(constants_of(dataset, source=source, time=time, repo=repo), output, progress=progress)
+
+
+def deploy(
+    dataset: str,
+    *,
+    source: str | None = None,
+    time: Time | None = None,
+    repo: Place = "real",
+    calibdir: str | os.PathLike[str] | None = None,
+    replace: bool = False,
+    from_test: bool = False,
+    fmt: str | None = None,
+    rights: Rights = Rights(),  # noqa: B008 - immutable
+    dry_run: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Generated:
+    """Deploy the constants of a run to where psana reads them.
+
+    Parameters
+    ----------
+    dataset, source, time, repo
+        As for `constants_of`.
+    calibdir : path, optional
+        The calibration directory; default that of the experiment.
+    replace : bool
+        Whether files that jfstore did not write may be replaced.
+    from_test : bool
+        Whether constants of a test repository may go to the experiment's own calibration directory.
+    fmt, rights, progress
+        As for `generate`.
+    dry_run : bool
+        Check everything and return what would be deployed, but change nothing.
+
+    Raises
+    ------
+    Refused
+        If `replace` or `from_test` would be needed.
+    JfstoreError
+        As `constants_of`.
+    """
+    output = Output(
+        deploy=True, calibdir=calibdir, replace_deployed=replace, from_test=from_test, fmt=fmt, rights=rights
+    )
+    constants = constants_of(dataset, source=source, time=time, repo=repo)
+    return write_constants(constants, output, dry_run=dry_run, progress=progress)
+
+
+def write_constants(
+    constants: Constants,
+    output: Output,
+    *,
+    dry_run: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Generated:
+    """Write constants as `output` says; everything is checked before the first file is written."""
+    if output.fmt is not None and not FORMAT.fullmatch(output.fmt):
+        raise BadValue(f"{output.fmt!r} is not a format of values, such as %.4f")
+    calibdir, is_own = _calibration_directory(constants, output)
+    is_test = constants.origin.get("role") == "test"
+    needs_confirmation = output.deploy and is_test and is_own
+    notes = list(constants.notes)
+    if output.deploy and is_test:
+        notes.append(f"{constants.origin['path']} is a test repository: psana would read constants from there")
+    if needs_confirmation and not output.from_test and not dry_run:
+        raise Refused(
+            f"{constants.origin['path']} is a test repository, and {calibdir} is where psana reads for "
+            f"{constants.run.experiment}: confirm with jfstore deploy {constants.run.label} --yes"
+        )
+    places: dict[str, tuple[CalibFile, Deployment]] = {}
+    planned: list[Deployed] = []
+    if output.deploy and calibdir is not None:
+        call = secrets.token_hex(8)
+        for name, array in constants.arrays.items():
+            file = CalibFile(calibdir, constants.jungfrau.source, name, constants.run.run)
+            places[name] = file, _deployment(constants, output, name, call)
+            is_unchanged = check(*places[name], array, output.replace_deployed)
+            planned.append(Deployed(file, "unchanged" if is_unchanged else "would deploy"))
+    if dry_run:
+        return Generated(constants, (), tuple(planned), calibdir, needs_confirmation, tuple(notes))
+    if output.directory is not None and not output.replace_local:
+        _refuse_other_values(constants, Path(output.directory), output.fmt)
+    written: list[str] = []
+    total = len(constants.arrays)
+    with Deployer(output.replace_deployed, output.rights) as deployer:
+        for done, (name, array) in enumerate(constants.arrays.items()):
+            progress(done, total)
+            local = local_name(constants, name)
+            pieces = _text(constants, name, array, f"{local}.txt", output.fmt)
+            if output.directory is not None:
+                written += _write_local(Path(output.directory) / local, array, pieces, output.rights)
+            if name in places:
+                file, deployment = places[name]
+                copy_of = "-" if output.directory is None else f"{local}.txt"
+                deployer.stage(Text(file, seal(deployment, pieces), array, pieces, copy_of))
+        deployed = deployer.finish()
+    progress(total, total)
+    return Generated(constants, tuple(written), tuple(deployed), calibdir, needs_confirmation, tuple(notes))
+
+
+def _calibration_directory(constants: Constants, output: Output) -> tuple[Path | None, bool]:
+    """Return the calibration directory, and whether it is the experiment's own; None if it is not known."""
+    own: Path | None = None
+    try:
+        own = Tree.from_environment().calib_directory(constants.run.experiment)
+    except JfstoreError:
+        if output.deploy and output.calibdir is None:
+            raise
+    if output.calibdir is None:
+        return own, own is not None
+    if not os.fspath(output.calibdir):
+        raise BadValue("the calibration directory (-c) is empty")
+    asked = Path(output.calibdir)
+    return asked, own is not None and os.path.realpath(asked) == os.path.realpath(own)
+
+
+def _deployment(constants: Constants, output: Output, name: str, call: str) -> Deployment:
+    about = {
+        "user": owner.user(),
+        "host": owner.host(),
+        "program": f"jfstore {__version__}",
+        "dataset": constants.run.label,
+        "command": shlex.join(output.command),
+    }
+    return Deployment(
+        blake3="",
+        size=0,
+        source=constants.jungfrau.source,
+        type=name,
+        run=constants.run.run,
+        start=constants.run.start,
+        valid_at=constants.time.ns,
+        panels=constants.panels[name],
+        fmt=output.fmt,
+        origin=constants.origin,
+        replaced=None,
+        time=now(),
+        call=call,
+        about=about,
+    )
+
+
+def local_name(constants: Constants, calib_type: str) -> str:
+    """Return the name of a local file without its ending, such as
+    ``xcsls3716-r0631_XcsEndstation.0:Jungfrau.0_<detector Id>_pixel_gain``."""
+    run = constants.run
+    head = f"{run.experiment}-r{run.run:04d}_{constants.jungfrau.source}_"
+    longest = max(map(len, constants.arrays)) + len("_.npy")
+    return f"{head}{file_id(constants.jungfrau.detector_id, _NAME_LIMIT - len(head) - longest)}_{calib_type}"
+
+
+def _text(constants: Constants, name: str, array: Float32, file_name: str, fmt: str | None) -> list[bytes]:
+    pieces = format_text(array, _header(constants, name, array.shape, file_name), fmt)
+    if fmt is None and parse_text(b"".join(pieces), file_name).array.tobytes() != array.tobytes():
+        raise Failed(f"{name}: the text of the constants does not bring back their bits; nothing was written of it")
+    return pieces
+
+
+def _header(constants: Constants, name: str, shape: tuple[int, ...], file_name: str) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a text's header beside the shape: the origin of the constants, and the keys of psana."""
+    run = constants.run
+    yield from [
+        ("TITLE", f"{name} of {constants.jungfrau.source}, valid for run {run.run} of {run.experiment} and later runs"),
+        ("EXPERIMENT", run.experiment),
+        ("DETECTOR", constants.jungfrau.source),
+        ("CALIB_TYPE", name),
+        ("VALID_AT", iso(constants.time.ns)),
+        ("ORIGIN", constants.origin_text),
+    ]
+    yield from (("VERSION", panel.version) for panel in constants.panels[name])
+    yield from [
+        ("PROGRAM", f"jfstore {__version__}"),
+        ("", ""),
+        ("HOST", owner.host()),
+        ("WORK_DIR", os.getcwd()),
+        ("FILE_NAME", file_name),
+        ("DATE_TIME", clock.strftime("%Y-%m-%dT%H:%M:%S")),
+        ("UID", owner.user()),
+        ("SHAPE", f"({','.join(map(str, shape))})"),
+        ("DATATYPE", "float32"),
+    ]
+
+
+def _refuse_other_values(constants: Constants, directory: Path, fmt: str | None) -> None:
+    """Refuse if a local file exists that holds other values: it may be of another time or repository."""
+    for name, array in constants.arrays.items():
+        local = directory / local_name(constants, name)
+        expected = {f"{local}.npy": npy_pieces(array), f"{local}.txt": format_text(array, (), fmt)}
+        for file, pieces in expected.items():
+            if os.path.lexists(file) and _values_of(Path(file)) != _without_header(b"".join(map(bytes, pieces))):
+                raise Refused(f"{file} exists and holds other values; --force replaces it")
+
+
+def _values_of(path: Path) -> bytes | None:
+    try:
+        return _without_header(b"".join(pieces_of(path, follow=True)))
+    except (OSError, Damaged):
+        return None
+
+
+def _without_header(raw: bytes) -> bytes:
+    """Return a text without its header, which holds dates; other bytes as they are."""
+    place = 0
+    while raw.startswith((b"#", b"\n"), place):
+        place = raw.find(b"\n", place) + 1 or len(raw)
+    return raw[place:]
+
+
+def _write_local(local: Path, array: Float32, text: Sequence[Any], rights: Rights) -> list[str]:
+    files: Mapping[str, Sequence[Any]] = {f"{local}.npy": npy_pieces(array), f"{local}.txt": text}
+    for path, pieces in files.items():
+        try:
+            durable.overwrite(place_of_file(path), pieces, rights.file, group=rights.group)
+        except OSError as error:
+            raise Failed(f"{path}: {error.strerror}") from None
+    return sorted(files, reverse=True)
+
+
+def upload_commands(constants: Constants, program: str) -> list[tuple[str, list[list[str]]]]:
+    """Return the commands that add the local files to the test and the real repository: for each group of commands
+    its purpose and their words."""
+    run, detector = constants.run, constants.jungfrau.detector_id
+    start = constants.time.ns - constants.time.ns % SECOND
+    try:
+        stamp = exact_stamp(start, constants.zone)
+    except BadValue:
+        stamp = f"@{start // SECOND}"
+    message = f"See command: {program} -d {run.label} -U"
+    files = {name: f"{local_name(constants, name)}.npy" for name in constants.arrays}
+    groups = []
+    # The commands that change a real repository come last.
+    for role in ("test", "real"):
+        arrays = [word for name, file in files.items() for word in ("-t", name, "-f", file)]
+        yes = ["--yes"] if role == "real" else []
+        add = ["jfstore", "add", detector, "-T", stamp, *arrays, "-m", message, "--repo", role, *yes]
+        groups.append((f"to the {role} repository", [add]))
+        directory = locate(role)[1]
+        if not isinstance(directory, Path):
+            continue  # there are no DCS files in a bucket
+        store = directory / f"jungfrau-{file_id(detector, _NAME_LIMIT - len('jungfrau-.h5'))}.h5"
+        of_run = ["-e", run.experiment, "-r", str(run.run), "-d", constants.jungfrau.source]
+        when = ["-T", str(start // SECOND), "-m", message]
+        adds = [["dcs", "add", str(store), "-t", name, "-f", file, *when, *of_run] for name, file in files.items()]
+        groups.append((f"to the DCS file of the detector in the directory of the {role} repository", adds))
+    return groups
