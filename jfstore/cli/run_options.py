@@ -74,7 +74,7 @@ def target_of(args: argparse.Namespace) -> tuple[str, str | None, str | None]:
     return dataset, None, source
 
 
-def read_jungfrau(dataset: str, source: str | None) -> tuple[Run, Jungfrau]:
+def find_jungfrau(dataset: str, source: str | None) -> tuple[Run, Jungfrau]:
     """Read a run and the Jungfrau that `source` matches; print the run's notes and problems as warnings."""
     from jfstore.runs.run import jungfrau_of
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from jfstore.core.ids import PanelId, detector_id
-from jfstore.core.instants import SECOND, iso
+from jfstore.core.instants import iso
 from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, NotFound, nearest
 from jfstore.fs.files import opened
 from jfstore.runs.dataset import ANY_JUNGFRAU, parse_dataset
@@ -118,11 +118,6 @@ class Run:
                 "pass a detector Id and -T TIME"
             )
         return self.start
-
-    def start_text(self) -> str:
-        """Return the start time as ``@<Unix seconds>``, exactly; NotFound if it is not known."""
-        seconds, nanoseconds = divmod(self.require_start(), SECOND)
-        return f"@{seconds}.{nanoseconds:09d}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from jfstore.cli.options import rights_of
 from jfstore.cli.output import note, printable, progress
 from jfstore.cli.program import warn_of
-from jfstore.cli.run_options import dataset_of, read_jungfrau
+from jfstore.cli.run_options import dataset_of, find_jungfrau
 from jfstore.dcs import edit, model, write
 from jfstore.dcs.model import Blob, DcsContents, name_version
 from jfstore.dcs.read import open_dcs
@@ -59,7 +59,7 @@ def _find_place(args: argparse.Namespace) -> _Place:
     dataset = dataset_of(args)
     if dataset is None:
         raise BadValue("which file? FILE, or a run: -e EXP -r RUN [-d SOURCE]; see dcs --help")
-    run, jungfrau = read_jungfrau(dataset, args.source)
+    run, jungfrau = find_jungfrau(dataset, args.source)
     name = f"{model.JUNGFRAU}-{jungfrau.require_id(run.label)}"
     if len(f"{name}.h5") > _NAME_LIMIT:
         raise BadValue(
@@ -75,7 +75,7 @@ def _read_run_start(args: argparse.Namespace, place: _Place) -> int:
     if run is None:
         if dataset is None:
             raise BadValue("the time is missing: -T SECONDS, or a run (-e EXP -r RUN)")
-        run = read_jungfrau(dataset, args.source)[0]
+        run = find_jungfrau(dataset, args.source)[0]
     return run.require_start()
 
 
