@@ -80,7 +80,7 @@ def _undo(args: argparse.Namespace) -> int:
     dataset, source = run_of(args)
     options: dict[str, Any] = {"replace": args.replace, "dry_run": args.dry_run, "rights": rights_of(args)}
     rows = [
-        {"state": done.state, "type": done.file.type, "file": str(done.file.path), "kept": done.kept}
+        {"state": done.state, "type": done.file.type, "file": str(done.file.path), "kept": done.replaced}
         for done in undo_deploy(dataset, source=source, calibdir=args.calibdir, **options)
     ]
     emit(args, {"files": rows}, rows, COLUMNS)

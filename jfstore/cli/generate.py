@@ -193,7 +193,7 @@ def value_of(done: Generated) -> dict[str, Any]:
         if file[:-4].endswith(name)
     ]
     deployed = [
-        {"state": each.state, "type": each.file.type, "file": str(each.file.path), "kept": each.kept}
+        {"state": each.state, "type": each.file.type, "file": str(each.file.path), "kept": each.replaced}
         for each in done.deployed
     ]
     return {

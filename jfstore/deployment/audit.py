@@ -18,7 +18,7 @@ from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.core.hashing import digest_of_pieces
 from jfstore.core.instants import SECOND, iso, iso_second, stamp_at
 from jfstore.core.records import Version
-from jfstore.deployment.calibdir import GROUP, CalibFile, files
+from jfstore.deployment.calibdir import GROUP, CalibFile, find_files
 from jfstore.deployment.compare import Likeness, Recogniser, find_decimals
 from jfstore.deployment.note import Deployment, read_note
 from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, NotFound, Refused
@@ -128,7 +128,7 @@ def _scan(directories: Sequence[str | os.PathLike[str]]) -> tuple[list[CalibFile
     for path in directories:
         unique.setdefault(os.path.realpath(path), path)
     for directory in unique.values():
-        listing = files(Path(directory))
+        listing = find_files(Path(directory))
         found += listing.files
         findings += [Finding("unreadable", name, None, None, None, (), why) for name, why in listing.problems]
         notes += [f"{name}: psana does not read a file of that name" for name in listing.ignored]

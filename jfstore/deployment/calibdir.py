@@ -1,9 +1,9 @@
-"""Calibration directories, where psana reads constants: names and places.
+"""Name and find files in calibration directories, where psana reads constants.
 
-Constants of a run and those after it lie in ``CALIBDIR/Jungfrau::CalibV1/<source>/<type>/<run>-end.data``, or
-``<run>-<last run>.data``; of those that hold a run psana takes the one that begins last, and of these the one that
-ends first. Only names that end in ``.data`` count. ``HISTORY`` beside them has a line for each deployment, and
-``<run>-end.jfstore.json`` is what jfstore notes of a file, see `notes`.
+The constants of a run and later runs are in ``CALIBDIR/Jungfrau::CalibV1/<source>/<type>/<run>-end.data``, or in
+``<run>-<last run>.data``. Of the files whose range holds a run, psana takes the one that starts last, and of these the
+one that ends first. Only names that end in ``.data`` count. ``HISTORY`` has a line for each deployment, and
+``<run>-end.jfstore.json`` is the note of jfstore on a file, see `jfstore.deployment.note`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _NAME = re.compile(r"([0-9]{1,9})-(end|[0-9]{1,9})\.data", re.ASCII)
 
 @dataclass(frozen=True, slots=True, order=True)
 class CalibFile:
-    """A file of constants in a calibration directory: of which source and calibration type, from which run on.
+    """A file of constants in a calibration directory, for one source and calibration type, from run `run` on.
 
-    `last` is the last run, None for ``end``; `written` its name where that is not the usual one (``0631-end.data``).
+    `last` is the last run, None for ``end``; `written` is the name if it is not the usual one (``0631-end.data``).
     """
 
     calibdir: Path
@@ -50,7 +50,7 @@ class CalibFile:
 
     @property
     def end(self) -> int:
-        """The last run that psana takes it for."""
+        """The last run for which psana takes the file."""
         return LAST_RUN if self.last is None else self.last
 
     @property
@@ -63,54 +63,54 @@ class CalibFile:
 
     @property
     def note(self) -> Path:
-        """Path of the note beside it."""
+        """Path of the note beside the file."""
         return self.directory / f"{self.name.removesuffix('.data')}.jfstore.json"
 
 
-def sources(calibdir: Path) -> list[str]:
-    """Return the sources that a calibration directory has constants of; Failed if it cannot be read."""
-    return [name for name in _listed(calibdir / GROUP) if (calibdir / GROUP / name).is_dir()]
-
-
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """What a calibration directory has: its files of gains and offsets, names that psana does not read, and
-    directories that cannot be read, with the reason."""
+class CalibFiles:
+    """The files of gains and offsets in a calibration directory, names that psana does not read, and directories
+    that cannot be read, with the reason."""
 
     files: tuple[CalibFile, ...]
     ignored: tuple[str, ...]
     problems: tuple[tuple[str, str], ...]
 
 
-def files(calibdir: Path) -> Listing:
-    """Return what a calibration directory has; BadValue if there is no such directory."""
+def list_sources(calibdir: Path) -> list[str]:
+    """Return the sources in a calibration directory; Failed if it cannot be read."""
+    return [name for name in _list(calibdir / GROUP) if (calibdir / GROUP / name).is_dir()]
+
+
+def find_files(calibdir: Path) -> CalibFiles:
+    """Return the files in a calibration directory; BadValue if there is no such directory."""
     if not calibdir.is_dir():
         raise BadValue(f"{calibdir} is not a directory")
     found: list[CalibFile] = []
     ignored: list[str] = []
     problems: list[tuple[str, str]] = []
 
-    def listed(directory: Path) -> list[str]:
+    def names(directory: Path) -> list[str]:
         try:
-            return _listed(directory)
+            return _list(directory)
         except Failed as error:
             problems.append((str(directory), error.message.removeprefix(f"{directory}: ")))
             return []
 
-    for source in listed(calibdir / GROUP):
+    for source in names(calibdir / GROUP):
         for calib_type in CALIB_TYPES:
-            for name in listed(calibdir / GROUP / source / calib_type):
-                file = file_named(calibdir, source, calib_type, name)
+            for name in names(calibdir / GROUP / source / calib_type):
+                file = parse_name(calibdir, source, calib_type, name)
                 if file:
                     found.append(file)
                 elif name.endswith(".data"):
                     ignored.append(str(calibdir / GROUP / source / calib_type / name))
     found.sort(key=lambda file: (file.source, file.type, file.run, file.end))
-    return Listing(tuple(found), tuple(ignored), tuple(problems))
+    return CalibFiles(tuple(found), tuple(ignored), tuple(problems))
 
 
-def file_named(calibdir: Path, source: str, calib_type: str, name: str) -> CalibFile | None:
-    """Return the file of that name, None if psana does not read it."""
+def parse_name(calibdir: Path, source: str, calib_type: str, name: str) -> CalibFile | None:
+    """Return the file with that name, None if psana does not read it."""
     match = _NAME.fullmatch(name)
     last = None if not match or match[2] == "end" else int(match[2])
     if not match or int(match[1]) > LAST_RUN or (last or 0) > LAST_RUN:
@@ -118,15 +118,15 @@ def file_named(calibdir: Path, source: str, calib_type: str, name: str) -> Calib
     return CalibFile(calibdir, source, calib_type, int(match[1]), last, name)
 
 
-def preferred_to(file: CalibFile) -> CalibFile | None:
-    """Return the file that psana takes in place of `file` for its first run, None if it takes `file`."""
-    names = _listed(file.directory)
-    others = [file_named(file.calibdir, file.source, file.type, name) for name in names if name != file.name]
-    beside = [other for other in others if other and other.run == file.run <= other.end <= file.end]
-    return min(beside, key=lambda other: other.end, default=None)
+def find_preferred(file: CalibFile) -> CalibFile | None:
+    """Return the file that psana takes instead of `file` for its first run, None if psana takes `file`."""
+    names = _list(file.directory)
+    others = [parse_name(file.calibdir, file.source, file.type, name) for name in names if name != file.name]
+    shorter = [other for other in others if other and other.run == file.run <= other.end <= file.end]
+    return min(shorter, key=lambda other: other.end, default=None)
 
 
-def _listed(directory: Path) -> list[str]:
+def _list(directory: Path) -> list[str]:
     try:
         return sorted(os.listdir(directory))
     except (FileNotFoundError, NotADirectoryError):

@@ -1,28 +1,27 @@
-"""Deploying a file of constants into a calibration directory that running jobs read, and taking it back.
+"""Deploy files of constants into a calibration directory that running jobs read.
 
-A reader finds the old or the new file, whole. What was there is kept beside it under a dated name, which psana
-ignores. The order of what is done: the new file under a temporary name, synced and read back; the old one's second
-name; the note; the file's own name; a line in ``HISTORY``. Stopped anywhere, the same call completes it.
+A reader finds the previous or the new file, whole. The previous file is kept beside it under a dated name, which psana
+ignores. The order of steps: write the new file under a temporary name, sync it and read it back; give the previous
+file its dated name; write the note; rename the new file; add a line to ``HISTORY``. If a deployment is stopped at any
+point, the same call completes it.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from jfstore.core.arrays import Float32
 from jfstore.core.hashing import digest, digest_of_pieces
 from jfstore.core.instants import now
-from jfstore.deployment.calibdir import GROUP, HISTORY, CalibFile, preferred_to
-from jfstore.deployment.note import Deployment, Kept, encode_note, read_note
-from jfstore.errors import Damaged, Failed, JfstoreError, NotFound, Refused
+from jfstore.deployment.calibdir import GROUP, HISTORY, CalibFile, find_preferred
+from jfstore.deployment.note import Deployment, ReplacedFile, encode_note, read_note
+from jfstore.errors import Damaged, Failed, JfstoreError, Refused
 from jfstore.formats.text import read_text
 from jfstore.fs import durable, owner
 from jfstore.fs.append import Appender, appending
@@ -35,91 +34,88 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What became of a file: ``deployed``, ``unchanged``, ``would deploy``, ``restored`` or ``removed``.
-
-    `kept` is the name under which what was there before is kept.
-    """
+    """What happened to a file: ``deployed``, ``unchanged``, ``would deploy``, ``restored``, ``removed`` or ``would
+    undo``; and the dated name of the file that it replaced."""
 
     file: CalibFile
     state: str
-    kept: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _There:
-    """What lies under the name of a file: its hash, and what the note says of it and of the name."""
-
-    blake3: str | None
-    noted: tuple[Deployment, ...]
-
-    @property
-    def ours(self) -> Deployment | None:
-        """The deployment that wrote the file; None if jfstore did not, or somebody changed it since."""
-        return next((deployment for deployment in self.noted if deployment.blake3 == self.blake3), None)
-
-    @property
-    def history(self) -> tuple[Deployment, ...]:
-        """What was deployed there, without newer deployments that were stopped before they came."""
-        return self.noted[self.noted.index(self.ours) :] if self.ours else self.noted
-
-
-def seal(deployment: Deployment, pieces: Sequence[Any]) -> Deployment:
-    """Return `deployment` with hash and size of the file that `pieces` are."""
-    return replace(deployment, blake3=digest(*pieces), size=sum(map(len, pieces)))
-
-
-def check(file: CalibFile, deployment: Deployment, array: NDArray[np.float32], replacing: bool) -> bool:
-    """Raise what `deploy` would raise of what is there already, so that nothing is deployed if not all can be.
-
-    Returns
-    -------
-    bool
-        Whether `deploy` would leave the file alone, since the same values are there.
-
-    Raises
-    ------
-    Refused
-        If jfstore did not write the file that is there, and it may not be replaced; or if psana would take
-        another file in its place.
-    Failed
-        If the calibration directory cannot be made where it is said to be.
-    """
-    if not file.calibdir.is_dir() and not file.calibdir.absolute().parent.is_dir():
-        raise Failed(f"{file.calibdir.parent} is not there; make it first, or name another directory (-c)")
-    if other := preferred_to(file):
-        raise Refused(f"psana takes {other.path} in place of {file.name} for run {file.run}: move it away first")
-    return _is_unchanged(file, _there(file), deployment, array, replacing)
+    replaced: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Something to deploy: the place, what the note will say (as `seal` returned it), the array, its text in pieces,
-    and what ``HISTORY`` says that it is a copy of."""
+    """A text to deploy: its file, its note (with hash and size, see `seal`), the array, the text in pieces, and the
+    name of the file that ``HISTORY`` says it is a copy of."""
 
     file: CalibFile
     deployment: Deployment
-    array: NDArray[np.float32]
+    array: Float32
     pieces: Sequence[Any]
     copy_of: str
 
 
 @dataclass(frozen=True, slots=True)
+class CurrentFile:
+    """The present file under a name: its hash, None if there is no file, and the deployments in the note."""
+
+    blake3: str | None
+    deployments: tuple[Deployment, ...]
+
+    @property
+    def deployment(self) -> Deployment | None:
+        """The deployment that wrote the file; None if jfstore did not, or somebody changed it since."""
+        return next((deployment for deployment in self.deployments if deployment.blake3 == self.blake3), None)
+
+    @property
+    def history(self) -> tuple[Deployment, ...]:
+        """The deployments, without newer ones that were stopped before they renamed their file."""
+        return self.deployments[self.deployments.index(self.deployment) :] if self.deployment else self.deployments
+
+
+@dataclass(frozen=True, slots=True)
 class _Staged:
-    """A text on its way: the temporary file (None if what is there is left alone), and what it meets."""
+    """A staged text, without the text: its temporary file, None if the present file stays, and that file's new name."""
 
     file: CalibFile
     deployment: Deployment
     copy_of: str
-    there: _There
+    current: CurrentFile
     history: Appender
     temporary: Path | None
-    kept: Kept | None
+    replaced: ReplacedFile | None
+
+
+def seal(deployment: Deployment, pieces: Sequence[Any]) -> Deployment:
+    """Return `deployment` with hash and size of the file that consists of `pieces`."""
+    return replace(deployment, blake3=digest(*pieces), size=sum(map(len, pieces)))
+
+
+def check(file: CalibFile, deployment: Deployment, array: Float32, replacing: bool) -> bool:
+    """Check that `file` can be deployed, so that no file is deployed if one cannot be.
+
+    Returns
+    -------
+    bool
+        Whether the present file has the same values and stays.
+
+    Raises
+    ------
+    Refused
+        If jfstore did not write the present file, and it may not be replaced; or if psana would read another file.
+    Failed
+        If the parent of the calibration directory does not exist.
+    """
+    if not file.calibdir.is_dir() and not file.calibdir.absolute().parent.is_dir():
+        raise Failed(f"{file.calibdir.parent} is not there; make it first, or name another directory (-c)")
+    if other := find_preferred(file):
+        raise Refused(f"psana reads {other.path} in place of {file.name} for run {file.run}: move it away first")
+    return _is_unchanged(file, read_current(file), deployment, array, replacing)
 
 
 class Deployer:
-    """Gives texts the names of their files, unless files with the same values have them: all of them, or none.
+    """Deploys texts, all of them or none; files that have the same values stay.
 
-    Use as a context manager: `stage` each text, then `finish`. Texts that were staged and not finished are removed.
+    Use as a context manager: `stage` each text, then `finish`. On leaving, staged texts that have no name are removed.
 
     Parameters
     ----------
@@ -141,92 +137,76 @@ class Deployer:
         self._stack.close()
 
     def stage(self, text: Text) -> None:
-        """Write a text under a temporary name; directories that are missing are made.
+        """Write a text under a temporary name, and make missing directories.
 
         Raises
         ------
         Refused
-            If jfstore did not write a file that exists, and it may not be replaced.
+            If jfstore did not write the present file, and it may not be replaced.
         Damaged
-            If what was written does not read back.
+            If the text does not read back.
         Failed
-            If the system cannot do it.
+            If the system cannot write it.
         """
-        with _failing(text.file):
-            self._staged.append(_stage(text, self._stack, self._replacing, self._rights))
+        file, rights = text.file, self._rights
+        with failing(file):
+            history = self._stack.enter_context(lock_history(file, rights))
+            current = read_current(file)
+            temporary = replaced = None
+            if not _is_unchanged(file, current, text.deployment, text.array, self._replacing):
+                temporary = durable.stage(file.path, text.pieces, rights.file, rights.group, read_back=True)
+                self._stack.callback(_remove, temporary)
+                replaced = None if current.blake3 is None else ReplacedFile(dated_name(file), current.blake3)
+            staged = _Staged(file, text.deployment, text.copy_of, current, history, temporary, replaced)
+            self._staged.append(staged)
 
     def finish(self) -> list[Deployed]:
-        """Give the staged texts their names, and return what became of each file; raises as `stage`."""
-        # What takes room comes first: gains without their offsets would be worse than neither.
+        """Give the staged texts their names, and return what happened to each file; raises as `stage`."""
+        # Steps that need space come first: gains without their offsets would be worse than neither.
         for staged in self._staged:
-            with _failing(staged.file):
-                if staged.kept:
-                    durable.keep(staged.file.path, staged.file.directory / staged.kept.name)
-                _note_of(staged, self._rights)
+            with failing(staged.file):
+                if staged.replaced:
+                    durable.keep(staged.file.path, staged.file.directory / staged.replaced.name)
+                _note(staged, self._rights)
         for staged in self._staged:
             if staged.temporary:
-                with _failing(staged.file):
+                with failing(staged.file):
                     durable.give_name(staged.temporary, staged.file.path)
         for staged in self._staged:
-            with _failing(staged.file):
-                _tell(staged)
+            with failing(staged.file):
+                _log(staged)
         return [
-            Deployed(each.file, "deployed" if each.temporary else "unchanged", each.kept.name if each.kept else None)
-            for each in self._staged
+            Deployed(s.file, "deployed" if s.temporary else "unchanged", s.replaced.name if s.replaced else None)
+            for s in self._staged
         ]
 
 
-def deploy_texts(
-    texts: Iterable[Text],
-    *,
-    replacing: bool = False,
-    rights: Rights = Rights(),  # noqa: B008 - immutable
-) -> list[Deployed]:
-    """Deploy texts as a `Deployer` does; they are taken one by one, so that only one needs to be in memory."""
-    with Deployer(replacing, rights) as deployer:
-        for text in texts:
-            deployer.stage(text)
-        return deployer.finish()
-
-
-def _stage(text: Text, stack: ExitStack, replacing: bool, rights: Rights) -> _Staged:
-    """Write a text under a temporary name, which is removed when `stack` is closed before it has its own."""
-    history = stack.enter_context(_at_work(text.file, rights))
-    there = _there(text.file)
-    temporary = kept = None
-    if not _is_unchanged(text.file, there, text.deployment, text.array, replacing):
-        temporary = durable.stage(text.file.path, text.pieces, rights.file, rights.group, read_back=True)
-        stack.callback(_remove, temporary)
-        kept = None if there.blake3 is None else Kept(_dated(text.file), there.blake3)
-    return _Staged(text.file, text.deployment, text.copy_of, there, history, temporary, kept)
-
-
-def _note_of(staged: _Staged, rights: Rights) -> None:
-    """Note what is deployed, or that what is there is what another place says, too."""
-    new, ours = staged.deployment, staged.there.ours
+def _note(staged: _Staged, rights: Rights) -> None:
+    """Note the deployment, or that the present file holds what another place says, too."""
+    new, current, file = staged.deployment, staged.current.deployment, staged.file
     if staged.temporary:
-        last = next(iter(staged.there.noted), None)
-        if last and last.says_the_same(new) and _mark(last).encode() not in staged.history.text():
-            # It was stopped, but the other files of that call may have come: undoing takes them back together.
+        last = next(iter(staged.current.deployments), None)
+        if last and last.has_same_origin(new) and _mark(last).encode() not in staged.history.text():
+            # The last deployment was stopped, but other files of its call may be in place: undo takes all of them.
             new = replace(new, call=last.call)
-        _note(staged.file, [replace(new, replaced=staged.kept), *staged.there.history], rights)
-    elif ours is not None and not ours.says_the_same(new):
-        again = replace(new, blake3=ours.blake3, size=ours.size, replaced=ours.replaced, call=ours.call)
-        _note(staged.file, [again, *staged.there.history[1:]], rights)
+        write_note(file, [replace(new, replaced=staged.replaced), *staged.current.history], rights)
+    elif current is not None and not current.has_same_origin(new):
+        new = replace(new, blake3=current.blake3, size=current.size, replaced=current.replaced, call=current.call)
+        write_note(file, [new, *staged.current.history[1:]], rights)
 
 
-def _tell(staged: _Staged) -> None:
-    """Add the line to ``HISTORY``, unless whoever deployed the file did; who was stopped before may not have."""
-    deployment = staged.deployment if staged.temporary else staged.there.ours
+def _log(staged: _Staged) -> None:
+    """Add the line to ``HISTORY``, also for a present file whose deployment was stopped before its line."""
+    deployment = staged.deployment if staged.temporary else staged.current.deployment
     if deployment is None:
         return
     if staged.temporary or _mark(deployment).encode() not in staged.history.text():
         comment = f"{_mark(deployment)} {deployment.origin.get('path', '')}"
-        staged.history.append(_line(staged.file, staged.copy_of, comment))
+        staged.history.append(history_line(staged.file, staged.copy_of, comment))
 
 
 def _mark(deployment: Deployment) -> str:
-    """Return how the comment in the line of ``HISTORY`` on a deployment begins."""
+    """Return the start of the comment on a deployment in ``HISTORY``."""
     return f"jfstore {deployment.blake3[:12]}"
 
 
@@ -235,113 +215,65 @@ def _remove(temporary: Path) -> None:
         durable.remove(temporary)
 
 
-def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights()) -> Deployed:  # noqa: B008 - frozen
-    """Bring back the file that was there before the last deployment; what was deployed is kept beside it.
-
-    Raises
-    ------
-    NotFound
-        If jfstore deployed nothing under that name, or the file that was there before is gone.
-    Refused
-        If somebody has changed the file since, and it may not be replaced.
-    """
-    if not file.note.exists():
-        raise NotFound(f"{file.path}: jfstore deployed nothing there that could be undone")
-    with _failing(file), _at_work(file, rights) as history:
-        there = _there(file)
-        if not there.noted:
-            raise NotFound(f"{file.path}: jfstore deployed nothing there that could be undone")
-        last, *before = there.noted
-        previous = file.directory / last.replaced.name if last.replaced else None
-        kept = None
-        # Of a deployment or an undoing that was stopped half-way, what was before is there already.
-        if there.blake3 != (last.replaced and last.replaced.blake3):
-            if there.blake3 not in (None, last.blake3) and not replacing:
-                raise Refused(f"{file.path} was changed after it was deployed; --replace undoes it all the same")
-            if previous and not previous.exists():
-                raise NotFound(f"{previous} is gone, so it cannot be brought back")
-            kept = _dated(file)
-            if previous is None:
-                durable.give_name(file.path, file.directory / kept)
-            else:
-                if there.blake3 is not None:
-                    durable.keep(file.path, file.directory / kept)
-                durable.give_name(previous, file.path)
-        comment = f"jfstore undo {last.blake3[:12]}"
-        if comment.encode() not in history.text():
-            history.append(_line(file, previous.name if previous else "-", comment))
-        # Last of all: as long as the note has the deployment, undoing it again completes this.
-        if before:
-            _note(file, before, rights)
-        else:
-            durable.remove(file.note)
-        return Deployed(file, "restored" if previous else "removed", kept)
-
-
 @contextmanager
-def _at_work(file: CalibFile, rights: Rights) -> Iterator[Appender]:
+def lock_history(file: CalibFile, rights: Rights) -> Iterator[Appender]:
     """Hold the ``HISTORY`` of the file's directory, which is made if it does not exist."""
     directory = file.calibdir
     for part in ("", GROUP, file.source, file.type):
         directory = directory / part
-        # A link to a directory may be in its place.
-        if not (directory.is_symlink() and directory.is_dir()):
-            _make_directory(directory, rights)
-    for left in directory.glob(f"{durable.TEMPORARY}*"):
+        # A link to a directory may be in its place, and the modes of a directory in use are somebody's choice.
+        is_link = directory.is_symlink() and directory.is_dir()
+        if not is_link and (not directory.is_dir() or not os.listdir(directory)):
+            durable.make_directory(directory, rights.directory, rights.group)
+    for temporary in directory.glob(f"{durable.TEMPORARY}*"):
         with suppress(OSError):
-            if time.time() - left.lstat().st_mtime > _DAY:
-                durable.remove(left)
+            if time.time() - temporary.lstat().st_mtime > _DAY:
+                durable.remove(temporary)
     with appending(directory / HISTORY, rights.file, rights.group, timeout=_PATIENCE) as history:
         yield history
 
 
 @contextmanager
-def _failing(file: CalibFile) -> Iterator[None]:
-    """Turn an OSError into Failed; one that does not say which file it is about is about `file`."""
+def failing(file: CalibFile) -> Iterator[None]:
+    """Turn an OSError into Failed; an error that names no file is about `file`."""
     try:
         yield
     except OSError as error:
         raise Failed(f"{error.filename or file.path}: {error.strerror}") from None
 
 
-def _make_directory(directory: Path, rights: Rights) -> None:
-    # What is there and in use already is somebody's choice.
-    if not directory.is_dir() or not os.listdir(directory):
-        durable.make_directory(directory, rights.directory, rights.group)
-
-
-def _there(file: CalibFile) -> _There:
+def read_current(file: CalibFile) -> CurrentFile:
+    """Return the present file and its note; a note that jfstore did not write counts as none."""
     blake3: str | None
+    with failing(file):
+        try:
+            blake3 = digest_of_pieces(pieces_of(file.path, follow=True))
+        except FileNotFoundError:
+            # A link to a missing file is something that jfstore did not write.
+            blake3 = "" if file.path.is_symlink() else None
     try:
-        blake3 = digest_of_pieces(pieces_of(file.path, follow=True))
-    except FileNotFoundError:
-        # A link that leads nowhere is something that jfstore did not write.
-        blake3 = "" if file.path.is_symlink() else None
-    except OSError as error:
-        raise Failed(f"{file.path}: {error.strerror}") from None
-    try:
-        return _There(blake3, tuple(read_note(file)))
+        return CurrentFile(blake3, tuple(read_note(file)))
     except Damaged:
-        return _There(blake3, ())
+        return CurrentFile(blake3, ())
 
 
 def _is_unchanged(
-    file: CalibFile, there: _There, deployment: Deployment, array: NDArray[np.float32], replacing: bool
+    file: CalibFile, current: CurrentFile, deployment: Deployment, array: Float32, replacing: bool
 ) -> bool:
-    """Whether the file that is there has the same values; Refused if it has others and is not ours to replace."""
-    if there.blake3 is None:
+    """Return whether the present file has the same values; Refused if it has others and may not be replaced."""
+    if current.blake3 is None:
         return False
-    if there.ours is not None:
-        return there.ours.has_values_of(deployment)
+    if current.deployment is not None:
+        return current.deployment.has_same_values(deployment)
     if deployment.fmt is None and _has_values(file.path, array):
         return True
     if not replacing:
-        who = "was changed after jfstore deployed it" if there.noted else "was not written by jfstore"
-        raise Refused(f"{file.path} {who}; --replace replaces it, and keeps it under a dated name")
+        reason = "was changed after jfstore deployed it" if current.deployments else "was not written by jfstore"
+        raise Refused(f"{file.path} {reason}; --replace replaces it, and keeps it under a dated name")
     return False
 
 
-def _has_values(path: Path, array: NDArray[np.float32]) -> bool:
+def _has_values(path: Path, array: Float32) -> bool:
     try:
         found = read_text(path)
     except JfstoreError:
@@ -349,16 +281,18 @@ def _has_values(path: Path, array: NDArray[np.float32]) -> bool:
     return found.has_shape and found.array.shape == array.shape and found.array.tobytes() == array.tobytes()
 
 
-def _note(file: CalibFile, deployments: Sequence[Deployment], rights: Rights) -> None:
+def write_note(file: CalibFile, deployments: Sequence[Deployment], rights: Rights) -> None:
+    """Write the note beside `file`, in place of the previous one."""
     durable.overwrite(file.note, [encode_note(file, deployments)], rights.file, group=rights.group)
 
 
-def _dated(file: CalibFile) -> str:
+def dated_name(file: CalibFile) -> str:
+    """Return a name for a file that is replaced now."""
     seconds, rest = divmod(now(), 1_000_000_000)
     return f"{file.name}-{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 1000:06d}Z"
 
 
-def _line(file: CalibFile, copy_of: str, comment: str) -> bytes:
+def history_line(file: CalibFile, copy_of: str, comment: str) -> bytes:
     """Return a line of ``HISTORY`` in the form of psana's own deployments."""
     fields = {
         "file": file.name.ljust(14),
@@ -371,5 +305,5 @@ def _line(file: CalibFile, copy_of: str, comment: str) -> bytes:
         "cmt": comment,
     }
     text = " ".join(f"{name}:{value}" for name, value in fields.items())
-    # Line breaks in a name would begin a line.
+    # A line break in a name would start another line.
     return "".join(c if c.isprintable() else "?" for c in text).rstrip().encode("utf-8", "backslashreplace") + b"\n"

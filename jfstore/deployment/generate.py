@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shlex
 import time as clock
@@ -65,29 +66,8 @@ class Generated:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where files go and how they are written.
-
-    Attributes
-    ----------
-    directory : path or None
-        Directory of the local files; None writes none.
-    replace_local : bool
-        Whether local files with other values may be replaced.
-    deploy : bool
-        Whether files go to the calibration directory.
-    calibdir : path or None
-        The calibration directory; None for that of the experiment.
-    replace_deployed : bool
-        Whether deployed files that jfstore did not write may be replaced.
-    from_test : bool
-        Whether a test repository's constants may go to the experiment's own calibration directory.
-    fmt : str or None
-        printf format of the values in text; None keeps every bit.
-    rights : Rights
-        Modes and group of new files.
-    command : sequence of str
-        The command that is noted beside deployed files.
-    """
+    """Where files go and how they are written, as the parameters of `generate` and `deploy` say; no local files if
+    `directory` is None. The note beside deployed files holds the `command`."""
 
     directory: str | os.PathLike[str] | None = None
     replace_local: bool = False
@@ -204,7 +184,8 @@ def write_constants(
     if needs_confirmation and not output.from_test and not dry_run:
         raise Refused(
             f"{constants.origin['path']} is a test repository, and {calibdir} is where psana reads for "
-            f"{constants.run.experiment}: confirm with jfstore deploy {constants.run.label} --yes"
+            f"{constants.run.experiment}: confirm with jfstore deploy {constants.run.label} --yes "
+            f"--repo {shlex.quote(constants.origin['path'])}"
         )
     places: dict[str, tuple[CalibFile, Deployment]] = {}
     planned: list[Deployed] = []
@@ -254,13 +235,8 @@ def _calibration_directory(constants: Constants, output: Output) -> tuple[Path |
 
 
 def _deployment(constants: Constants, output: Output, name: str, call: str) -> Deployment:
-    about = {
-        "user": owner.user(),
-        "host": owner.host(),
-        "program": f"jfstore {__version__}",
-        "dataset": constants.run.label,
-        "command": shlex.join(output.command),
-    }
+    user, host, program = owner.user(), owner.host(), f"jfstore {__version__}"
+    about = {"user": user, "host": host, "program": program, "dataset": constants.run.label}
     return Deployment(
         blake3="",
         size=0,
@@ -275,7 +251,7 @@ def _deployment(constants: Constants, output: Output, name: str, call: str) -> D
         replaced=None,
         time=now(),
         call=call,
-        about=about,
+        about={**about, "command": shlex.join(output.command)},
     )
 
 
@@ -324,10 +300,10 @@ def _refuse_other_values(constants: Constants, directory: Path, fmt: str | None)
     """Refuse if a local file exists that holds other values: it may be of another time or repository."""
     for name, array in constants.arrays.items():
         local = directory / local_name(constants, name)
-        expected = {f"{local}.npy": npy_pieces(array), f"{local}.txt": format_text(array, (), fmt)}
-        for file, pieces in expected.items():
-            if os.path.lexists(file) and _values_of(Path(file)) != _without_header(b"".join(map(bytes, pieces))):
-                raise Refused(f"{file} exists and holds other values; --force replaces it")
+        for suffix, encode in ((".npy", npy_pieces), (".txt", lambda values: format_text(values, (), fmt))):
+            path = Path(f"{local}{suffix}")
+            if os.path.lexists(path) and _values_of(path) != _without_header(b"".join(map(bytes, encode(array)))):
+                raise Refused(f"{path} exists and holds other values; --force replaces it")
 
 
 def _values_of(path: Path) -> bytes | None:
@@ -338,11 +314,8 @@ def _values_of(path: Path) -> bytes | None:
 
 
 def _without_header(raw: bytes) -> bytes:
-    """Return a text without its header, which holds dates; other bytes as they are."""
-    place = 0
-    while raw.startswith((b"#", b"\n"), place):
-        place = raw.find(b"\n", place) + 1 or len(raw)
-    return raw[place:]
+    """Return a text without its header lines, which hold dates; other bytes as they are."""
+    return re.sub(rb"\A((#[^\n]*)?\n)+", b"", raw)
 
 
 def _write_local(local: Path, array: Float32, text: Sequence[Any], rights: Rights) -> list[str]:

@@ -1,11 +1,11 @@
-"""The note beside a deployed file: what jfstore deployed under that name, the newest first; JSON, format 1."""
+"""Read and write the note beside a deployed file: the deployments under its name, newest first; JSON, format 1."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from jfstore.core.instants import BEGINNING, iso, parse_iso
@@ -14,15 +14,14 @@ from jfstore.errors import Damaged, Failed, Refused
 from jfstore.fs.files import read_regular
 
 _FORMAT = 1
-_LIMIT = 16 << 20
-_NOTED = 50
+_SIZE_LIMIT = 16 << 20
+_MOST_DEPLOYMENTS = 50
 _ABOUT = ("user", "host", "program", "dataset", "command")
 
 
 @dataclass(frozen=True, slots=True)
 class PanelConstants:
-    """What a panel's part of a deployed array is: the version, or the name in a gain tree, and the BLAKE3 of
-    the array's C-order bytes."""
+    """Where a panel's part of an array comes from: a version, or a name in a gain tree; BLAKE3 of its C-order bytes."""
 
     panel: str
     version: str
@@ -30,8 +29,8 @@ class PanelConstants:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A file that was replaced: the dated name it has now, and the BLAKE3 of the whole file."""
+class ReplacedFile:
+    """The file that a deployment replaced: the dated name that it has now, and the BLAKE3 of the whole file."""
 
     name: str
     blake3: str
@@ -39,30 +38,30 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What is known of a file that was deployed.
+    """What the note says of one deployment of a file.
 
     Attributes
     ----------
     blake3, size
-        Of the whole file.
+        BLAKE3 and size of the whole file.
     source, type, run
-        As its path says.
+        The parts of its path.
     start : int or None
-        When the run began, if that is known; nanoseconds UTC.
+        Start of the run in nanoseconds UTC, if it is known.
     valid_at : int
-        For which instant the constants were chosen.
+        The instant at which the constants are valid, in nanoseconds UTC.
     panels : tuple of PanelConstants
-        What was chosen, in the order of the detector Id.
+        The constants of each panel, in the order of the detector Id.
     fmt : str or None
-        Format of the values, None if every bit of them is there.
+        Format of the values; None if the text keeps every bit.
     origin : mapping
         ``repository`` (its id), ``role``, ``path`` and ``as_of``; or ``gains``, the path of a gain tree.
-    replaced : Kept or None
-        The file that was there before.
+    replaced : ReplacedFile or None
+        The previous file.
     time : int
-        When, in nanoseconds UTC.
+        Time of the deployment in nanoseconds UTC.
     call : str
-        The same for all files that were deployed together, of no other ones.
+        Random text that the files deployed together share.
     about : mapping
         ``user``, ``host``, ``program``, ``dataset`` and ``command``.
     """
@@ -77,7 +76,7 @@ class Deployment:
     panels: tuple[PanelConstants, ...]
     fmt: str | None
     origin: Mapping[str, Any]
-    replaced: Kept | None
+    replaced: ReplacedFile | None
     time: int
     call: str
     about: Mapping[str, Any]
@@ -87,30 +86,29 @@ class Deployment:
         """The detector Id."""
         return "_".join(panel.panel for panel in self.panels)
 
-    def says_the_same(self, other: Deployment) -> bool:
-        """Whether both are of the same constants for the same instant, out of the same place."""
-        return self._essence() == other._essence()
+    def has_same_origin(self, other: Deployment) -> bool:
+        """Return whether both deployed the same constants, for the same instant, from the same place."""
 
-    def has_values_of(self, other: Deployment) -> bool:
-        """Whether the values in both files are the same."""
-        return (self.type, self.fmt, self._hashes()) == (other.type, other.fmt, other._hashes())
+        def essence(d: Deployment) -> tuple[Any, ...]:
+            place = d.origin.get("repository", d.origin.get("gains"))
+            return d.source, d.type, d.run, d.start, d.valid_at, d.panels, d.fmt, place
 
-    def _hashes(self) -> list[str]:
-        return [panel.blake3 for panel in self.panels]
+        return essence(self) == essence(other)
 
-    def _essence(self) -> tuple[Any, ...]:
-        place = self.origin.get("repository", self.origin.get("gains"))
-        return self.source, self.type, self.run, self.start, self.valid_at, self.panels, self.fmt, place
+    def has_same_values(self, other: Deployment) -> bool:
+        """Return whether the values in both files are the same."""
+        hashes, others = ([panel.blake3 for panel in d.panels] for d in (self, other))
+        return (self.type, self.fmt, hashes) == (other.type, other.fmt, others)
 
 
 def encode_note(file: CalibFile, deployments: Iterable[Deployment]) -> bytes:
-    """Return the bytes of the note beside `file`: of so many `deployments`, the newest first, as are worth keeping."""
-    body = {"format": _FORMAT, "file": file.name, "deployments": [_body(d) for d in deployments][:_NOTED]}
+    """Return the bytes of the note beside `file`, which holds the first 50 of `deployments`, newest first."""
+    bodies = [_encode(deployment) for deployment in deployments][:_MOST_DEPLOYMENTS]
+    body = {"format": _FORMAT, "file": file.name, "deployments": bodies}
     return (json.dumps(body, indent=1, ensure_ascii=True) + "\n").encode()
 
 
-def _body(deployment: Deployment) -> dict[str, Any]:
-    kept = deployment.replaced
+def _encode(deployment: Deployment) -> dict[str, Any]:
     return {
         "blake3": deployment.blake3,
         "size": deployment.size,
@@ -120,12 +118,10 @@ def _body(deployment: Deployment) -> dict[str, Any]:
         "detector": deployment.detector,
         "begin": None if deployment.start is None else iso(deployment.start),
         "valid_at": iso(deployment.valid_at),
-        "panels": [
-            {"panel": panel.panel, "version": panel.version, "blake3": panel.blake3} for panel in deployment.panels
-        ],
+        "panels": [asdict(panel) for panel in deployment.panels],
         "format": deployment.fmt,
         "origin": dict(deployment.origin),
-        "replaced": kept and {"name": kept.name, "blake3": kept.blake3},
+        "replaced": deployment.replaced and asdict(deployment.replaced),
         "time": iso(deployment.time),
         "call": deployment.call,
         **{name: deployment.about.get(name) for name in _ABOUT},
@@ -133,24 +129,24 @@ def _body(deployment: Deployment) -> dict[str, Any]:
 
 
 def read_note(file: CalibFile) -> list[Deployment]:
-    """Return what the note beside `file` says was deployed under its name, the newest first; nothing if there is none.
+    """Return the deployments in the note beside `file`, newest first; an empty list if there is no note.
 
     Raises
     ------
     Damaged
-        If the note is not one that jfstore wrote.
+        If jfstore did not write the note.
     Refused
         If a newer jfstore wrote it.
     Failed
         If it cannot be read.
     """
     try:
-        body = json.loads(read_regular(file.note, _LIMIT))
+        body = json.loads(read_regular(file.note, _SIZE_LIMIT))
         if type(body["format"]) is int and body["format"] > _FORMAT:
             raise Refused(f"{file.note} was made by a newer jfstore (format {body['format']})")
         if body["format"] != _FORMAT:
             raise ValueError(f"format {body['format']!r}")
-        return [_deployment(entry, file) for entry in body["deployments"]]
+        return [_decode(entry, file) for entry in body["deployments"]]
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -159,13 +155,13 @@ def read_note(file: CalibFile) -> list[Deployment]:
         raise Damaged(f"{file.note} is not a note of jfstore: {error!r}") from None
 
 
-def _deployment(body: Any, file: CalibFile) -> Deployment:
-    panels = tuple(PanelConstants(_text(p["panel"]), _text(p["version"]), _text(p["blake3"])) for p in body["panels"])
+def _decode(body: Any, file: CalibFile) -> Deployment:
+    panels = tuple(PanelConstants(*(_text(p[name]) for name in ("panel", "version", "blake3"))) for p in body["panels"])
     if not panels or type(body["size"]) is not int or type(body["run"]) is not int:
         raise ValueError("a deployment without panels, size or run")
-    kept = body["replaced"] and Kept(_text(body["replaced"]["name"]), _text(body["replaced"]["blake3"]))
-    if kept and not re.fullmatch(rf"{re.escape(file.name)}-[0-9T:.-]+Z", kept.name, re.ASCII):
-        raise ValueError(f"a kept file {kept.name!r}")
+    replaced = body["replaced"] and ReplacedFile(_text(body["replaced"]["name"]), _text(body["replaced"]["blake3"]))
+    if replaced and not re.fullmatch(rf"{re.escape(file.name)}-[0-9T:.-]+Z", replaced.name, re.ASCII):
+        raise ValueError(f"{replaced.name!r} is not the dated name of a replaced file")
     return Deployment(
         blake3=_text(body["blake3"]),
         size=body["size"],
@@ -177,7 +173,7 @@ def _deployment(body: Any, file: CalibFile) -> Deployment:
         panels=panels,
         fmt=None if body["format"] is None else _text(body["format"]),
         origin=dict(body["origin"]),
-        replaced=kept,
+        replaced=replaced,
         time=_instant(body["time"]),
         call=_text(body["call"]),
         about={name: value for name, value in body.items() if name in _ABOUT},

@@ -6,10 +6,19 @@ import os
 from pathlib import Path
 
 from jfstore.core.calib_types import CALIB_TYPES
-from jfstore.deployment.calibdir import CalibFile, sources
-from jfstore.deployment.deploy import Deployed, undo
+from jfstore.deployment.calibdir import CalibFile, list_sources
+from jfstore.deployment.deploy import (
+    Deployed,
+    dated_name,
+    failing,
+    history_line,
+    lock_history,
+    read_current,
+    write_note,
+)
 from jfstore.deployment.note import read_note
-from jfstore.errors import BadValue, NotFound, nearest
+from jfstore.errors import BadValue, NotFound, Refused, nearest
+from jfstore.fs import durable
 from jfstore.fs.rights import Rights
 from jfstore.runs.dataset import parse_dataset
 from jfstore.runs.run import is_part
@@ -25,7 +34,7 @@ def undo_deploy(
     dry_run: bool = False,
     rights: Rights = Rights(),  # noqa: B008 - immutable
 ) -> tuple[Deployed, ...]:
-    """Bring back the files that were there before the last deployment for a run; XTC files are not needed.
+    """Bring back the files from before the last deployment for a run; XTC files are not needed.
 
     Parameters
     ----------
@@ -50,7 +59,7 @@ def undo_deploy(
     Raises
     ------
     NotFound
-        If jfstore deployed nothing for the run, or the file that was there before is gone.
+        If jfstore deployed nothing for the run, or the previous file is gone.
     Refused
         If somebody has changed a file since.
     """
@@ -58,31 +67,74 @@ def undo_deploy(
     if parsed.file or len(parsed.runs) != 1 or parsed.runs[0][0] != parsed.runs[0][1]:
         raise BadValue(f"{dataset}: only the deployment for one run can be undone, exp=EXP:run=RUN")
     place = Tree.from_environment().calib_directory(parsed.experiment) if calibdir is None else Path(calibdir)
-    files = _last_deployed(place, parsed.runs[0][0], source)
+    files = _find_last_deployed(place, parsed.runs[0][0], source)
     if dry_run:
         return tuple(Deployed(file, "would undo") for file in files)
     return tuple(undo(file, replacing=replace, rights=rights) for file in files)
 
 
-def _last_deployed(calibdir: Path, run: int, pattern: str | None) -> list[CalibFile]:
+def _find_last_deployed(calibdir: Path, run: int, pattern: str | None) -> list[CalibFile]:
     """Return the files of the last deployment for a run: gains and offsets, or one of them."""
     noted = {
         source: [
-            (file, entries[0])
+            (file, deployments[0])
             for file in (CalibFile(calibdir, source, name, run) for name in CALIB_TYPES)
-            if (entries := read_note(file))
+            if (deployments := read_note(file))
         ]
-        for source in sources(calibdir)
+        for source in list_sources(calibdir)
     }
-    deployed = [source for source, entries in noted.items() if entries]
+    deployed = [source for source, files in noted.items() if files]
     matches = [source for source in deployed if source == pattern]
     matches = matches or [source for source in deployed if pattern is None or is_part(pattern, source)]
     if not matches:
-        asked = f" of {pattern}" if pattern else ""
-        near = nearest(pattern, sources(calibdir)) if pattern else sources(calibdir)
-        raise NotFound(f"nothing{asked} was deployed by jfstore for run {run} in {calibdir}", near)
+        of_source = f" of {pattern}" if pattern else ""
+        near = nearest(pattern, noted) if pattern else list(noted)
+        raise NotFound(f"nothing{of_source} was deployed by jfstore for run {run} in {calibdir}", near)
     if len(matches) > 1:
         raise BadValue(f"several Jungfraus have something to undo, choose one: {', '.join(matches)}")
-    # One of the pair may have been left alone, because it was unchanged.
+    # One of the pair may have been unchanged in the last call.
     _, newest = max(noted[matches[0]], key=lambda pair: pair[1].time)
-    return [file for file, entry in noted[matches[0]] if entry.call == newest.call]
+    return [file for file, deployment in noted[matches[0]] if deployment.call == newest.call]
+
+
+def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights()) -> Deployed:  # noqa: B008 - immutable
+    """Bring back the file from before the last deployment, and keep the deployed file beside it.
+
+    Raises
+    ------
+    NotFound
+        If jfstore deployed nothing under that name, or the previous file is gone.
+    Refused
+        If somebody has changed the file since, and it may not be replaced.
+    """
+    if not file.note.exists():
+        raise NotFound(f"{file.path}: jfstore deployed nothing there that could be undone")
+    with failing(file), lock_history(file, rights) as history:
+        current = read_current(file)
+        if not current.deployments:
+            raise NotFound(f"{file.path}: jfstore deployed nothing there that could be undone")
+        last, *before = current.deployments
+        previous = file.directory / last.replaced.name if last.replaced else None
+        backup = None
+        # If a deployment or its undoing was stopped half-way, the previous file is in place already.
+        if current.blake3 != (last.replaced and last.replaced.blake3):
+            if current.blake3 not in (None, last.blake3) and not replacing:
+                raise Refused(f"{file.path} was changed after it was deployed; --replace undoes it all the same")
+            if previous and not previous.exists():
+                raise NotFound(f"{previous} is gone, so it cannot be brought back")
+            backup = dated_name(file)
+            if previous is None:
+                durable.give_name(file.path, file.directory / backup)
+            else:
+                if current.blake3 is not None:
+                    durable.keep(file.path, file.directory / backup)
+                durable.give_name(previous, file.path)
+        comment = f"jfstore undo {last.blake3[:12]}"
+        if comment.encode() not in history.text():
+            history.append(history_line(file, previous.name if previous else "-", comment))
+        # The note comes last: as long as it has the deployment, another undo completes this one.
+        if before:
+            write_note(file, before, rights)
+        else:
+            durable.remove(file.note)
+        return Deployed(file, "restored" if previous else "removed", backup)

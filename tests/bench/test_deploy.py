@@ -19,12 +19,13 @@ from jfstore.cli._demo_data import constants
 from jfstore.core.arrays import check_array
 from jfstore.core.instants import parse_instant, parse_time
 from jfstore.deployment.calibdir import CalibFile
-from jfstore.deployment.deploy import Text, deploy_texts, seal
+from jfstore.deployment.deploy import Text, seal
 from jfstore.deployment.note import Deployment, PanelConstants
 from jfstore.formats.text import format_text, parse_text
 from jfstore.repository import Entry, Repository
 from tests.bench.conftest import milliseconds
 from tests.conftest import ROOT
+from tests.makers.deployed import deploy_texts
 from tests.makers.xtc import some_panels
 
 STAMP, SOURCE = "20180306000000", "MfxEndstation.0:Jungfrau.0"

@@ -16,7 +16,7 @@ import jfstore
 from jfstore.core.arrays import Float32, check_array
 from jfstore.core.instants import parse_instant, parse_time, stamp_at
 from jfstore.core.records import Version
-from jfstore.deployment.calibdir import files
+from jfstore.deployment.calibdir import find_files
 from jfstore.formats.text import format_text, read_text
 from jfstore.repository import Entry, Repository
 from jfstore.repository.promoting import entry_of
@@ -557,7 +557,7 @@ def test_what_cannot_be_read_does_not_stop_the_rest(deploying_here: Path, comman
     bad = data_of("closed/calib").parent
     bad.mkdir(parents=True)
     bad.chmod(0)
-    listing = files(Path("closed/calib"))
+    listing = find_files(Path("closed/calib"))
     if not listing.problems:  # whoever may read everything cannot see it closed
         assert os.geteuid() == 0
         return

@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jfstore.deployment.calibdir import CalibFile, files
-from jfstore.deployment.deploy import Deployed, Text, check, deploy_texts, undo
-from jfstore.deployment.note import Kept, encode_note, read_note
+from jfstore.deployment.calibdir import CalibFile, find_files
+from jfstore.deployment.deploy import Deployed, Text, check
+from jfstore.deployment.note import ReplacedFile, encode_note, read_note
+from jfstore.deployment.undo import undo
 from jfstore.errors import BadValue, Damaged, Failed, NotFound, Refused
 from jfstore.fs import durable
 from tests.makers import deployed as world
-from tests.makers.deployed import PLACE, RUN, command, data_of, deployment
+from tests.makers.deployed import PLACE, RUN, command, data_of, deploy_texts, deployment
 from tests.makers.repositories import tree as snapshot
 
 
@@ -68,9 +69,9 @@ def test_what_is_replaced_is_kept_as_a_dated_hard_link(calib: Path) -> None:
     put(calib, 1)
     inode = data_of(calib).stat().st_ino
     done = put(calib, 2)
-    assert done.kept
-    assert re.fullmatch(r"631-end\.data-[0-9-]{10}T[0-9:]{8}\.[0-9]{6}Z", done.kept)
-    assert data_of(calib, name=done.kept).stat().st_ino == inode
+    assert done.replaced
+    assert re.fullmatch(r"631-end\.data-[0-9-]{10}T[0-9:]{8}\.[0-9]{6}Z", done.replaced)
+    assert data_of(calib, name=done.replaced).stat().st_ino == inode
     assert data_of(calib).read_bytes() == text(2)
     assert [line.split()[1] for line in history(calib)] == ["copy_of:local-1.txt", "copy_of:local-2.txt"]
     assert seeds_noted(calib) == [2, 1]
@@ -85,8 +86,8 @@ def test_what_jfstore_did_not_write_is_not_replaced(calib: Path) -> None:
         put(calib, 1)
     assert names(calib) == ["631-end.data"]
     done = put(calib, 1, replacing=True)
-    assert done.kept
-    assert data_of(calib, name=done.kept).read_bytes() == b"1 2 3\n"
+    assert done.replaced
+    assert data_of(calib, name=done.replaced).read_bytes() == b"1 2 3\n"
     assert put(calib, 2).state == "deployed"
 
 
@@ -194,7 +195,7 @@ def test_a_deployment_that_never_came_is_forgotten(calib: Path) -> None:
     file, never, *_ = deployment(calib, 2)
 
     def note_it() -> None:
-        there = Kept("631-end.data-2026-11-24T00:00:00.000000Z", read_note(file)[0].blake3)
+        there = ReplacedFile("631-end.data-2026-11-24T00:00:00.000000Z", read_note(file)[0].blake3)
         file.note.write_bytes(encode_note(file, [replace(never, replaced=there), *read_note(file)]))
 
     note_it()
@@ -212,7 +213,7 @@ def test_a_link_that_leads_nowhere_is_not_ours_to_replace(calib: Path) -> None:
     data_of(calib).symlink_to("elsewhere")
     with pytest.raises(Refused, match="was not written by jfstore"):
         put(calib, 1)
-    kept = put(calib, 1, replacing=True).kept
+    kept = put(calib, 1, replacing=True).replaced
     assert kept
     assert os.readlink(data_of(calib, name=kept)) == "elsewhere"
     assert not data_of(calib).is_symlink()
@@ -243,8 +244,8 @@ def test_undoing_goes_back_step_by_step(calib: Path) -> None:
         assert done.state == "restored"
         assert data_of(calib).read_bytes() == text(seed)
         assert seeds_noted(calib)[0] == seed
-        assert done.kept
-        assert data_of(calib, name=done.kept).read_bytes() == text(seed + 1), "what was undone is kept"
+        assert done.replaced
+        assert data_of(calib, name=done.replaced).read_bytes() == text(seed + 1), "what was undone is kept"
     assert undo(file).state == "removed"
     assert not data_of(calib).exists()
     with pytest.raises(NotFound, match="deployed nothing there that could be undone"):
@@ -270,14 +271,14 @@ def test_what_was_changed_by_hand_is_not_undone_without_a_word(calib: Path) -> N
         undo(file)
     assert data_of(calib).read_bytes() == b"mine\n"
     done = undo(file, replacing=True)
-    assert done.kept
-    assert data_of(calib, name=done.kept).read_bytes() == b"mine\n"
+    assert done.replaced
+    assert data_of(calib, name=done.replaced).read_bytes() == b"mine\n"
     assert data_of(calib).read_bytes() == text(1)
 
 
 def test_what_was_changed_and_has_nothing_before_it_is_not_called_restored(calib: Path) -> None:
     put(calib, 1)
-    kept = put(calib, 2).kept
+    kept = put(calib, 2).replaced
     assert kept
     data_of(calib, name=kept).unlink()
     with data_of(calib).open("a") as file:
@@ -291,7 +292,7 @@ def test_what_was_changed_and_has_nothing_before_it_is_not_called_restored(calib
 
 def test_what_is_gone_cannot_be_brought_back(calib: Path) -> None:
     put(calib, 1)
-    kept = put(calib, 2).kept
+    kept = put(calib, 2).replaced
     assert kept
     data_of(calib, name=kept).unlink()
     data_of(calib).write_bytes(text(2))
@@ -474,7 +475,7 @@ def test_which_names_psana_reads(calib: Path) -> None:
         (directory / name).write_text("1\n")
     (calib / "Epix::CalibV1/x/pixel_gain").mkdir(parents=True)
     (calib / "Epix::CalibV1/x/pixel_gain/0-end.data").write_text("1\n")
-    listing = files(calib)
+    listing = find_files(calib)
     found, others = listing.files, listing.ignored
     assert listing.problems == ()
     assert [file.name for file in found] == ["0-end.data", "7-9.data", "0631-end.data", "9999-end.data"]

@@ -21,6 +21,7 @@ from jfstore.fs import durable
 from tests.conftest import ROOT
 from tests.makers import deployed as world
 from tests.makers.deployed import RUN, TYPES, command, data_of
+from tests.makers.telling import XTC
 from tests.proofs.simfs import directory_in_memory
 from tests.proofs.test_errno import Failing
 from tests.proofs.test_kill import CHANGING, Helper, changes_something, count_calls, numbered
@@ -89,7 +90,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def helper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Helper]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SIT_PSDM_DATA", str(world.XTC))
+        patch.setenv("SIT_PSDM_DATA", str(XTC))
         helper = Helper(tmp_path_factory.mktemp("helper") / "files")
     yield helper
     helper.close()
@@ -97,7 +98,7 @@ def helper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Helper]:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("SIT_PSDM_DATA", str(world.XTC))
+    monkeypatch.setenv("SIT_PSDM_DATA", str(XTC))
     with directory_in_memory(tmp_path) as directory:
         yield directory / "world"
 
@@ -264,7 +265,7 @@ def test_eight_deployments_of_different_runs_at_once(
 ) -> None:
     program = (
         "import sys; from pathlib import Path; from tests.makers.deployed import *\n"
-        "from jfstore.deployment.deploy import Text, deploy_texts\n"
+        "from jfstore.deployment.deploy import Text\n"
         "for n in range(int(sys.argv[2])):\n"
         "    for name in TYPES:\n"
         "        file, note, array, pieces = deployment(Path(sys.argv[1]), 1, 10 * n + int(sys.argv[3]), name)\n"

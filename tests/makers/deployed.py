@@ -15,7 +15,7 @@ from jfstore.cli.programs import jungfrau_gain_constants
 from jfstore.core.arrays import check_array
 from jfstore.core.instants import parse_instant
 from jfstore.deployment.calibdir import CalibFile
-from jfstore.deployment.deploy import seal
+from jfstore.deployment.deploy import Deployed, Deployer, Text, seal
 from jfstore.deployment.note import Deployment, PanelConstants
 from jfstore.formats.text import format_text
 from jfstore.repository import Entry, Repository
@@ -79,7 +79,9 @@ def add_constants(repository: Repository, seed: int, stamp: str = STAMP, types: 
     repository.add_entries(entries, f"seed {seed}")
 
 
-def deployment(calibdir: Path, seed: int, run: int = 631, calib_type: str = "pixel_gain", fmt: str | None = None):
+def deployment(
+    calibdir: Path, seed: int, run: int = 631, calib_type: str = "pixel_gain", fmt: str | None = None
+) -> tuple[CalibFile, Deployment, np.ndarray, list[bytes]]:
     """Return file, note, array and text of made-up constants, as `deploy` takes them."""
     array = constants(seed, calib_type)
     file = CalibFile(calibdir, SOURCE, calib_type, run)
@@ -101,3 +103,11 @@ def deployment(calibdir: Path, seed: int, run: int = 631, calib_type: str = "pix
     )
     pieces = format_text(array, [("SEED", str(seed))], fmt)
     return file, seal(note, pieces), array, pieces
+
+
+def deploy_texts(texts: Sequence[Text], *, replacing: bool = False) -> list[Deployed]:
+    """Deploy texts, all of them or none."""
+    with Deployer(replacing) as deployer:
+        for text in texts:
+            deployer.stage(text)
+        return deployer.finish()

@@ -150,8 +150,8 @@ def _report(dataset: str, source: str, done: Generated) -> Iterable[str]:
     elif not done.deployed:
         yield f"Add option -D to deploy calib files under directory {done.calibdir}"
     for deployed in done.deployed:
-        kept = f"; what was there is kept as {deployed.kept}" if deployed.kept else ""
-        yield f"{'Deploy' if deployed.state == 'deployed' else 'Unchanged'} {deployed.file.path}{kept}"
+        previous = f"; what was there is kept as {deployed.replaced}" if deployed.replaced else ""
+        yield f"{'Deploy' if deployed.state == 'deployed' else 'Unchanged'} {deployed.file.path}{previous}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
