@@ -1,4 +1,4 @@
-"""``jfstore deploy``: a run's constants where psana reads them, and the previous ones brought back."""
+"""``jfstore deploy``: deploy the constants of a run to where psana reads them, or undo that."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from jfstore.cli.generate import (
     COLUMNS,
-    add_constants_options,
     add_run_options,
     confirm_test,
     output_of,
@@ -24,14 +23,16 @@ from jfstore.errors import BadValue
 
 SUMMARY = "Deploy the constants of a run to where psana reads them, or undo that."
 EPILOG = """\
-The constants that are valid when the run begins go to CALIBDIR/Jungfrau::CalibV1/<source>/<type>/<run>-end.data.
-Running jobs find the old or the new file, whole; the old one is kept beside it under a dated name. A file with the
-same values is left alone; one that jfstore did not write is replaced with --replace only. Beside each file
-<run>-end.jfstore.json says which versions it holds, and HISTORY has a line.
+The command deploys the constants that are valid at the start of the run, to
+CALIBDIR/Jungfrau::CalibV1/<source>/<type>/<run>-end.data. Running jobs find the previous or the new file, whole; the
+previous file is kept beside it under a dated name. A file with the same values stays as it is; a file that jfstore did
+not write is replaced with --replace only. The note <run>-end.jfstore.json beside each file holds its versions, and
+HISTORY gets a line. Constants of a test repository go to the experiment's own calibration directory only if you
+confirm, or with --yes.
 
---undo brings back what was there before the last deployment for the run; it needs no XTC files. With nothing
-before it, the file is taken away. What is undone is kept under a dated name. Of the last 50 deployments for a
-run the notes know what was before. Files with dated names may be removed when nobody will want them back.
+--undo brings back the file from before the last deployment for the run, or removes the file if there was none. It
+needs no XTC files, and keeps the deployed file under a dated name. The notes record the previous file for the last 50
+deployments of each run. You may remove files with dated names if nobody needs them any more.
 
 examples:
   jfstore deploy exp=xcsls3716:run=631
@@ -43,11 +44,9 @@ examples:
 def add_options(parser: Parser) -> None:
     """Add the options and arguments of the command."""
     add_run_options(parser)
-    parser.add_argument("--undo", action="store_true", help="bring back what was there before the last deployment")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="check everything, say what would change, change nothing"
-    )
-    add_constants_options(parser)
+    text = "bring back the file from before the last deployment"
+    parser.add_argument("--undo", action="store_true", help=text)
+    parser.add_argument("--dry-run", action="store_true", help="check everything, print the changes, change nothing")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from jfstore.deployment.generate import write_constants
 
     constants = read_constants(args)
-    output = output_of(args, deploy=True, from_test=args.yes)
+    output = output_of(args, "jfstore", deploy=True, from_test=args.yes)
     if not args.yes and not args.dry_run:
         confirm_test(constants, output)
         output = replace(output, from_test=True)
@@ -76,7 +75,7 @@ def _undo(args: argparse.Namespace) -> int:
 
     useless = [option for option in ("time", "repo", "format") if getattr(args, option, None) is not None]
     if useless:
-        raise BadValue(f"--undo brings back what was there: leave out --{useless[0]}")
+        raise BadValue(f"--undo brings back the previous file: leave out --{useless[0]}")
     dataset, source = run_of(args)
     options: dict[str, Any] = {"replace": args.replace, "dry_run": args.dry_run, "rights": rights_of(args)}
     rows = [
@@ -85,5 +84,6 @@ def _undo(args: argparse.Namespace) -> int:
     ]
     emit(args, {"files": rows}, rows, COLUMNS)
     for row in [] if args.dry_run else rows:
-        note(f"{row['file']} is {'what it was before' if row['state'] == 'restored' else 'gone, as it was before'}")
+        restored = row["state"] == "restored"
+        note(f"{row['file']}: {'restored the previous file' if restored else 'removed, for there was no file before'}")
     return 0

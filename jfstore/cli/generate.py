@@ -1,10 +1,10 @@
-"""``jfstore generate``: a run's constants merged, written here and deployed where psana reads them."""
+"""``jfstore generate``: write the constants of a run to files, and what ``jfstore deploy`` shares with it."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 SUMMARY = "Write the constants of a run to files."
 EPILOG = """\
-The constants are those that are valid when the run begins, of every panel of its Jungfrau; if any panel has
-none, nothing is written. Four files are written here, pixel_gain and pixel_offset as .npy and as text with every
-digit that brings back each bit. With -D the text is deployed, too: see jfstore deploy --help.
+The command takes the constants that are valid at the start of the run, for every panel of its Jungfrau. If a panel
+has none, it writes nothing. It writes four files to the working directory: pixel_gain and pixel_offset as .npy, and as
+text with all the digits that bring back every bit. It replaces a file that holds other values with --force only. With
+-D it deploys the texts, too: see jfstore deploy --help.
 
 examples:
   jfstore generate exp=xcsls3716:run=631
@@ -33,101 +34,76 @@ examples:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add what names a run and its Jungfrau, and the calibration directory."""
-    parser.add_argument("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
-    parser.add_argument(
-        "source", metavar="SOURCE", nargs="?", help="which Jungfrau of it: source, alias or a part of the source"
-    )
-    parser.add_argument(
-        "-d",
-        "--detector",
-        metavar="DATASET|SOURCE",
-        action=Once,
-        help="the same as DATASET; with -e and -r the same as SOURCE",
-    )
-    parser.add_argument(
-        "-s", "--source", dest="source_option", metavar="SOURCE", action=Once, help="the same as SOURCE"
-    )
+    """Add the options of `generate` and `deploy`."""
+    add = parser.add_argument
+    add("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
+    add("source", metavar="SOURCE", nargs="?", help="which Jungfrau of the run: source, alias or a part of the source")
+    text = "the same as DATASET; with -e and -r the same as SOURCE"
+    add("-d", "--detector", metavar="DATASET|SOURCE", action=Once, help=text)
+    add("-s", "--source", dest="source_option", metavar="SOURCE", action=Once, help="the same as SOURCE")
     add_experiment(parser)
-    parser.add_argument(
-        "-c",
-        "--calibdir",
-        metavar="CALIBDIR",
-        action=Once,
-        help="the calibration directory (default: that of the experiment)",
-    )
-
-
-def add_constants_options(parser: argparse.ArgumentParser) -> None:
-    """Add from where the constants are, for which time, and how files are written."""
-    add_time(parser, "another time than the begin of the run", required=False)
+    add_time(parser, "another time than the start of the run", required=False)
     add_repo(parser, "or the directory of a legacy gain tree; default: real")
-    parser.add_argument("-R", dest="repo", metavar="NAME|PATH", default=argparse.SUPPRESS, help="the same as --repo")
-    parser.add_argument(
-        "--format",
-        metavar="FORMAT",
-        help="format of the values in text, such as %%.4f as the old "
-        "command has for gains (default: all the digits that bring back every bit)",
-    )
-    parser.add_argument("--replace", action="store_true", help="also replace deployed files that jfstore did not write")
-    parser.add_argument(
-        "--yes",
-        action="store_true",
-        help="do not ask before constants of a test repository go to the experiment's own calibration directory",
-    )
-    add_rights(parser)
+    add("-R", dest="repo", metavar="NAME|PATH", default=argparse.SUPPRESS, help="the same as --repo")
+    text = "deploy constants of a test repository to the experiment's own calibration directory without asking"
+    add("--yes", action="store_true", help=text)
+    add_output_options(parser, "--calibdir")
     add_json(parser)
 
 
+def add_output_options(parser: argparse.ArgumentParser, calibdir: str) -> None:
+    """Add the options that say where files go and how they are written; `calibdir` is the long form of ``-c``."""
+    add = parser.add_argument
+    text = "the calibration directory (default: that of the experiment)"
+    add("-c", calibdir, dest="calibdir", metavar="CALIBDIR", action=Once, help=text)
+    text = "format of the values in text, such as %%.4f as the old command has for gains (default: all the digits that "
+    add("--format", metavar="FORMAT", help=f"{text}bring back every bit)")
+    add("--replace", action="store_true", help="also replace deployed files that jfstore did not write")
+    add_rights(parser)
+
+
 def run_of(args: argparse.Namespace) -> tuple[str, str | None]:
-    """Return the dataset and the source that were given, one way or another; BadValue if not exactly once."""
+    """Return the dataset and the source; BadValue if there is not one dataset, or more than one source."""
     dataset, sources = dataset_of(args), [args.source, args.source_option]
     datasets = [dataset, args.dataset]
     (sources if dataset or args.dataset else datasets).append(args.detector)
-    there = [text for text in datasets if text is not None]
-    if len(there) != 1:
-        raise BadValue(
-            f"the dataset is given twice: {' and '.join(there)}"
-            if there
-            else "the dataset is missing: exp=EXP:run=RUN, or -e EXP -r RUN"
-        )
-    named = [text for text in sources if text is not None]
-    if len(named) > 1:
-        raise BadValue(f"the source is given twice: {' and '.join(named)}")
-    return there[0], named[0] if named else None
+    found = choose("dataset", datasets)
+    if found is None:
+        raise BadValue("the dataset is missing: exp=EXP:run=RUN, or -e EXP -r RUN")
+    return found, choose("source", sources)
+
+
+def choose(name: str, values: Iterable[str | None]) -> str | None:
+    """Return the only value that is not None; BadValue if there are several."""
+    found = [value for value in values if value is not None]
+    if len(found) > 1:
+        raise BadValue(f"the {name} is given twice: {' and '.join(found)}")
+    return found[0] if found else None
 
 
 def read_constants(args: argparse.Namespace) -> Constants:
-    """Return the constants that were asked for."""
+    """Return the constants that the options name."""
     from jfstore.deployment.constants import constants_of
 
     dataset, source = run_of(args)
     return constants_of(dataset, source=source, time=args.time, repo=getattr(args, "repo", "real"))
 
 
-def output_of(args: argparse.Namespace, **more: Any) -> Output:
+def output_of(args: argparse.Namespace, program: str, **more: Any) -> Output:
     """Return where files go and how they are written."""
     from jfstore.deployment.generate import Output
 
-    return Output(
-        calibdir=args.calibdir,
-        replace_deployed=args.replace,
-        fmt=args.format,
-        rights=rights_of(args),
-        command=("jfstore", *args.argv),
-        **more,
-    )
+    options = {"calibdir": args.calibdir, "replace_deployed": args.replace, "fmt": args.format}
+    return Output(**options, rights=rights_of(args), command=(program, *args.argv), **more)
 
 
 def add_options(parser: Parser) -> None:
     """Add the options and arguments of the command."""
     add_run_options(parser)
-    parser.add_argument("-D", "--deploy", action="store_true", help="deploy the text files where psana reads them, too")
-    parser.add_argument("--force", action="store_true", help="replace local files that hold other values")
-    parser.add_argument(
-        "-U", "--upload", action="store_true", help="print the commands that add the merged files to a repository"
-    )
-    add_constants_options(parser)
+    add = parser.add_argument
+    add("-D", "--deploy", action="store_true", help="also deploy the text files to where psana reads them")
+    add("--force", action="store_true", help="replace local files that hold other values")
+    add("-U", "--upload", action="store_true", help="print the commands that add the merged files to a repository")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -135,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     from jfstore.deployment.generate import upload_commands, write_constants
 
     constants = read_constants(args)
-    output = output_of(args, directory=".", replace_local=args.force, deploy=args.deploy, from_test=args.yes)
+    output = output_of(args, "jfstore", directory=".", replace_local=args.force, deploy=args.deploy, from_test=args.yes)
     if args.deploy and not args.yes:
         confirm_test(constants, output)
         output = replace(output, from_test=True)
@@ -150,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     report(done)
     if args.upload:
-        # What goes to a shell is all that goes to standard output.
+        # Standard output holds nothing but the commands, for a shell.
         report_rows(value["files"], COLUMNS)
         for line in upload_lines(groups):
             print(line)
@@ -182,7 +158,7 @@ COLUMNS = ("state", "type", "file", "kept")
 
 
 def value_of(done: Generated) -> dict[str, Any]:
-    """Return what was done, as it is printed with ``--json``."""
+    """Return the value that ``--json`` prints."""
     from jfstore.cli.run_options import run_value
 
     constants = done.constants
@@ -210,9 +186,9 @@ def value_of(done: Generated) -> dict[str, Any]:
 
 
 def report(done: Generated) -> None:
-    """Say on standard error which constants they are."""
+    """Print the versions of the constants, and their run, on standard error."""
     value = value_of(done)
     report_rows([{**row, "blake3": row["blake3"][:12]} for row in value["constants"]], ("type", "version", "blake3"))
     run = value["run"]
-    note(f"{run['dataset']} began at {run['begin']}; the panels are those of {run['source']} in {run['file']}")
+    note(f"{run['dataset']} started at {run['begin']}; the panels are those of {run['source']} in {run['file']}")
     note(f"valid at {value['time']['stamp']} ({value['time']['utc']}), {done.constants.origin_text}")

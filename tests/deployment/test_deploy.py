@@ -329,7 +329,7 @@ def test_deploy_and_undo_by_run(deploying_here: Path, monkeypatch: pytest.Monkey
     assert {name: data_of("calib", name).read_bytes() for name in world.TYPES} == first
     code, out, err = on("deploy", "-e", "xcsls3716", "-r", "631", "-d", world.SOURCE, "-c", "calib", "--undo")
     assert (code, states(out)) == (0, [("removed", name) for name in world.TYPES])
-    assert "gone, as it was before" in err
+    assert "631-end.data: removed, for there was no file before" in err
     code, _, err = on("deploy", RUN, "-c", "calib", "--undo")
     assert code == 3
     assert "nothing was deployed by jfstore for run 631" in err

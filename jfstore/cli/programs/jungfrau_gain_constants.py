@@ -1,4 +1,4 @@
-"""``jungfrau_gain_constants``: a run's gains and offsets merged, written and deployed, as by the command of old."""
+"""``jungfrau_gain_constants``: merge, write and deploy the gains and offsets of a run, as the old command did."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from jfstore._version import __version__
-from jfstore.cli.generate import upload_lines
-from jfstore.cli.options import Once, Parser, add_rights, rights_of
+from jfstore.cli.generate import add_output_options, choose, output_of, upload_lines
+from jfstore.cli.options import Once, Parser
 from jfstore.cli.output import printable, progress
 from jfstore.cli.program import run_program, warn_of
 from jfstore.errors import BadValue
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _NAME = "jungfrau_gain_constants"
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _EPILOG = """\
-The constants are those that are valid when the run begins, or at STAMP, of every panel of its Jungfrau; if any
-panel has none, nothing is written.
+The command takes the constants that are valid at the start of the run, or at STAMP, for every panel of its Jungfrau.
+If a panel has none, it writes nothing. It replaces its local files.
 
 examples:
   jungfrau_gain_constants -d exp=xcsls3716:run=631
@@ -39,81 +39,41 @@ def get_parser() -> Parser:
     add("--version", action="version", version=f"{_NAME} of jfstore {__version__}")
     add("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
     add("source", metavar="SOURCE", nargs="?", help="source, alias or a part of the source (default: Jungfrau)")
-    add("stamp", metavar="STAMP", nargs="?", help="for another time than the begin of the run: YYYYMMDDHHMMSS")
+    add("stamp", metavar="STAMP", nargs="?", help="another time than the start of the run: YYYYMMDDHHMMSS")
     add("-d", "--dsname", metavar="DATASET", action=Once, help="the same as DATASET")
     add("-s", "--source", dest="source_option", metavar="SOURCE", action=Once, help="the same as SOURCE")
     add("-t", "--tstamp", metavar="STAMP", action=Once, help="the same as STAMP")
     add("-D", "--deploy", action="store_true", help="deploy the files where psana reads them")
     add("-U", "--upload", action="store_true", help="show the commands that add the merged files to a repository")
-    add(
-        "-c",
-        "--clbdir",
-        metavar="CALIBDIR",
-        action=Once,
-        help="the calibration directory (default: that of the experiment)",
+    text = (
+        "where the panels' constants are: test, real, the path of a repository, or the directory of a legacy gain tree"
     )
-    add(
-        "-R",
-        "--repdir",
-        metavar="REPOSITORY|GAINS_DIR",
-        default="real",
-        help="where the panels' constants are: test, real, the path of a repository, or the directory of a legacy "
-        "gain tree (default: %(default)s)",
-    )
-    add(
-        "-L",
-        "--loglev",
-        metavar="LEVEL",
-        default="INFO",
-        type=str.upper,
-        choices=_LEVELS,
-        help="what to print: INFO, or WARNING for little (default: %(default)s)",
-    )
+    add("-R", "--repdir", metavar="REPOSITORY|GAINS_DIR", default="real", help=f"{text} (default: %(default)s)")
+    text = "what to print: INFO, or WARNING for little (default: %(default)s)"
+    add("-L", "--loglev", metavar="LEVEL", default="INFO", type=str.upper, choices=_LEVELS, help=text)
     add("-P", "--lfpath", metavar="PATH", help="ignored, as it has long been")
-    add(
-        "--format",
-        metavar="FORMAT",
-        help="format of the values in text, such as %%.4f as the original has for gains "
-        "(default: all the digits that bring back every bit)",
-    )
-    add("--replace", action="store_true", help="also replace deployed files that jfstore did not write")
-    add_rights(parser)
+    add_output_options(parser, "--clbdir")
     return parser
-
-
-def _one(what: str, *given: str | None) -> str | None:
-    there = [value for value in given if value is not None]
-    if len(set(there)) > 1:
-        raise BadValue(f"the {what} is given twice: {' and '.join(there)}")
-    return there[0] if there else None
 
 
 def _run(argv: list[str]) -> int:
     parser = get_parser()
     args = parser.parse_all(argv)
-    dataset = _one("dataset", args.dataset, args.dsname)
+    args.argv = argv
+    dataset = choose("dataset", dict.fromkeys((args.dataset, args.dsname)))
     if dataset is None:
         if argv:
             raise BadValue(f"the dataset is missing: -d exp=EXP:run=RUN; see {_NAME} --help")
         parser.print_help()
         return 0
     from jfstore.deployment.constants import constants_of
-    from jfstore.deployment.generate import Output, upload_commands, write_constants
+    from jfstore.deployment.generate import upload_commands, write_constants
 
-    source = _one("source", args.source, args.source_option) or ANY_JUNGFRAU
-    time = _one("time", args.stamp, args.tstamp)
+    source = choose("source", dict.fromkeys((args.source, args.source_option))) or ANY_JUNGFRAU
+    time = choose("time", dict.fromkeys((args.stamp, args.tstamp)))
     constants = constants_of(dataset, source=source, time=time, repo=args.repdir)
-    # As it has always done, this command replaces its local files.
-    output = Output(
-        directory=".",
-        replace_local=True,
-        deploy=args.deploy,
-        calibdir=args.clbdir,
-        replace_deployed=args.replace,
-        fmt=args.format,
-        rights=rights_of(args),
-        command=(_NAME, *argv),
-    )
+    # This command has always replaced its local files, and scripts rely on it.
+    output = output_of(args, _NAME, directory=".", replace_local=True, deploy=args.deploy)
     with progress("writing") as show:
         done = write_constants(constants, output, progress=show)
     warn_of(done.notes)
