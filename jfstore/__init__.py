@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from jfstore.core.instants import Instant
     from jfstore.core.validity import Change, Selection, Timeline
     from jfstore.deployment.audit import Audit, Finding, audit
-    from jfstore.deployment.coverage import runs_with_constants
+    from jfstore.deployment.constants import runs_with_constants
     from jfstore.deployment.generate import deploy, generate
     from jfstore.deployment.undo import undo_deploy
     from jfstore.errors import (
@@ -84,7 +84,7 @@ _PLACES = {
     "repository.repository": "Repository",
     "repository.verify": "verify",
     "deployment.audit": "audit Audit Finding",
-    "deployment.coverage": "runs_with_constants",
+    "deployment.constants": "runs_with_constants",
     "runs.listing": "runs:list_runs",
     "runs.run": "run:find_run",
 }

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     cells: list[str] = []
     with progress("reading runs") as show:
         if args.resolve:
-            from jfstore.deployment.coverage import runs_with_constants
+            from jfstore.deployment.constants import runs_with_constants
 
             coverage = runs_with_constants(args.place, open_to_read(args), args.types, progress=show)
             found = coverage.runs

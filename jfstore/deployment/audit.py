@@ -33,27 +33,15 @@ STATES = ("current", "stale", "edited", "rounded copy", "unknown", "unreadable")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a deployed file is.
+    """What a deployed file is; of a directory that cannot be read, only state, path and detail."""
 
-    Attributes
-    ----------
-    state : str
-        One of ``current``, ``stale``, ``edited``, ``rounded copy``, ``unknown``, ``unreadable``.
-    path : str
-        The file, or a directory that cannot be read; `source`, `type` and `run` are None then.
-    versions : tuple of str
-        For each panel the version that the file holds or resembles.
-    detail : str
-        The reasons.
-    """
-
-    state: str
+    state: str  # one of STATES
     path: str
     source: str | None
     type: str | None
     run: int | None
-    versions: tuple[str, ...]
-    detail: str
+    versions: tuple[str, ...]  # for each panel the version that the file holds or resembles
+    detail: str  # the reasons
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.core.hashing import digest
 from jfstore.core.instants import DEFAULT_ZONE, Instant, instant_at, parse_instant, zone_named
 from jfstore.deployment.note import PanelConstants
-from jfstore.errors import BadValue, Refused
+from jfstore.errors import BadValue, NotFound, Refused
 from jfstore.formats.gain_tree import (
     is_gain_tree,
     read_gain_directory,
@@ -26,7 +26,8 @@ from jfstore.formats.gain_tree import (
 )
 from jfstore.repository.catalogue import configured, open_repository
 from jfstore.repository.repository import Repository
-from jfstore.runs.run import Jungfrau, Run, jungfrau_of
+from jfstore.runs.listing import Progress, list_runs
+from jfstore.runs.run import Jungfrau, Run, RunList, jungfrau_of
 
 if TYPE_CHECKING:
     from jfstore.repository.finding import Time
@@ -37,33 +38,15 @@ Place = str | os.PathLike[str] | Repository
 
 @dataclass(frozen=True, slots=True)
 class Constants:
-    """What is valid for a run.
-
-    Attributes
-    ----------
-    run, jungfrau : Run, Jungfrau
-        The run and its Jungfrau.
-    time : Instant
-        The start of the run, or another time that was asked for.
-    zone : zoneinfo.ZoneInfo
-        Zone in which stamps are written.
-    arrays : mapping of str to ndarray
-        float32 of shape (gain, panel, row, column) by calibration type.
-    panels : mapping of str to tuple of PanelConstants
-        The version of each panel by calibration type.
-    origin : mapping
-        The repository or gain tree, as `Deployment.origin` has it.
-    notes : tuple of str
-        What the user should know.
-    """
+    """What is valid for a run; arrays and panels by calibration type."""
 
     run: Run
     jungfrau: Jungfrau
-    time: Instant
-    zone: ZoneInfo
-    arrays: Mapping[str, Float32]
+    time: Instant  # the start of the run, or another time that was asked for
+    zone: ZoneInfo  # in which stamps are written
+    arrays: Mapping[str, Float32]  # of shape (gain, panel, row, column)
     panels: Mapping[str, tuple[PanelConstants, ...]]
-    origin: Mapping[str, Any]
+    origin: Mapping[str, Any]  # the repository or gain tree, as in `Deployment`
     notes: tuple[str, ...] = ()
 
     @property
@@ -158,3 +141,61 @@ def _from_tree(
     by_type = {name: tuple(found) for name, found in panels.items()}
     origin = {"gains": str(root.absolute())}
     return Constants(run, jungfrau, when, zone, arrays, by_type, origin, (*notes, *rounded))
+
+
+@dataclass(frozen=True, slots=True)
+class RunConstants:
+    """Whether the panels of one Jungfrau have constants at the start of a run; `missing` is None, or the reason."""
+
+    run: Run
+    jungfrau: Jungfrau
+    missing: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Runs, and for each of their Jungfraus, in the same order, whether it has constants."""
+
+    runs: RunList
+    constants: tuple[RunConstants, ...]
+
+
+def runs_with_constants(
+    place: str | None,
+    repository: Repository,
+    types: Sequence[str] | None = None,
+    *,
+    progress: Progress = lambda done, total: None,
+) -> Coverage:
+    """List runs, and whether every panel of their Jungfraus has constants.
+
+    Parameters
+    ----------
+    place : str or None
+        An instrument or an experiment; None for all instruments.
+    repository : Repository
+        Where to look for constants.
+    types : sequence of str, optional
+        Calibration types that are needed; default all.
+    progress : callable
+        As for `jfstore.runs`.
+    """
+    runs = list_runs(place, progress=progress)
+    constants = [
+        RunConstants(run, jungfrau, _find_missing(run, jungfrau, repository, types))
+        for run in runs.runs
+        for jungfrau in run.jungfraus
+    ]
+    return Coverage(runs, tuple(constants))
+
+
+def _find_missing(run: Run, jungfrau: Jungfrau, repository: Repository, types: Sequence[str] | None) -> str | None:
+    if not jungfrau.panels:
+        return f"no panel Ids (ConfigV{jungfrau.version})"
+    if run.start is None:
+        return "no start time"
+    try:
+        repository.find(jungfrau.detector_id, types, instant_at(run.start, repository.zone))
+    except (NotFound, BadValue) as error:
+        return error.message
+    return None

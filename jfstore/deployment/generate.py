@@ -38,29 +38,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What was written for a run.
-
-    Attributes
-    ----------
-    constants : Constants
-        What is valid for the run.
-    written : tuple of str
-        The local files.
-    deployed : tuple of Deployed
-        What became of each file in the calibration directory; what would, with `dry_run`.
-    calibdir : Path or None
-        The calibration directory; None if it is not known and nothing was deployed.
-    needs_confirmation : bool
-        Whether a test repository's constants go to the experiment's own calibration directory.
-    notes : tuple of str
-        What the user should know.
-    """
+    """What was written for a run."""
 
     constants: Constants
-    written: tuple[str, ...]
-    deployed: tuple[Deployed, ...]
-    calibdir: Path | None
-    needs_confirmation: bool = False
+    written: tuple[str, ...]  # local files
+    deployed: tuple[Deployed, ...]  # what happened to each deployed file; what would happen, with dry_run
+    calibdir: Path | None  # None if it is not known and nothing was deployed
+    needs_confirmation: bool = False  # a test repository's constants go to the experiment's own calibration directory
     notes: tuple[str, ...] = ()
 
 
@@ -187,15 +171,11 @@ def write_constants(
             f"{constants.run.experiment}: confirm with jfstore deploy {constants.run.label} --yes "
             f"--repo {shlex.quote(constants.origin['path'])}"
         )
-    places: dict[str, tuple[CalibFile, Deployment]] = {}
-    planned: list[Deployed] = []
-    if output.deploy and calibdir is not None:
-        call = secrets.token_hex(8)
-        for name, array in constants.arrays.items():
-            file = CalibFile(calibdir, constants.jungfrau.source, name, constants.run.run)
-            places[name] = file, _deployment(constants, output, name, call)
-            is_unchanged = check(*places[name], array, output.replace_deployed)
-            planned.append(Deployed(file, "unchanged" if is_unchanged else "would deploy"))
+    targets = _make_deployments(constants, output, calibdir) if output.deploy and calibdir else {}
+    planned = []
+    for name, (file, deployment) in targets.items():
+        is_unchanged = check(file, deployment, constants.arrays[name], output.replace_deployed)
+        planned.append(Deployed(file, "unchanged" if is_unchanged else "would deploy"))
     if dry_run:
         return Generated(constants, (), tuple(planned), calibdir, needs_confirmation, tuple(notes))
     if output.directory is not None and not output.replace_local:
@@ -209,8 +189,8 @@ def write_constants(
             pieces = _text(constants, name, array, f"{local}.txt", output.fmt)
             if output.directory is not None:
                 written += _write_local(Path(output.directory) / local, array, pieces, output.rights)
-            if name in places:
-                file, deployment = places[name]
+            if name in targets:
+                file, deployment = targets[name]
                 copy_of = "-" if output.directory is None else f"{local}.txt"
                 deployer.stage(Text(file, seal(deployment, pieces), array, pieces, copy_of))
         deployed = deployer.finish()
@@ -234,25 +214,34 @@ def _calibration_directory(constants: Constants, output: Output) -> tuple[Path |
     return asked, own is not None and os.path.realpath(asked) == os.path.realpath(own)
 
 
-def _deployment(constants: Constants, output: Output, name: str, call: str) -> Deployment:
+def _make_deployments(constants: Constants, output: Output, calibdir: Path) -> dict[str, tuple[CalibFile, Deployment]]:
+    """Return file and note by calibration type; hash and size of the file are not known yet."""
+    run, source, call, time = constants.run, constants.jungfrau.source, secrets.token_hex(8), now()
     user, host, program = owner.user(), owner.host(), f"jfstore {__version__}"
-    about = {"user": user, "host": host, "program": program, "dataset": constants.run.label}
-    return Deployment(
-        blake3="",
-        size=0,
-        source=constants.jungfrau.source,
-        type=name,
-        run=constants.run.run,
-        start=constants.run.start,
-        valid_at=constants.time.ns,
-        panels=constants.panels[name],
-        fmt=output.fmt,
-        origin=constants.origin,
-        replaced=None,
-        time=now(),
-        call=call,
-        about={**about, "command": shlex.join(output.command)},
-    )
+    command = shlex.join(output.command)
+    about = {"user": user, "host": host, "program": program, "dataset": run.label, "command": command}
+    return {
+        name: (
+            CalibFile(calibdir, source, name, run.run),
+            Deployment(
+                blake3="",
+                size=0,
+                source=source,
+                type=name,
+                run=run.run,
+                start=run.start,
+                valid_at=constants.time.ns,
+                panels=panels,
+                fmt=output.fmt,
+                origin=constants.origin,
+                replaced=None,
+                time=time,
+                call=call,
+                about=about,
+            ),
+        )
+        for name, panels in constants.panels.items()
+    }
 
 
 def local_name(constants: Constants, calib_type: str) -> str:

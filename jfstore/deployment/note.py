@@ -38,48 +38,22 @@ class ReplacedFile:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What the note says of one deployment of a file.
+    """What the note says of one deployment of a file; times are nanoseconds UTC."""
 
-    Attributes
-    ----------
-    blake3, size
-        BLAKE3 and size of the whole file.
-    source, type, run
-        The parts of its path.
-    start : int or None
-        Start of the run in nanoseconds UTC, if it is known.
-    valid_at : int
-        The instant at which the constants are valid, in nanoseconds UTC.
-    panels : tuple of PanelConstants
-        The constants of each panel, in the order of the detector Id.
-    fmt : str or None
-        Format of the values; None if the text keeps every bit.
-    origin : mapping
-        ``repository`` (its id), ``role``, ``path`` and ``as_of``; or ``gains``, the path of a gain tree.
-    replaced : ReplacedFile or None
-        The previous file.
-    time : int
-        Time of the deployment in nanoseconds UTC.
-    call : str
-        Random text that the files deployed together share.
-    about : mapping
-        ``user``, ``host``, ``program``, ``dataset`` and ``command``.
-    """
-
-    blake3: str
+    blake3: str  # of the whole file
     size: int
-    source: str
+    source: str  # with type and run: the parts of its path
     type: str
     run: int
-    start: int | None
-    valid_at: int
-    panels: tuple[PanelConstants, ...]
-    fmt: str | None
-    origin: Mapping[str, Any]
+    start: int | None  # of the run, if it is known
+    valid_at: int  # the instant at which the constants are valid
+    panels: tuple[PanelConstants, ...]  # in the order of the detector Id
+    fmt: str | None  # of the values; None if the text keeps every bit
+    origin: Mapping[str, Any]  # repository (its id), role, path and as_of; or gains, the path of a gain tree
     replaced: ReplacedFile | None
     time: int
-    call: str
-    about: Mapping[str, Any]
+    call: str  # random text that the files deployed together share
+    about: Mapping[str, Any]  # user, host, program, dataset and command
 
     @property
     def detector(self) -> str:
