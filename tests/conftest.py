@@ -34,7 +34,7 @@ def command_environment() -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test depends on what the machine configures."""
-    names = [name for name in os.environ if name.startswith("AWS_")]
+    names = ["COLUMNS", "LINES", *(name for name in os.environ if name.startswith("AWS_"))]
     for name in (
         "JFSTORE_TEST",
         "JFSTORE_REAL",

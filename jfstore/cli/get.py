@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.options import Parser, add_detector, add_json, add_number, add_repo, add_time, add_types
-from jfstore.cli.output import emit_json, note, report_rows
+from jfstore.cli.output import emit_json, emit_rows, note, report_rows
 from jfstore.cli.program import warn_of
 from jfstore.cli.run_options import add_run, run_value, target_of
 from jfstore.cli.writing import open_to_read
@@ -18,6 +18,7 @@ from jfstore.errors import BadValue, Refused
 if TYPE_CHECKING:
     from jfstore.repository import Answer, Repository
 
+Emit = Callable[[Sequence[Any], Sequence[str]], None]
 _COLUMNS = ("type", "version", "valid_from", "valid_to", "commit", "blake3")
 SUMMARY = "Get a detector's constants that are valid at a time or for a run."
 EPILOG = """\
@@ -67,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         emit_json(report_value(repository, answer, explain=True))
     else:
-        _report(repository, answer, value)
+        # With -f - standard output is the array's.
+        _report(repository, answer, value, report_rows if args.file == "-" else emit_rows)
     return 0
 
 
@@ -109,9 +111,8 @@ def report_value(repository: Repository, answer: Answer, explain: bool = False) 
     }
 
 
-def _report(repository: Repository, answer: Answer, value: dict[str, Any]) -> None:
-    rows = [{**row, "valid_to": row["valid_to"] or "-", "blake3": row["blake3"][:12]} for row in value["selections"]]
-    report_rows(rows, _COLUMNS)
+def _report(repository: Repository, answer: Answer, value: dict[str, Any], emit: Emit) -> None:
+    emit([{**row, "valid_to": row["valid_to"] or "-"} for row in value["selections"]], _COLUMNS)
     if run := value.get("run"):
         began = f"began at {value['time']['stamp']} ({run['begin']})"
         note(f"{run['dataset']} {began}; the panels are those of {run['source']} in {run['file']}")

@@ -16,7 +16,7 @@ from jfstore.errors import BadValue, Failed, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from jfstore.repository.repository import Repository
+    from jfstore.repository.reading import ReadableRepository
     from jfstore.runs.run import Jungfrau, Run
 
 
@@ -49,7 +49,7 @@ class Answer:
     notes: tuple[str, ...] = ()
     run: Run | None = None
     jungfrau: Jungfrau | None = None
-    repository: Repository | None = field(default=None, compare=False)
+    repository: ReadableRepository | None = field(default=None, compare=False)
 
     @property
     def detector(self) -> str:

@@ -16,7 +16,7 @@ from jfstore.repository.answer import html_table
 
 if TYPE_CHECKING:
     from jfstore.repository.finding import Time
-    from jfstore.repository.repository import Repository
+    from jfstore.repository.reading import ReadableRepository
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Listing(tuple[ListedVersion, ...]):
 
 
 def list_versions(
-    repository: Repository,
+    repository: ReadableRepository,
     panels: Iterable[str | PanelId] | str | PanelId | None = None,
     *,
     types: Sequence[str] | str | None = None,
@@ -116,7 +116,7 @@ def resolve_panels(panels: Iterable[str | PanelId] | str | PanelId | None, known
 class _Lister:
     """Describes the versions of one table; each timeline and each commit is looked at once."""
 
-    def __init__(self, repository: Repository, table: Table, as_of: int | None) -> None:
+    def __init__(self, repository: ReadableRepository, table: Table, as_of: int | None) -> None:
         self._zone, self._table, self._as_of = repository.zone, table, as_of
         self._timelines: dict[tuple[str, str], tuple[Timeline, frozenset[tuple[int, int]]]] = {}
         self._commits: dict[int, tuple[str, Instant, str]] = {}
@@ -217,7 +217,7 @@ class LoggedCommit:
     versions: tuple[str, ...]
 
 
-def list_commits(repository: Repository) -> Iterator[LoggedCommit]:
+def list_commits(repository: ReadableRepository) -> Iterator[LoggedCommit]:
     """Yield every commit, oldest first; see `Repository.history`."""
     table = repository.log.table()
     names: dict[int, list[str]] = {}

@@ -49,8 +49,7 @@ def test_what_is_added_for_a_run_is_got_for_it(
     code, out, _ = add(capsys, *words)
     assert (code, [row["version"] for row in rows_of(out)]) == (0, [f"{p}/{STAMP}/v1" for p in PAIR_ID.split("_")])
     assert all("xpptut15" in row["source"] and "430" in row["source"] for row in rows_of(out))
-    code, out, _ = get(capsys, *words, "-f", "run.npy")
-    assert (code, out) == (0, "")
+    assert get(capsys, *words, "-f", "run.npy")[0] == 0
     assert get(capsys, PAIR_ID, "-T", STAMP, "-f", "id.npy")[0] == 0
     assert Path("run.npy").read_bytes() == Path("id.npy").read_bytes()
     assert np.load("run.npy").tobytes() == GAIN.tobytes()

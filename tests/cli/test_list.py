@@ -109,12 +109,12 @@ def test_a_missing_repository_is_a_warning(
     assert len(rows(out)) >= 2
 
 
-def test_both_missing_are_two_warnings_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_missing_is_a_failure_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "list")
-    assert (code, rows(out)) == (0, [])
-    *warnings, hint = err.splitlines()
-    assert [line.startswith("jfstore: warning: ") for line in warnings] == [True, True]
-    assert "jfstore demo" in hint
+    assert (code, out) == (1, "")
+    assert "repository 'test'" in err
+    assert "repository 'real'" in err
+    assert "jfstore demo" in err
 
 
 def test_an_empty_repository_is_a_header_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,276 @@
+"""Read a repository: find and get constants that are valid, list what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from jfstore.core.arrays import Float32
+from jfstore.core.calib_types import calib_type
+from jfstore.core.ids import PanelId, parse_panel, parse_version, version_name
+from jfstore.core.instants import zone_named
+from jfstore.core.records import Commit, Identity, Version
+from jfstore.core.table import CommitSummary, Table
+from jfstore.core.validity import Timeline, rejections, timeline
+from jfstore.errors import BadValue, Damaged, NotFound, nearest
+from jfstore.repository.answer import Answer, html_table
+from jfstore.repository.assemble import assemble
+from jfstore.repository.finding import Plan, Time, check_types, make_plan, resolve_as_of, resolve_target
+from jfstore.repository.listing import Listing, LoggedCommit, VersionDetail, list_commits, list_versions
+from jfstore.repository.log import Log, read_commit
+from jfstore.storage.base import Storage
+
+_PLANS = 256
+
+
+class ReadableRepository:
+    """The part of a `Repository` that reads.
+
+    Attributes
+    ----------
+    identity : Identity
+        Its id, role, panel shape (gain, row, column) and zone.
+    storage : Storage
+        Where its files are.
+    zone : zoneinfo.ZoneInfo
+        The zone in which stamps are read and written.
+    """
+
+    def __init__(self, storage: Storage, identity: Identity) -> None:
+        self.storage = storage
+        self.identity = identity
+        self.zone = zone_named(identity.zone)
+        self.log = Log(storage, identity)
+        # One value, swapped whole: plans of one table are never looked up in those of another.
+        self._plans: tuple[Table, dict[tuple[Any, ...], Plan]] = (Table.empty(), {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.storage, self.identity)
+
+    def __repr__(self) -> str:
+        return f"<jfstore {self.role} repository {self.location}>"
+
+    def _repr_html_(self) -> str:
+        table = self.log.table()
+        facts = {"id": self.id, "zone": self.identity.zone, "commits": table.seq, "versions": len(table.versions)}
+        return html_table(repr(self), [{**facts, "panels": len(table.panel_rows)}])
+
+    @property
+    def id(self) -> str:
+        """The repository's UUID."""
+        return self.identity.id
+
+    @property
+    def role(self) -> str:
+        """``test`` or ``real``."""
+        return self.identity.role
+
+    @property
+    def detector(self) -> str:
+        """The detector type, such as ``jungfrau``."""
+        return self.identity.detector
+
+    @property
+    def panel_shape(self) -> tuple[int, int, int]:
+        """(gain, row, column) of a panel."""
+        return self.identity.panel_shape
+
+    @property
+    def location(self) -> str:
+        """The directory or URL."""
+        return self.storage.location
+
+    @property
+    def panels(self) -> tuple[PanelId, ...]:
+        """The panels that have versions."""
+        return tuple(map(parse_panel, self.log.table().panel_rows))
+
+    def get(
+        self,
+        target: str | PanelId,
+        type: str,
+        time: Time | None = None,
+        *,
+        source: str | None = None,
+        as_of: int | str | None = None,
+        number: int | None = None,
+        verify: bool = True,
+        writable: bool = False,
+        copy: bool = False,
+    ) -> Float32:
+        """Return a detector's array of one calibration type, valid at a time or for a run.
+
+        Parameters
+        ----------
+        target : str or PanelId
+            Panel Id, detector Id (panel Ids joined by ``_``), or a dataset such as ``exp=xcsls3716:run=631``,
+            which says the panels and the time.
+        type : str
+            Calibration type, such as ``pixel_gain``.
+        time : str, datetime or Instant, optional
+            A stamp in the repository's zone, ISO 8601 with a zone, ``@N``, ``now``, or an aware datetime.
+        source : str, optional
+            Which Jungfrau of the run: its source, alias or a part of the source.
+        as_of : int or str, optional
+            Answer as the repository would have after that commit (int) or at that time or date (str).
+        number : int, optional
+            Take this version number of the valid stamp; for one panel only.
+        verify : bool
+            Whether the arrays are checked against their BLAKE3.
+        writable : bool
+            Whether the array may be written to; what is stored never changes.
+        copy : bool
+            Whether the array is private memory. A mapped array dies with its process if the file is truncated.
+
+        Returns
+        -------
+        ndarray
+            C-contiguous float32 of shape (gain, panel, row, column), bit for bit as added. For panels whose
+            gain ranges fill whole pages (real ones do) it maps the stored files: processes share the memory.
+
+        Raises
+        ------
+        BadValue
+            If an argument is not what it should be.
+        NotFound
+            If any panel has no valid constants; all such panels are named.
+        Damaged
+            If stored bytes that are needed are not what was written.
+        """
+        answer = self.find(target, [type], time, source=source, as_of=as_of, number=number)
+        return self.read(answer, type, verify=verify, writable=writable, copy=copy)
+
+    def read(
+        self, answer: Answer, type: str, *, verify: bool = True, writable: bool = False, copy: bool = False
+    ) -> Float32:
+        """Return the array of one calibration type of `answer`; shape, dtype and errors as for `get`."""
+        versions = [selection.version for selection in answer.of(type)]
+        return assemble(self.storage, versions, type, verify=verify, writable=writable, copy=copy)
+
+    def find(
+        self,
+        target: str | PanelId,
+        types: Sequence[str] | str | None = None,
+        time: Time | None = None,
+        *,
+        source: str | None = None,
+        as_of: int | str | None = None,
+        number: int | None = None,
+    ) -> Answer:
+        """Return which versions are valid for a detector, of `types` or of all; parameters and errors as for `get`."""
+        names = check_types(types)
+        if number is not None and type(number) is not int:
+            raise BadValue(f"a version number is an int, not {number!r}")
+        seq = self.seq_of(as_of)
+        table = self.log.table(seq)
+        asked = resolve_target(target, time, source, self.zone, table.panel_rows)
+        key = (asked.panels, names, asked.time.ns, seq, number)
+        plans = self._plans
+        if plans[0] is not table:
+            plans = self._plans = (table, {})
+        plan = plans[1].get(key)
+        if plan is None:
+            plan = make_plan(table, asked, names, self.zone, seq, number)
+            if len(plans[1]) >= _PLANS:
+                plans[1].clear()
+            plans[1][key] = plan
+        notes = (*asked.notes, *plan.notes)
+        last = table.seq if seq is None else seq
+        return Answer(asked.panels, asked.time, last, plan.by_type, notes, asked.run, asked.jungfrau, self)
+
+    def rejected(self, answer: Answer) -> dict[str, tuple[tuple[tuple[Version, str], ...], ...]]:
+        """Return, by calibration type, for each panel the versions that were not selected, with the reasons."""
+        table = self.log.table(answer.as_of)
+        return {
+            name: tuple(
+                tuple(rejections(table, selection, answer.time.ns, self.zone, answer.as_of)) for selection in selections
+            )
+            for name, selections in answer.by_type
+        }
+
+    def timeline(self, panel: str | PanelId, type: str, *, as_of: int | str | None = None) -> Timeline:
+        """Return which version of a panel is valid when, for one calibration type; iterates over intervals."""
+        calib_type(type)
+        seq = self.seq_of(as_of)
+        return timeline(self.log.table(seq), str(parse_panel(str(panel))), type, seq)
+
+    def seq_of(self, as_of: int | str | None) -> int | None:
+        """Return the seq that `as_of` means; an int or its digits is one, anything else a time or a date."""
+        return resolve_as_of(self.log, self.zone, as_of)
+
+    def versions(self, as_of: int | str | None = None) -> Sequence[Version]:
+        """Return every version, in the order in which they were added."""
+        seq = self.seq_of(as_of)
+        table = self.log.table(seq)
+        return table.version_list(None if seq is None else (table.versions["seq"] <= seq).nonzero()[0])
+
+    def summary(self, seq: int) -> CommitSummary:
+        """Return who made commit `seq`, when and why."""
+        return self.log.table(seq).summary(seq)
+
+    def history(self) -> tuple[LoggedCommit, ...]:
+        """Return every commit, oldest first, with the names of the versions that it added."""
+        return tuple(list_commits(self))
+
+    def commit(self, seq: int) -> Commit:
+        """Return commit `seq` whole, read from the log; NotFound if it does not exist."""
+        self.summary(seq)
+        try:
+            return read_commit(self.storage, seq)
+        except FileNotFoundError:
+            raise Damaged(f"{self.location}: commit {seq} is missing") from None
+
+    def version(self, name: str) -> Version:
+        """Return one version by its name ``<panel Id>/<stamp>/v<number>``, with source and origin.
+
+        Raises
+        ------
+        BadValue
+            If `name` is not the name of a version.
+        NotFound
+            If there is no such version; the nearest are named.
+        """
+        table = self.log.table()
+        panel, stamp, number = parse_version(str(name), table.panel_rows)
+        wanted = version_name(str(panel), stamp, number)
+        versions = table.version_list(table.rows(str(panel)))
+        for version in versions:
+            if version.name == wanted:
+                for entry in self.commit(version.seq).versions:
+                    if entry.name == wanted:
+                        return entry
+                raise Damaged(f"{self.location}: commit {version.seq} does not hold {wanted}, as the index says")
+        near = nearest(wanted, (version.name for version in versions)) or nearest(str(panel), table.panel_rows)
+        raise NotFound(f"there is no version {wanted} in {self.location}", near)
+
+    def show(self, name: str) -> VersionDetail:
+        """Return everything about one version: its record, its commit and its file; errors as for `version`."""
+        version = self.version(name)
+        return VersionDetail(version, self.commit(version.seq), f"{self.location}/{version.file.path}")
+
+    def panel_array(self, version: Version, type: str, *, verify: bool = True) -> Float32:
+        """Return one array of one version, float32 of shape (gain, row, column), read-only."""
+        return assemble(self.storage, [version], type, verify=verify)[:, 0]
+
+    def list(
+        self,
+        panels: Iterable[str | PanelId] | str | PanelId | None = None,
+        *,
+        types: Sequence[str] | str | None = None,
+        time: Time | None = None,
+        as_of: int | str | None = None,
+    ) -> Listing:
+        """Return what is stored and when it is valid, in the order in which it was added.
+
+        Parameters
+        ----------
+        panels : panel or detector Ids, optional
+            Only these panels.
+        types : sequence of str, optional
+            Only versions that hold one of these calibration types.
+        time : str, datetime or Instant, optional
+            Only versions that are valid at this time.
+        as_of : int or str, optional
+            As the repository was then, as for `get`.
+        """
+        return list_versions(self, panels, types=types, time=time, as_of=as_of)
