@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -306,7 +306,8 @@ def on(*words: object) -> tuple[int, str, str]:
 
 
 def states(out: str) -> list[tuple[str, str]]:
-    return [tuple(line.split("\t")[:2]) for line in out.splitlines()[1:]]  # type: ignore[misc]
+    rows = [line.split("\t") for line in out.splitlines()[1:]]
+    return [(state, calib_type) for state, calib_type, *_ in rows]
 
 
 def test_deploy_and_undo_by_run(deploying_here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -432,20 +433,26 @@ def test_a_note_keeps_the_newest_only(calib: Path) -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda raw: b"", lambda raw: b"{", lambda raw: b"[]", lambda raw: b"null", lambda raw: raw[:-40],
-        lambda raw: raw.replace(b'"format": 1', b'"format": "2"'), lambda raw: b"[" * 100000,
-        lambda raw: raw.replace(b"T00:14:00Z", b"T99:14:00Z"), lambda raw: raw.replace(b'"panels"', b'"p"'),
+        lambda raw: b"",
+        lambda raw: b"{",
+        lambda raw: b"[]",
+        lambda raw: b"null",
+        lambda raw: raw[:-40],
+        lambda raw: raw.replace(b'"format": 1', b'"format": "2"'),
+        lambda raw: b"[" * 100000,
+        lambda raw: raw.replace(b"T00:14:00Z", b"T99:14:00Z"),
+        lambda raw: raw.replace(b'"panels"', b'"p"'),
         lambda raw: raw.replace(b'"size": ', b'"size": "1" , "x": '),
         lambda raw: raw.replace(b'"replaced": null', b'"replaced": {"name": "HISTORY", "blake3": ""}'),
         lambda raw: raw.replace(b'"replaced": null', b'"replaced": {"name": "../631-end.data-1Z", "blake3": ""}'),
         lambda raw: raw.replace(b'"origin": {', b'"origin": 3, "o": {'),
     ],
-)  # fmt: skip
-def test_a_spoiled_note_is_none(calib: Path, spoil: object) -> None:
+)
+def test_a_spoiled_note_is_none(calib: Path, spoil: Callable[[bytes], bytes]) -> None:
     put(calib, 1)
     file = CalibFile(calib, world.SOURCE, "pixel_gain", 631)
     raw = file.note.read_bytes()
-    file.note.write_bytes(spoil(raw))  # type: ignore[operator]
+    file.note.write_bytes(spoil(raw))
     assert file.note.read_bytes() != raw
     with pytest.raises(Damaged):
         read_note(file)
@@ -460,9 +467,10 @@ def test_a_note_of_a_newer_jfstore_is_left_alone(calib: Path) -> None:
     file = CalibFile(calib, world.SOURCE, "pixel_gain", 631)
     file.note.write_bytes(file.note.read_bytes().replace(b'"format": 1', b'"format": 2'))
     before = snapshot(calib)
-    for work in (lambda: put(calib, 2, replacing=True), lambda: undo(file)):
-        with pytest.raises(Refused, match="was made by a newer jfstore"):
-            work()
+    with pytest.raises(Refused, match="was made by a newer jfstore"):
+        put(calib, 2, replacing=True)
+    with pytest.raises(Refused, match="was made by a newer jfstore"):
+        undo(file)
     assert {name: what[2] for name, what in snapshot(calib).items()} == {n: what[2] for n, what in before.items()}
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -214,8 +215,8 @@ def test_killed_at_every_call(stock: Path, helper: Helper, place: Path, kind: st
 def test_every_call_fails(stock: Path, place: Path, kind: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = calls_of(stock, place, kind)
 
-    def stop(root: Path, point: object) -> None:
-        call, for_ever = point  # type: ignore[misc]
+    def stop(root: Path, point: Any) -> None:
+        call, for_ever = point
         with monkeypatch.context() as patch:
             patch.setattr(durable, "system", Failing(call, code, for_ever))
             status, out, err = command(argv(kind, root), "jfstore")
@@ -241,13 +242,14 @@ def test_at_every_system_call(
         status, _, err = helper.run(argv(kind, root), strace=["-e", f"trace={CHANGING}"])
         assert status == 0, err
         points = [
-            (name, nth) for name, nth, line in numbered(helper.traced())
+            (name, nth)
+            for name, nth, line in numbered(helper.traced())
             if str(root / "calib") in line and changes_something(line)
-        ]  # fmt: skip
+        ]
         total += len(points)
 
-        def stop(root: Path, point: object, kind: str = kind) -> None:
-            name, nth = point  # type: ignore[misc]
+        def stop(root: Path, point: Any, kind: str = kind) -> None:
+            name, nth = point
             inject = ["-e", f"trace={name}", "-e", f"inject={name}:{fault}:when={nth}"]
             status, _, err = helper.run(argv(kind, root), strace=inject)
             assert status in ((-9,) if "KILL" in fault else (0, 1)), err

@@ -27,7 +27,8 @@ def files_in(directory: Path) -> list[str]:
 
 
 def merged(name: str) -> np.ndarray:
-    return np.load(MERGED / f"{name}.npy").astype(np.float32)
+    array: np.ndarray = np.load(MERGED / f"{name}.npy").astype(np.float32)
+    return array
 
 
 # -- the whole job
@@ -87,9 +88,8 @@ def test_the_printed_commands_of_dcs_name_real_and_test(deploying_here: Path, mo
     for line in lines:
         options = dict(zip(line[3::2], line[4::2], strict=True))
         assert options.keys() == {"-t", "-f", "-T", "-m", "-e", "-r", "-d"}
-        assert (options["-T"], options["-e"], options["-r"], options["-d"]) == (
-            "1512519240", "xcsls3716", "631", world.SOURCE,
-        )  # fmt: skip
+        expected = ("1512519240", "xcsls3716", "631", world.SOURCE)
+        assert (options["-T"], options["-e"], options["-r"], options["-d"]) == expected
         assert Path(options["-f"]).exists()
 
 
@@ -107,11 +107,15 @@ def test_from_the_reference_gain_tree_the_arrays_are_the_merged_ones(deploying_h
     [
         ("exp=mfx11116:run=697", "171113-154920171025-3d00fb", "20180401000000", "jf_1panel"),
         ("exp=mfx11116:run=697", "171113-154920171025-3d00fb", "20190601000000", "jf_1panel-2019"),
-        ("exp=xpptut15:run=430", "171113-154920171025-3d00b0_171113-154920171025-3d00f7", "20180401000000",
-         "jf_2panels-undated"),
+        (
+            "exp=xpptut15:run=430",
+            "171113-154920171025-3d00b0_171113-154920171025-3d00f7",
+            "20180401000000",
+            "jf_2panels-undated",
+        ),
         ("exp=mecls3216:run=226", world.DETECTOR, "20180401000000", "jf_2panels"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("source", [TREE, "real"])
 def test_all_merged_reference_arrays(
     deploying_here: Path, dataset: str, detector: str, when: str, reference: str, source: object
@@ -166,12 +170,15 @@ def test_the_arguments_of_the_original(deploying_here: Path, words: list[str]) -
 @pytest.mark.parametrize(
     "words",
     [
-        ["generate", RUN], ["generate", "-d", RUN, "-s", "Jungfrau.0"], ["generate", "-e", "xcsls3716", "-r", "631"],
+        ["generate", RUN],
+        ["generate", "-d", RUN, "-s", "Jungfrau.0"],
+        ["generate", "-e", "xcsls3716", "-r", "631"],
         ["generate", "-e", "xcsls3716", "-r", "631", "-d", "Jungfrau.0"],
-        ["generate", RUN, "Jungfrau.0", "-T", world.BEGIN_STAMP], ["generate", RUN, "-R", str(TREE)],
+        ["generate", RUN, "Jungfrau.0", "-T", world.BEGIN_STAMP],
+        ["generate", RUN, "-R", str(TREE)],
         ["generate", RUN, "--repo", "real"],
     ],
-)  # fmt: skip
+)
 def test_the_same_as_a_command_of_jfstore(deploying_here: Path, words: list[str]) -> None:
     code, out, err = command(words, "jfstore")
     assert code == 0, err
