@@ -93,20 +93,11 @@ def seal(deployment: Deployment, pieces: Sequence[Any]) -> Deployment:
 def check(file: CalibFile, deployment: Deployment, array: Float32, replacing: bool) -> bool:
     """Check that `file` can be deployed, so that no file is deployed if one cannot be.
 
-    Returns
-    -------
-    bool
-        Whether the present file has the same values and stays.
-
-    Raises
-    ------
-    Refused
-        If jfstore did not write the present file, and it may not be replaced; or if psana would read another file.
-    Failed
-        If the parent of the calibration directory does not exist.
+    Return whether the present file has the same values and stays. Refused if jfstore did not write it and it may not be
+    replaced, or if psana would read another file; Failed if the parent of the calibration directory does not exist.
     """
     if not file.calibdir.is_dir() and not file.calibdir.absolute().parent.is_dir():
-        raise Failed(f"{file.calibdir.parent} is not there; make it first, or name another directory (-c)")
+        raise Failed(f"{file.calibdir.parent} does not exist; make it first, or name another directory (-c)")
     if other := find_preferred(file):
         raise Refused(f"psana reads {other.path} in place of {file.name} for run {file.run}: move it away first")
     return _is_unchanged(file, read_current(file), deployment, array, replacing)
@@ -116,13 +107,7 @@ class Deployer:
     """Deploys texts, all of them or none; files that have the same values stay.
 
     Use as a context manager: `stage` each text, then `finish`. On leaving, staged texts that have no name are removed.
-
-    Parameters
-    ----------
-    replacing : bool
-        Whether files that jfstore did not write may be replaced.
-    rights : Rights
-        Modes and group of new files and directories.
+    Files that jfstore did not write are replaced only if `replacing`.
     """
 
     def __init__(self, replacing: bool = False, rights: Rights = Rights()) -> None:  # noqa: B008 - immutable
@@ -139,14 +124,7 @@ class Deployer:
     def stage(self, text: Text) -> None:
         """Write a text under a temporary name, and make missing directories.
 
-        Raises
-        ------
-        Refused
-            If jfstore did not write the present file, and it may not be replaced.
-        Damaged
-            If the text does not read back.
-        Failed
-            If the system cannot write it.
+        Refused if the present file may not be replaced, Damaged if the text does not read back.
         """
         file, rights = text.file, self._rights
         with failing(file):
@@ -161,7 +139,7 @@ class Deployer:
             self._staged.append(staged)
 
     def finish(self) -> list[Deployed]:
-        """Give the staged texts their names, and return what happened to each file; raises as `stage`."""
+        """Give the staged texts their names, and return what happened to each file."""
         # Steps that need space come first: gains without their offsets would be worse than neither.
         for staged in self._staged:
             with failing(staged.file):

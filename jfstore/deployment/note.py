@@ -105,14 +105,7 @@ def _encode(deployment: Deployment) -> dict[str, Any]:
 def read_note(file: CalibFile) -> list[Deployment]:
     """Return the deployments in the note beside `file`, newest first; an empty list if there is no note.
 
-    Raises
-    ------
-    Damaged
-        If jfstore did not write the note.
-    Refused
-        If a newer jfstore wrote it.
-    Failed
-        If it cannot be read.
+    Damaged if jfstore did not write the note, Refused if a newer jfstore did, Failed if it cannot be read.
     """
     try:
         body = json.loads(read_regular(file.note, _SIZE_LIMIT))

@@ -100,12 +100,7 @@ def _find_last_deployed(calibdir: Path, run: int, pattern: str | None) -> list[C
 def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights()) -> Deployed:  # noqa: B008 - immutable
     """Bring back the file from before the last deployment, and keep the deployed file beside it.
 
-    Raises
-    ------
-    NotFound
-        If jfstore deployed nothing under that name, or the previous file is gone.
-    Refused
-        If somebody has changed the file since, and it may not be replaced.
+    NotFound if jfstore deployed nothing, or the previous file is gone; Refused if somebody has changed the file since.
     """
     if not file.note.exists():
         raise NotFound(f"{file.path}: jfstore deployed nothing there that could be undone")

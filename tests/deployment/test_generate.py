@@ -239,7 +239,7 @@ def test_no_arguments_print_the_help(deploying_here: Path) -> None:
         (["-d", RUN, "-R", "reall"], 2, "nearest: real"),
         (["-d", RUN, "-R", "."], 5, "neither a repository nor a gain tree"),
         (["-d", RUN, "-D", "-c", ""], 2, "is empty"),
-        (["-d", RUN, "-D", "-c", "no/such/calib"], 1, "no/such is not there"),
+        (["-d", RUN, "-D", "-c", "no/such/calib"], 1, "no/such does not exist"),
         (["-d", RUN, "--format", "%d"], 2, "'%d' is not a format of values"),
         (["-d", RUN, "--filemode", "436"], 2, "octal"),
         (["-d", RUN, "--group", "rooot"], 2, "nearest: root"),

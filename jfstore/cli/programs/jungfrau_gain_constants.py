@@ -110,7 +110,7 @@ def _report(dataset: str, source: str, done: Generated) -> Iterable[str]:
     elif not done.deployed:
         yield f"Add option -D to deploy calib files under directory {done.calibdir}"
     for deployed in done.deployed:
-        previous = f"; what was there is kept as {deployed.replaced}" if deployed.replaced else ""
+        previous = f"; the previous file is now {deployed.replaced}" if deployed.replaced else ""
         yield f"{'Deploy' if deployed.state == 'deployed' else 'Unchanged'} {deployed.file.path}{previous}"
 
 
