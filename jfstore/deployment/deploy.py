@@ -43,18 +43,6 @@ class Deployed:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """A text to deploy: its file, its note (with hash and size, see `seal`), the array, the text in pieces, and the
-    name of the file that ``HISTORY`` says it is a copy of."""
-
-    file: CalibFile
-    deployment: Deployment
-    array: Float32
-    pieces: Sequence[Any]
-    copy_of: str
-
-
-@dataclass(frozen=True, slots=True)
 class CurrentFile:
     """The present file under a name: its hash, None if there is no file, and the deployments in the note."""
 
@@ -85,11 +73,6 @@ class _Staged:
     replaced: ReplacedFile | None
 
 
-def seal(deployment: Deployment, pieces: Sequence[Any]) -> Deployment:
-    """Return `deployment` with hash and size of the file that consists of `pieces`."""
-    return replace(deployment, blake3=digest(*pieces), size=sum(map(len, pieces)))
-
-
 def check(file: CalibFile, deployment: Deployment, array: Float32, replacing: bool) -> bool:
     """Check that `file` can be deployed, so that no file is deployed if one cannot be.
 
@@ -104,7 +87,7 @@ def check(file: CalibFile, deployment: Deployment, array: Float32, replacing: bo
 
 
 class Deployer:
-    """Deploys texts, all of them or none; files that have the same values stay.
+    """Deploys texts of arrays, all of them or none; files that have the same values stay.
 
     Use as a context manager: `stage` each text, then `finish`. On leaving, staged texts that have no name are removed.
     Files that jfstore did not write are replaced only if `replacing`.
@@ -121,22 +104,25 @@ class Deployer:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def stage(self, text: Text) -> None:
-        """Write a text under a temporary name, and make missing directories.
+    def stage(
+        self, file: CalibFile, deployment: Deployment, array: Float32, pieces: Sequence[Any], copy_of: str
+    ) -> None:
+        """Write the text of `array`, which is in `pieces`, under a temporary name, and make missing directories.
 
-        Refused if the present file may not be replaced, Damaged if the text does not read back.
+        Refused if the present file may not be replaced, Damaged if the text does not read back. `deployment` lacks the
+        hash and the size of the text. ``HISTORY`` says that the file is a copy of the file `copy_of`.
         """
-        file, rights = text.file, self._rights
+        rights = self._rights
+        deployment = replace(deployment, blake3=digest(*pieces), size=sum(map(len, pieces)))
         with failing(file):
             history = self._stack.enter_context(lock_history(file, rights))
             current = read_current(file)
             temporary = replaced = None
-            if not _is_unchanged(file, current, text.deployment, text.array, self._replacing):
-                temporary = durable.stage(file.path, text.pieces, rights.file, rights.group, read_back=True)
+            if not _is_unchanged(file, current, deployment, array, self._replacing):
+                temporary = durable.stage(file.path, pieces, rights.file, rights.group, read_back=True)
                 self._stack.callback(_remove, temporary)
                 replaced = None if current.blake3 is None else ReplacedFile(dated_name(file), current.blake3)
-            staged = _Staged(file, text.deployment, text.copy_of, current, history, temporary, replaced)
-            self._staged.append(staged)
+            self._staged.append(_Staged(file, deployment, copy_of, current, history, temporary, replaced))
 
     def finish(self) -> list[Deployed]:
         """Give the staged texts their names, and return what happened to each file."""

@@ -18,7 +18,7 @@ from jfstore.core.ids import file_id
 from jfstore.core.instants import SECOND, exact_stamp, iso, now
 from jfstore.deployment.calibdir import CalibFile
 from jfstore.deployment.constants import Constants, Place, constants_of
-from jfstore.deployment.deploy import Deployed, Deployer, Text, check, seal
+from jfstore.deployment.deploy import Deployed, Deployer, check
 from jfstore.deployment.note import Deployment
 from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, Refused
 from jfstore.formats.text import FORMAT, format_text, parse_text
@@ -190,9 +190,8 @@ def write_constants(
             if output.directory is not None:
                 written += _write_local(Path(output.directory) / local, array, pieces, output.rights)
             if name in targets:
-                file, deployment = targets[name]
                 copy_of = "-" if output.directory is None else f"{local}.txt"
-                deployer.stage(Text(file, seal(deployment, pieces), array, pieces, copy_of))
+                deployer.stage(*targets[name], array, pieces, copy_of)
         deployed = deployer.finish()
     progress(total, total)
     return Generated(constants, tuple(written), tuple(deployed), calibdir, needs_confirmation, tuple(notes))

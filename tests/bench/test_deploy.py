@@ -19,7 +19,6 @@ from jfstore.cli._demo_data import constants
 from jfstore.core.arrays import check_array
 from jfstore.core.instants import parse_instant, parse_time
 from jfstore.deployment.calibdir import CalibFile
-from jfstore.deployment.deploy import Text, seal
 from jfstore.deployment.note import Deployment, PanelConstants
 from jfstore.formats.text import format_text, parse_text
 from jfstore.repository import Entry, Repository
@@ -73,7 +72,7 @@ def test_deploying(arrays: dict[str, np.ndarray], compare: Callable[..., None], 
 
     def ours() -> None:
         file, note, text = _deployment(tmp_path / "calib", "pixel_gain", array, None, next(numbers))
-        deploy_texts([Text(file, note, array, text, "-")])
+        deploy_texts([(file, note, array, text)])
 
     compare(f"deploying {array.shape}", {"write and fsync the text": bare, "text, deployed": ours}, {}, rounds=5)
 
@@ -84,7 +83,7 @@ def _deployment(
     panels = tuple(PanelConstants(str(n), f"{n}/v1", "0" * 64) for n in range(array.shape[1]))
     text = format_text(array, (), fmt)
     note = Deployment("", 0, SOURCE, name, run, None, 0, panels, fmt, {"gains": "x"}, None, 0, "", {})
-    return CalibFile(calibdir, SOURCE, name, run), seal(note, text), text
+    return CalibFile(calibdir, SOURCE, name, run), note, text
 
 
 @pytest.fixture
@@ -118,7 +117,7 @@ def test_audit(
         selections = [repository.find(panel, [name], STAMP).selections[name][0].version for panel in panels]
         chosen = tuple(PanelConstants(v.panel, v.name, v.content[name]) for v in selections)
         known = replace(note, valid_at=parse_time(STAMP, repository.zone), panels=chosen, fmt=None)
-        deploy_texts([Text(file, known, array, text, "-")])
+        deploy_texts([(file, known, array, text)])
         if not kind.startswith("deployed"):
             file.note.unlink()
     program = [sys.executable, str(ROOT / "bin/jfstore"), "audit", str(tmp_path / "calib"), "--repo", f"{tmp_path}/R"]

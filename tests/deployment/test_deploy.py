@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from jfstore.deployment.calibdir import CalibFile, find_files
-from jfstore.deployment.deploy import Deployed, Text, check
+from jfstore.deployment.deploy import Deployed, check
 from jfstore.deployment.note import ReplacedFile, encode_note, read_note
 from jfstore.deployment.undo import undo
 from jfstore.errors import BadValue, Damaged, Failed, NotFound, Refused
@@ -34,7 +34,7 @@ def calib(tmp_path: Path) -> Path:
 def put(calib: Path, seed: int, run: int = 631, replacing: bool = False, fmt: str | None = None) -> Deployed:
     file, note, array, pieces = deployment(calib, seed, run, fmt=fmt)
     check(file, note, array, replacing)
-    return deploy_texts([Text(file, note, array, pieces, f"local-{seed}.txt")], replacing=replacing)[0]
+    return deploy_texts([(file, note, array, pieces)], replacing=replacing, copy_of=f"local-{seed}.txt")[0]
 
 
 def text(seed: int) -> bytes:
@@ -171,9 +171,8 @@ def test_what_does_not_read_back_replaces_nothing(calib: Path, monkeypatch: pyte
 def test_without_room_for_the_second_of_a_pair_the_first_stays_too(
     calib: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def pair(seed: int) -> list[Text]:
-        both = [deployment(calib, seed, calib_type=name) for name in world.TYPES]
-        return [Text(file, note, array, pieces, "x") for file, note, array, pieces in both]
+    def deploy_pair(seed: int) -> None:
+        deploy_texts([deployment(calib, seed, calib_type=name) for name in world.TYPES])
 
     class Full(durable.System):
         def write(self, fd: int, buffers: Sequence[memoryview]) -> int:
@@ -181,11 +180,11 @@ def test_without_room_for_the_second_of_a_pair_the_first_stays_too(
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return super().write(fd, buffers)
 
-    deploy_texts(pair(1))
+    deploy_pair(1)
     before = snapshot(calib)
     monkeypatch.setattr(durable, "system", Full())
     with pytest.raises(Failed, match=r"pixel_offset/631-end\.data: No space left"):
-        deploy_texts(pair(2))
+        deploy_pair(2)
     after = snapshot(calib)
     assert {name: what[2] for name, what in after.items()} == {name: what[2] for name, what in before.items()}
 
@@ -223,12 +222,12 @@ def test_the_same_values_from_another_place_are_noted(calib: Path) -> None:
     put(calib, 1)
     file, note, array, pieces = deployment(calib, 1)
     elsewhere = replace(note, origin={"gains": "/tree"}, call="another")
-    assert deploy_texts([Text(file, elsewhere, array, pieces, "x")])[0].state == "unchanged"
+    assert deploy_texts([(file, elsewhere, array, pieces)])[0].state == "unchanged"
     (noted,) = read_note(file)
     assert (noted.origin, noted.call) == ({"gains": "/tree"}, "call 1")
     put(calib, 2)
     file, note, array, pieces = deployment(calib, 2)
-    deploy_texts([Text(file, replace(note, origin={"gains": "/tree"}), array, pieces, "x")])
+    deploy_texts([(file, replace(note, origin={"gains": "/tree"}), array, pieces)])
     assert [entry.time for entry in read_note(file)] == [2, 1]
 
 

@@ -267,11 +267,9 @@ def test_eight_deployments_of_different_runs_at_once(
 ) -> None:
     program = (
         "import sys; from pathlib import Path; from tests.makers.deployed import *\n"
-        "from jfstore.deployment.deploy import Text\n"
         "for n in range(int(sys.argv[2])):\n"
         "    for name in TYPES:\n"
-        "        file, note, array, pieces = deployment(Path(sys.argv[1]), 1, 10 * n + int(sys.argv[3]), name)\n"
-        "        deploy_texts([Text(file, note, array, pieces, 'x')])\n"
+        "        deploy_texts([deployment(Path(sys.argv[1]), 1, 10 * n + int(sys.argv[3]), name)])\n"
     )
     root = start(stock, "first", place)
     words = [sys.executable, "-c", program, str(root / "calib"), str(times)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ import jfstore
 from jfstore.cli.app import main
 from jfstore.cli.programs import jungfrau_gain_constants
 from jfstore.core.arrays import check_array
+from jfstore.core.hashing import digest
 from jfstore.core.instants import parse_instant
 from jfstore.deployment.calibdir import CalibFile
-from jfstore.deployment.deploy import Deployed, Deployer, Text, seal
+from jfstore.deployment.deploy import Deployed, Deployer
 from jfstore.deployment.note import Deployment, PanelConstants
 from jfstore.formats.text import format_text
 from jfstore.repository import Entry, Repository
@@ -102,12 +104,18 @@ def deployment(
         about={"user": "u", "host": "h", "program": "p", "dataset": RUN, "command": "c"},
     )
     pieces = format_text(array, [("SEED", str(seed))], fmt)
-    return file, seal(note, pieces), array, pieces
+    note = replace(note, blake3=digest(*pieces), size=sum(map(len, pieces)))
+    return file, note, array, pieces
 
 
-def deploy_texts(texts: Sequence[Text], *, replacing: bool = False) -> list[Deployed]:
-    """Deploy texts, all of them or none."""
+def deploy_texts(
+    texts: Sequence[tuple[CalibFile, Deployment, np.ndarray, list[bytes]]],
+    *,
+    replacing: bool = False,
+    copy_of: str = "x",
+) -> list[Deployed]:
+    """Deploy texts, as `deployment` returns them; all of them or none."""
     with Deployer(replacing) as deployer:
         for text in texts:
-            deployer.stage(text)
+            deployer.stage(*text, copy_of)
         return deployer.finish()
