@@ -126,8 +126,7 @@ def _scan(directories: Sequence[str | os.PathLike[str]]) -> tuple[list[CalibFile
             if (file.source, file.type, file.run) == (other.source, other.type, other.run):
                 notes.append(f"{other.path}: psana reads {file.name} instead for run {file.run}")
     if not found and not findings:
-        form = f"CALIBDIR/{GROUP}/<source>/<type>/<run>-end.data"
-        raise NotFound(f"{'; '.join(notes)}; psana reads {form}")
+        raise NotFound("; ".join([*notes, f"psana reads CALIBDIR/{GROUP}/<source>/<type>/<run>-end.data"]))
     return found, findings, notes
 
 

@@ -18,12 +18,8 @@ from jfstore.repository import Repository
 
 Values = NDArray[np.float64]
 
-FAR_LIMIT = 64
-"""Number of arrays of other panels than the run's that are downloaded to recognise the values of one panel."""
-
-DECIMALS = {"pixel_gain": 4, "pixel_offset": 1}
-"""Number of decimals that psana's old commands wrote, ``%.4f`` and ``%.1f``."""
-
+FAR_LIMIT = 64  # arrays of other panels than the run's that are downloaded to recognise the values of one panel
+_DECIMALS = {"pixel_gain": 4, "pixel_offset": 1}  # psana's old commands wrote %.4f and %.1f
 _MOST_DECIMALS = 6
 _NEARLY_ALL = 0.9
 _SAMPLE = 61
@@ -43,13 +39,7 @@ class Likeness:
 
 
 class Recogniser:
-    """Finds the stored versions of one repository that values resemble.
-
-    Attributes
-    ----------
-    problems : set of str
-        Why values that were not recognised could be stored all the same.
-    """
+    """Finds the versions of a repository that values resemble; `problems` says why a stored array may not be found."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
@@ -164,7 +154,7 @@ def compare(version: Version, values: Values, stored: Float32, decimals: int) ->
 def find_decimals(parts: Sequence[Values], calib_type: str) -> int:
     """Return to how many decimals nearly all values of a sample are rounded: as by the old command, or up to six."""
     values = np.concatenate([part.reshape(-1)[:: max(1, part.size // _LARGE_SAMPLE)] for part in parts])
-    least = DECIMALS[calib_type]
+    least = _DECIMALS[calib_type]
     for decimals in range(least, _MOST_DECIMALS + 1):
         if np.count_nonzero(_find_rounded(values, decimals)) >= _NEARLY_ALL * values.size:
             return decimals
