@@ -10,11 +10,11 @@ from jfstore.cli.generate import (
     COLUMNS,
     add_run_options,
     confirm_test,
-    output_of,
+    make_output,
+    make_value,
     read_constants,
+    read_run,
     report,
-    run_of,
-    value_of,
 )
 from jfstore.cli.options import Parser, rights_of
 from jfstore.cli.output import emit, note, progress
@@ -56,14 +56,14 @@ def run(args: argparse.Namespace) -> int:
     from jfstore.deployment.generate import write_constants
 
     constants = read_constants(args)
-    output = output_of(args, "jfstore", deploy=True, from_test=args.yes)
+    output = make_output(args, "jfstore", deploy=True, from_test=args.yes)
     if not args.yes and not args.dry_run:
         confirm_test(constants, output)
         output = replace(output, from_test=True)
     with progress("deploying") as show:
         done = write_constants(constants, output, dry_run=args.dry_run, progress=show)
     warn_of(done.notes)
-    value = value_of(done)
+    value = make_value(done)
     if not args.json:
         report(done)
     emit(args, value, value["files"], COLUMNS)
@@ -76,7 +76,7 @@ def _undo(args: argparse.Namespace) -> int:
     useless = [option for option in ("time", "repo", "format") if getattr(args, option, None) is not None]
     if useless:
         raise BadValue(f"--undo brings back the previous file: leave out --{useless[0]}")
-    dataset, source = run_of(args)
+    dataset, source = read_run(args)
     options: dict[str, Any] = {"replace": args.replace, "dry_run": args.dry_run, "rights": rights_of(args)}
     rows = [
         {"state": done.state, "type": done.file.type, "file": str(done.file.path), "kept": done.replaced}

@@ -62,7 +62,7 @@ def add_output_options(parser: argparse.ArgumentParser, calibdir: str) -> None:
     add_rights(parser)
 
 
-def run_of(args: argparse.Namespace) -> tuple[str, str | None]:
+def read_run(args: argparse.Namespace) -> tuple[str, str | None]:
     """Return the dataset and the source; BadValue if there is not one dataset, or more than one source."""
     dataset, sources = dataset_of(args), [args.source, args.source_option]
     datasets = [dataset, args.dataset]
@@ -85,11 +85,11 @@ def read_constants(args: argparse.Namespace) -> Constants:
     """Return the constants that the options name."""
     from jfstore.deployment.constants import constants_of
 
-    dataset, source = run_of(args)
+    dataset, source = read_run(args)
     return constants_of(dataset, source=source, time=args.time, repo=getattr(args, "repo", "real"))
 
 
-def output_of(args: argparse.Namespace, program: str, **more: Any) -> Output:
+def make_output(args: argparse.Namespace, program: str, **more: Any) -> Output:
     """Return where files go and how they are written."""
     from jfstore.deployment.generate import Output
 
@@ -108,18 +108,19 @@ def add_options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from jfstore.deployment.generate import upload_commands, write_constants
+    from jfstore.deployment.generate import make_upload_commands, write_constants
 
     constants = read_constants(args)
-    output = output_of(args, "jfstore", directory=".", replace_local=args.force, deploy=args.deploy, from_test=args.yes)
+    options = {"directory": ".", "replace_local": args.force, "deploy": args.deploy, "from_test": args.yes}
+    output = make_output(args, "jfstore", **options)
     if args.deploy and not args.yes:
         confirm_test(constants, output)
         output = replace(output, from_test=True)
     with progress("writing") as show:
         done = write_constants(constants, output, progress=show)
     warn_of(done.notes)
-    groups = upload_commands(constants, "jfstore generate") if args.upload else []
-    value = value_of(done)
+    groups = make_upload_commands(constants, "jfstore generate") if args.upload else []
+    value = make_value(done)
     if args.json:
         commands = [{"for": text, "command": words} for text, several in groups for words in several]
         emit_json({**value, **({"commands": commands} if args.upload else {})})
@@ -128,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     if args.upload:
         # Standard output holds nothing but the commands, for a shell.
         report_rows(value["files"], COLUMNS)
-        for line in upload_lines(groups):
+        for line in format_commands(groups):
             print(line)
     else:
         emit(args, value, value["files"], COLUMNS)
@@ -147,7 +148,7 @@ def confirm_test(constants: Constants, output: Output) -> None:
         confirm(f"{why}. Deploy?")
 
 
-def upload_lines(groups: Sequence[tuple[str, list[list[str]]]]) -> Iterator[str]:
+def format_commands(groups: Sequence[tuple[str, list[list[str]]]]) -> Iterator[str]:
     """Yield the lines of a shell script of those commands."""
     for text, commands in groups:
         yield f"# {text}:"
@@ -157,7 +158,7 @@ def upload_lines(groups: Sequence[tuple[str, list[list[str]]]]) -> Iterator[str]
 COLUMNS = ("state", "type", "file", "kept")
 
 
-def value_of(done: Generated) -> dict[str, Any]:
+def make_value(done: Generated) -> dict[str, Any]:
     """Return the value that ``--json`` prints."""
     from jfstore.cli.run_options import run_value
 
@@ -187,7 +188,7 @@ def value_of(done: Generated) -> dict[str, Any]:
 
 def report(done: Generated) -> None:
     """Print the versions of the constants, and their run, on standard error."""
-    value = value_of(done)
+    value = make_value(done)
     report_rows([{**row, "blake3": row["blake3"][:12]} for row in value["constants"]], ("type", "version", "blake3"))
     run = value["run"]
     note(f"{run['dataset']} started at {run['begin']}; the panels are those of {run['source']} in {run['file']}")

@@ -164,9 +164,9 @@ class Auditor:
         try:
             blake3 = digest_of_pieces(pieces_of(file.path, follow=True))
         except OSError as error:
-            return _finding(file, "unreadable", (), error.strerror or "")
+            return _report(file, "unreadable", (), error.strerror or "")
         except Damaged as error:
-            return _finding(file, "unreadable", (), error.message)
+            return _report(file, "unreadable", (), error.message)
         remark, noted = "", []
         try:
             noted = [d for d in read_note(file) if (d.source, d.type, d.run) == (file.source, file.type, file.run)]
@@ -174,7 +174,7 @@ class Auditor:
             remark = f"; {error.message}"
         if noted and noted[0].replaced and noted[0].replaced.blake3 == blake3:
             del noted[0]  # that deployment was stopped before it renamed its file
-        expected = self._expectation_of(file) or (_noted_expectation(noted[0]) if noted else None)
+        expected = self._expectation_of(file) or (_expect_from_note(noted[0]) if noted else None)
         deployment = next((entry for entry in noted if entry.blake3 == blake3), None)
         if deployment is not None:
             return self._judge_unchanged(file, deployment, expected)
@@ -187,10 +187,10 @@ class Auditor:
         names = tuple(panel.version for panel in deployment.panels)
         state, detail = self._judge(file, [panel.blake3 for panel in deployment.panels], names, expected)
         if deployment.start not in (None, deployment.valid_at):
-            detail += f"; deployed as valid at {self._when(deployment.valid_at)}"
+            detail += f"; deployed as valid at {self._format_time(deployment.valid_at)}"
         if deployment.fmt is not None:
-            return _finding(file, "rounded copy", names, f"deployed with --format {deployment.fmt}; {state}: {detail}")
-        return _finding(file, state, names, detail)
+            return _report(file, "rounded copy", names, f"deployed with --format {deployment.fmt}; {state}: {detail}")
+        return _report(file, state, names, detail)
 
     # -- any other file
 
@@ -199,21 +199,21 @@ class Auditor:
         try:
             text = read_text(file.path)
         except (BadValue, Failed) as error:
-            return _finding(file, "unreadable", (), error.message.removeprefix(f"{file.path}, "))
+            return _report(file, "unreadable", (), error.message.removeprefix(f"{file.path}, "))
         parts = self._recogniser.split(text.values, text.has_shape)
         if parts is None:
-            return _finding(file, "unknown", (), "its shape is not that of panels of this repository")
+            return _report(file, "unknown", (), "its shape is not that of panels of this repository")
         decimals, likes = find_decimals(parts, file.type), []
         run = expected.panels if expected else ()
         problems = self._recogniser.problems
         problems.clear()
         for part, panel in zip(parts, run if len(run) == len(parts) else [None] * len(parts), strict=True):
-            valid = self._valid(panel, file.type, expected.t)[0] if expected and panel else None
+            valid = self._find_valid(panel, file.type, expected.t)[0] if expected and panel else None
             likes.append(self._recogniser.recognise(file.type, part, decimals, valid, panel, run))
         if None in likes:
             numbers = ", ".join(str(number) for number, like in enumerate(likes) if like is None)
             detail = "; ".join([f"its values of panel {numbers} match no stored version", *sorted(problems)])
-            return _finding(file, "unknown", (), ("changed after jfstore deployed it; " if is_noted else "") + detail)
+            return _report(file, "unknown", (), ("changed after jfstore deployed it; " if is_noted else "") + detail)
         return self._judge_values(file, [like for like in likes if like], expected, is_noted)
 
     def _judge_values(
@@ -222,13 +222,13 @@ class Auditor:
         names = tuple(like.version.name for like in likes)
         state, detail = self._judge(file, [like.version.content[file.type] for like in likes], names, expected)
         if all(like.is_equal for like in likes):
-            return _finding(file, state, names, ("only its header was changed; " if is_noted else "") + detail)
+            return _report(file, state, names, ("only its header was changed; " if is_noted else "") + detail)
         if all(like.is_rounded or (like.is_equal and not is_noted) for like in likes):
             remark = "changed after jfstore deployed it; " if is_noted else ""
-            return _finding(file, "rounded copy", names, f"{remark}{state}: {detail}")
+            return _report(file, "rounded copy", names, f"{remark}{state}: {detail}")
         different = sum(like.different for like in likes)
         total = sum(like.total for like in likes)
-        return _finding(file, "edited", names, f"{different} of {total} values differ; {state}: {detail}")
+        return _report(file, "edited", names, f"{different} of {total} values differ; {state}: {detail}")
 
     # -- is it what is valid?
 
@@ -240,10 +240,10 @@ class Auditor:
             return self._judge_without_run(file, names)
         if len(expected.panels) != len(hashes):
             return "unknown", f"it has {len(hashes)} panels, the detector of its run has {len(expected.panels)}"
-        when = self._when(expected.t)
+        when = self._format_time(expected.t)
         reasons, ends = [], []
         for panel, blake3, name in zip(expected.panels, hashes, names, strict=True):
-            valid, end = self._valid(panel, file.type, expected.t)
+            valid, end = self._find_valid(panel, file.type, expected.t)
             if valid is None:
                 reasons.append(f"{name} was deployed, but nothing is valid for panel {panel} at {when}")
             elif valid.content[file.type] != blake3:
@@ -263,7 +263,7 @@ class Auditor:
         reasons, ranges = [], []
         for name in names:
             version = self._recogniser.versions[name]
-            valid, end = self._valid(version.panel, file.type, version.start)
+            valid, end = self._find_valid(version.panel, file.type, version.start)
             if valid and valid.name != name:
                 reasons.append(f"{name} was replaced by {self._describe(valid)}")
             until = "" if end is None else f" until {stamp_at(end, self._repository.zone)}"
@@ -272,7 +272,7 @@ class Auditor:
             return "stale", "; ".join(reasons)
         return "unknown", "; ".join([*ranges, f"the start of run {file.run} is not known (-e EXP)"])
 
-    def _valid(self, panel: str, calib_type: str, t: int) -> tuple[Version | None, int | None]:
+    def _find_valid(self, panel: str, calib_type: str, t: int) -> tuple[Version | None, int | None]:
         """Return the version that is valid, and the end of its validity; None for what there is not."""
         try:
             line = self._timeline(panel, calib_type)
@@ -280,7 +280,7 @@ class Auditor:
             return None, None
         return line.at(t), line.end(line.place(t))
 
-    def _when(self, t: int) -> str:
+    def _format_time(self, t: int) -> str:
         return f"{stamp_at(t, self._repository.zone)} ({iso_second(t)})"
 
     def _describe(self, version: Version) -> str:
@@ -288,10 +288,10 @@ class Auditor:
         return f"{version.name} (commit {version.seq}, {iso(summary.time - summary.time % SECOND)}, {summary.user})"
 
 
-def _finding(file: CalibFile, state: str, versions: tuple[str, ...], detail: str) -> Finding:
+def _report(file: CalibFile, state: str, versions: tuple[str, ...], detail: str) -> Finding:
     return Finding(state, str(file.path), file.source, file.type, file.run, versions, detail)
 
 
-def _noted_expectation(deployment: Deployment) -> Expectation:
+def _expect_from_note(deployment: Deployment) -> Expectation:
     t = deployment.valid_at if deployment.start is None else deployment.start
     return Expectation(tuple(panel.panel for panel in deployment.panels), t)

@@ -84,18 +84,18 @@ def constants_of(
     if not run.experiment or run.run < 0:
         raise BadValue(f"{run.label}: neither its name nor its place says experiment and run")
     detector = jungfrau.require_id(run.label)
-    tree = None if isinstance(repo, Repository) else _gain_tree(repo)
+    tree = None if isinstance(repo, Repository) else _find_gain_tree(repo)
     repository = repo if isinstance(repo, Repository) else None if tree else open_repository(repo)
     zone = repository.zone if repository else zone_named(DEFAULT_ZONE)
     when = instant_at(run.require_start(), zone) if time is None else parse_instant(time, zone)
     notes = (*run.notes, *run.problems)
     if repository:
-        return _from_repository(run, jungfrau, detector, when, repository, notes)
+        return _read_repository(run, jungfrau, detector, when, repository, notes)
     assert tree
-    return _from_tree(run, jungfrau, when, zone, tree, notes)
+    return _read_tree(run, jungfrau, when, zone, tree, notes)
 
 
-def _gain_tree(place: str | os.PathLike[str]) -> Path | None:
+def _find_gain_tree(place: str | os.PathLike[str]) -> Path | None:
     """Return the directory of a gain tree, None if `place` is to be a repository."""
     path = Path(place)
     if not path.is_dir() or (path / "repository.json").exists() or str(place) in configured():
@@ -105,7 +105,7 @@ def _gain_tree(place: str | os.PathLike[str]) -> Path | None:
     return path
 
 
-def _from_repository(
+def _read_repository(
     run: Run, jungfrau: Jungfrau, detector: str, when: Instant, repository: Repository, notes: tuple[str, ...]
 ) -> Constants:
     answer = repository.find(detector, None, when)
@@ -123,7 +123,7 @@ def _from_repository(
     return Constants(run, jungfrau, answer.time, repository.zone, arrays, panels, origin, (*notes, *answer.notes))
 
 
-def _from_tree(
+def _read_tree(
     run: Run, jungfrau: Jungfrau, when: Instant, zone: ZoneInfo, root: Path, notes: tuple[str, ...]
 ) -> Constants:
     tree = scan_gain_tree(root, zone)

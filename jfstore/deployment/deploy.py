@@ -114,30 +114,30 @@ class Deployer:
         """
         rights = self._rights
         deployment = replace(deployment, blake3=digest(*pieces), size=sum(map(len, pieces)))
-        with failing(file):
+        with convert_errors(file):
             history = self._stack.enter_context(lock_history(file, rights))
             current = read_current(file)
             temporary = replaced = None
             if not _is_unchanged(file, current, deployment, array, self._replacing):
                 temporary = durable.stage(file.path, pieces, rights.file, rights.group, read_back=True)
                 self._stack.callback(_remove, temporary)
-                replaced = None if current.blake3 is None else ReplacedFile(dated_name(file), current.blake3)
+                replaced = None if current.blake3 is None else ReplacedFile(make_dated_name(file), current.blake3)
             self._staged.append(_Staged(file, deployment, copy_of, current, history, temporary, replaced))
 
     def finish(self) -> list[Deployed]:
         """Give the staged texts their names, and return what happened to each file."""
         # Steps that need space come first: gains without their offsets would be worse than neither.
         for staged in self._staged:
-            with failing(staged.file):
+            with convert_errors(staged.file):
                 if staged.replaced:
                     durable.keep(staged.file.path, staged.file.directory / staged.replaced.name)
                 _note(staged, self._rights)
         for staged in self._staged:
             if staged.temporary:
-                with failing(staged.file):
+                with convert_errors(staged.file):
                     durable.give_name(staged.temporary, staged.file.path)
         for staged in self._staged:
-            with failing(staged.file):
+            with convert_errors(staged.file):
                 _log(staged)
         return [
             Deployed(s.file, "deployed" if s.temporary else "unchanged", s.replaced.name if s.replaced else None)
@@ -150,7 +150,7 @@ def _note(staged: _Staged, rights: Rights) -> None:
     new, current, file = staged.deployment, staged.current.deployment, staged.file
     if staged.temporary:
         last = next(iter(staged.current.deployments), None)
-        if last and last.has_same_origin(new) and _mark(last).encode() not in staged.history.text():
+        if last and last.has_same_origin(new) and _make_mark(last).encode() not in staged.history.text():
             # The last deployment was stopped, but other files of its call may be in place: undo takes all of them.
             new = replace(new, call=last.call)
         write_note(file, [replace(new, replaced=staged.replaced), *staged.current.history], rights)
@@ -164,12 +164,12 @@ def _log(staged: _Staged) -> None:
     deployment = staged.deployment if staged.temporary else staged.current.deployment
     if deployment is None:
         return
-    if staged.temporary or _mark(deployment).encode() not in staged.history.text():
-        comment = f"{_mark(deployment)} {deployment.origin.get('path', '')}"
-        staged.history.append(history_line(staged.file, staged.copy_of, comment))
+    if staged.temporary or _make_mark(deployment).encode() not in staged.history.text():
+        comment = f"{_make_mark(deployment)} {deployment.origin.get('path', '')}"
+        staged.history.append(format_history_line(staged.file, staged.copy_of, comment))
 
 
-def _mark(deployment: Deployment) -> str:
+def _make_mark(deployment: Deployment) -> str:
     """Return the start of the comment on a deployment in ``HISTORY``."""
     return f"jfstore {deployment.blake3[:12]}"
 
@@ -198,7 +198,7 @@ def lock_history(file: CalibFile, rights: Rights) -> Iterator[Appender]:
 
 
 @contextmanager
-def failing(file: CalibFile) -> Iterator[None]:
+def convert_errors(file: CalibFile) -> Iterator[None]:
     """Turn an OSError into Failed; an error that names no file is about `file`."""
     try:
         yield
@@ -209,7 +209,7 @@ def failing(file: CalibFile) -> Iterator[None]:
 def read_current(file: CalibFile) -> CurrentFile:
     """Return the present file and its note; a note that jfstore did not write counts as none."""
     blake3: str | None
-    with failing(file):
+    with convert_errors(file):
         try:
             blake3 = digest_of_pieces(pieces_of(file.path, follow=True))
         except FileNotFoundError:
@@ -250,13 +250,13 @@ def write_note(file: CalibFile, deployments: Sequence[Deployment], rights: Right
     durable.overwrite(file.note, [encode_note(file, deployments)], rights.file, group=rights.group)
 
 
-def dated_name(file: CalibFile) -> str:
+def make_dated_name(file: CalibFile) -> str:
     """Return a name for a file that is replaced now."""
     seconds, rest = divmod(now(), 1_000_000_000)
     return f"{file.name}-{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 1000:06d}Z"
 
 
-def history_line(file: CalibFile, copy_of: str, comment: str) -> bytes:
+def format_history_line(file: CalibFile, copy_of: str, comment: str) -> bytes:
     """Return a line of ``HISTORY`` in the form of psana's own deployments."""
     fields = {
         "file": file.name.ljust(14),

@@ -159,7 +159,7 @@ def write_constants(
     """Write constants as `output` says; everything is checked before the first file is written."""
     if output.fmt is not None and not FORMAT.fullmatch(output.fmt):
         raise BadValue(f"{output.fmt!r} is not a format of values, such as %.4f")
-    calibdir, is_own = _calibration_directory(constants, output)
+    calibdir, is_own = _find_calibration_directory(constants, output)
     is_test = constants.origin.get("role") == "test"
     needs_confirmation = output.deploy and is_test and is_own
     notes = list(constants.notes)
@@ -185,8 +185,8 @@ def write_constants(
     with Deployer(output.replace_deployed, output.rights) as deployer:
         for done, (name, array) in enumerate(constants.arrays.items()):
             progress(done, total)
-            local = local_name(constants, name)
-            pieces = _text(constants, name, array, f"{local}.txt", output.fmt)
+            local = make_local_name(constants, name)
+            pieces = _format_text(constants, name, array, f"{local}.txt", output.fmt)
             if output.directory is not None:
                 written += _write_local(Path(output.directory) / local, array, pieces, output.rights)
             if name in targets:
@@ -197,7 +197,7 @@ def write_constants(
     return Generated(constants, tuple(written), tuple(deployed), calibdir, needs_confirmation, tuple(notes))
 
 
-def _calibration_directory(constants: Constants, output: Output) -> tuple[Path | None, bool]:
+def _find_calibration_directory(constants: Constants, output: Output) -> tuple[Path | None, bool]:
     """Return the calibration directory, and whether it is the experiment's own; None if it is not known."""
     own: Path | None = None
     try:
@@ -243,7 +243,7 @@ def _make_deployments(constants: Constants, output: Output, calibdir: Path) -> d
     }
 
 
-def local_name(constants: Constants, calib_type: str) -> str:
+def make_local_name(constants: Constants, calib_type: str) -> str:
     """Return the name of a local file without its ending, such as
     ``xcsls3716-r0631_XcsEndstation.0:Jungfrau.0_<detector Id>_pixel_gain``."""
     run = constants.run
@@ -252,14 +252,14 @@ def local_name(constants: Constants, calib_type: str) -> str:
     return f"{head}{file_id(constants.jungfrau.detector_id, _NAME_LIMIT - len(head) - longest)}_{calib_type}"
 
 
-def _text(constants: Constants, name: str, array: Float32, file_name: str, fmt: str | None) -> list[bytes]:
-    pieces = format_text(array, _header(constants, name, array.shape, file_name), fmt)
+def _format_text(constants: Constants, name: str, array: Float32, file_name: str, fmt: str | None) -> list[bytes]:
+    pieces = format_text(array, _make_header(constants, name, array.shape, file_name), fmt)
     if fmt is None and parse_text(b"".join(pieces), file_name).array.tobytes() != array.tobytes():
         raise Failed(f"{name}: the text of the constants does not bring back their bits; nothing was written of it")
     return pieces
 
 
-def _header(constants: Constants, name: str, shape: tuple[int, ...], file_name: str) -> Iterator[tuple[str, str]]:
+def _make_header(constants: Constants, name: str, shape: tuple[int, ...], file_name: str) -> Iterator[tuple[str, str]]:
     """Yield the lines of a text's header beside the shape: the origin of the constants, and the keys of psana."""
     run = constants.run
     yield from [
@@ -287,21 +287,21 @@ def _header(constants: Constants, name: str, shape: tuple[int, ...], file_name: 
 def _refuse_other_values(constants: Constants, directory: Path, fmt: str | None) -> None:
     """Refuse if a local file exists that holds other values: it may be of another time or repository."""
     for name, array in constants.arrays.items():
-        local = directory / local_name(constants, name)
+        local = directory / make_local_name(constants, name)
         for suffix, encode in ((".npy", npy_pieces), (".txt", lambda values: format_text(values, (), fmt))):
             path = Path(f"{local}{suffix}")
-            if os.path.lexists(path) and _values_of(path) != _without_header(b"".join(map(bytes, encode(array)))):
+            if os.path.lexists(path) and _read_values(path) != _strip_header(b"".join(map(bytes, encode(array)))):
                 raise Refused(f"{path} exists and holds other values; --force replaces it")
 
 
-def _values_of(path: Path) -> bytes | None:
+def _read_values(path: Path) -> bytes | None:
     try:
-        return _without_header(b"".join(pieces_of(path, follow=True)))
+        return _strip_header(b"".join(pieces_of(path, follow=True)))
     except (OSError, Damaged):
         return None
 
 
-def _without_header(raw: bytes) -> bytes:
+def _strip_header(raw: bytes) -> bytes:
     """Return a text without its header lines, which hold dates; other bytes as they are."""
     return re.sub(rb"\A((#[^\n]*)?\n)+", b"", raw)
 
@@ -316,7 +316,7 @@ def _write_local(local: Path, array: Float32, text: Sequence[Any], rights: Right
     return sorted(files, reverse=True)
 
 
-def upload_commands(constants: Constants, program: str) -> list[tuple[str, list[list[str]]]]:
+def make_upload_commands(constants: Constants, program: str) -> list[tuple[str, list[list[str]]]]:
     """Return the commands that add the local files to the test and the real repository: for each group of commands
     its purpose and their words."""
     run, detector = constants.run, constants.jungfrau.detector_id
@@ -326,7 +326,7 @@ def upload_commands(constants: Constants, program: str) -> list[tuple[str, list[
     except BadValue:
         stamp = f"@{start // SECOND}"
     message = f"See command: {program} -d {run.label} -U"
-    files = {name: f"{local_name(constants, name)}.npy" for name in constants.arrays}
+    files = {name: f"{make_local_name(constants, name)}.npy" for name in constants.arrays}
     groups = []
     # The commands that change a real repository come last.
     for role in ("test", "real"):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
 
 from jfstore.core.instants import BEGINNING, iso, parse_iso
 from jfstore.deployment.calibdir import CalibFile
 from jfstore.errors import Damaged, Failed, Refused
 from jfstore.fs.files import read_regular
+
+T = TypeVar("T", "PanelConstants", "ReplacedFile")
 
 _FORMAT = 1
 _SIZE_LIMIT = 16 << 20
@@ -123,35 +125,39 @@ def read_note(file: CalibFile) -> list[Deployment]:
 
 
 def _decode(body: Any, file: CalibFile) -> Deployment:
-    panels = tuple(PanelConstants(*(_text(p[name]) for name in ("panel", "version", "blake3"))) for p in body["panels"])
+    panels = tuple(_decode_texts(PanelConstants, panel) for panel in body["panels"])
     if not panels or type(body["size"]) is not int or type(body["run"]) is not int:
         raise ValueError("a deployment without panels, size or run")
-    replaced = body["replaced"] and ReplacedFile(_text(body["replaced"]["name"]), _text(body["replaced"]["blake3"]))
+    replaced = body["replaced"] and _decode_texts(ReplacedFile, body["replaced"])
     if replaced and not re.fullmatch(rf"{re.escape(file.name)}-[0-9T:.-]+Z", replaced.name, re.ASCII):
         raise ValueError(f"{replaced.name!r} is not the dated name of a replaced file")
     return Deployment(
-        blake3=_text(body["blake3"]),
+        blake3=_check_text(body["blake3"]),
         size=body["size"],
-        source=_text(body["source"]),
-        type=_text(body["type"]),
+        source=_check_text(body["source"]),
+        type=_check_text(body["type"]),
         run=body["run"],
-        start=None if body["begin"] is None else _instant(body["begin"]),
-        valid_at=_instant(body["valid_at"]),
+        start=None if body["begin"] is None else _parse_instant(body["begin"]),
+        valid_at=_parse_instant(body["valid_at"]),
         panels=panels,
-        fmt=None if body["format"] is None else _text(body["format"]),
+        fmt=None if body["format"] is None else _check_text(body["format"]),
         origin=dict(body["origin"]),
         replaced=replaced,
-        time=_instant(body["time"]),
-        call=_text(body["call"]),
+        time=_parse_instant(body["time"]),
+        call=_check_text(body["call"]),
         about={name: value for name, value in body.items() if name in _ABOUT},
     )
 
 
-def _instant(text: Any) -> int:
-    return BEGINNING if text == iso(BEGINNING) else parse_iso(_text(text))
+def _decode_texts(record: type[T], body: Any) -> T:
+    return record(*(_check_text(body[field.name]) for field in fields(record)))
 
 
-def _text(value: Any) -> str:
+def _parse_instant(text: Any) -> int:
+    return BEGINNING if text == iso(BEGINNING) else parse_iso(_check_text(text))
+
+
+def _check_text(value: Any) -> str:
     if type(value) is not str:
         raise TypeError(f"{value!r} is not text")
     return value

@@ -9,10 +9,10 @@ from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.deployment.calibdir import CalibFile, list_sources
 from jfstore.deployment.deploy import (
     Deployed,
-    dated_name,
-    failing,
-    history_line,
+    convert_errors,
+    format_history_line,
     lock_history,
+    make_dated_name,
     read_current,
     write_note,
 )
@@ -104,7 +104,7 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
     """
     if not file.note.exists():
         raise NotFound(f"{file.path}: jfstore deployed nothing there that could be undone")
-    with failing(file), lock_history(file, rights) as history:
+    with convert_errors(file), lock_history(file, rights) as history:
         current = read_current(file)
         if not current.deployments:
             raise NotFound(f"{file.path}: jfstore deployed nothing there that could be undone")
@@ -117,7 +117,7 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
                 raise Refused(f"{file.path} was changed after it was deployed; --replace undoes it all the same")
             if previous and not previous.exists():
                 raise NotFound(f"{previous} is gone, so it cannot be brought back")
-            backup = dated_name(file)
+            backup = make_dated_name(file)
             if previous is None:
                 durable.give_name(file.path, file.directory / backup)
             else:
@@ -126,7 +126,7 @@ def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights())
                 durable.give_name(previous, file.path)
         comment = f"jfstore undo {last.blake3[:12]}"
         if comment.encode() not in history.text():
-            history.append(history_line(file, previous.name if previous else "-", comment))
+            history.append(format_history_line(file, previous.name if previous else "-", comment))
         # The note comes last: as long as it has the deployment, another undo completes this one.
         if before:
             write_note(file, before, rights)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from jfstore._version import __version__
-from jfstore.cli.generate import add_output_options, choose, output_of, upload_lines
+from jfstore.cli.generate import add_output_options, choose, format_commands, make_output
 from jfstore.cli.options import Once, Parser
 from jfstore.cli.output import printable, progress
 from jfstore.cli.program import run_program, warn_of
@@ -67,20 +67,20 @@ def _run(argv: list[str]) -> int:
         parser.print_help()
         return 0
     from jfstore.deployment.constants import constants_of
-    from jfstore.deployment.generate import upload_commands, write_constants
+    from jfstore.deployment.generate import make_upload_commands, write_constants
 
     source = choose("source", dict.fromkeys((args.source, args.source_option))) or ANY_JUNGFRAU
     time = choose("time", dict.fromkeys((args.stamp, args.tstamp)))
     constants = constants_of(dataset, source=source, time=time, repo=args.repdir)
     # This command has always replaced its local files, and scripts rely on it.
-    output = output_of(args, _NAME, directory=".", replace_local=True, deploy=args.deploy)
+    output = make_output(args, _NAME, directory=".", replace_local=True, deploy=args.deploy)
     with progress("writing") as show:
         done = write_constants(constants, output, progress=show)
     warn_of(done.notes)
     if args.loglev in ("DEBUG", "INFO"):
         _print(_report(dataset, source, done))
     if args.upload:
-        _print(upload_lines(upload_commands(constants, _NAME)))
+        _print(format_commands(make_upload_commands(constants, _NAME)))
     return 0
 
 
