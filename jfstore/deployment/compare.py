@@ -43,7 +43,7 @@ class Recogniser:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._samples: dict[str, Float32 | None] = {}  # by BLAKE3; None if the array is damaged
+        self._samples: dict[str, Float32 | None] = {}  # by BLAKE3; None if the array cannot be read
         self.problems: set[str] = set()
 
     @cached_property
@@ -56,7 +56,7 @@ class Recogniser:
         contents: dict[str, dict[str, list[Version]]] = {name: {} for name in CALIB_TYPES}
         for version in self.versions.values():
             for name, blake3 in version.content.items():
-                contents[name].setdefault(blake3, []).append(version)
+                contents.setdefault(name, {}).setdefault(blake3, []).append(version)
         return contents
 
     def split(self, values: Values, has_shape: bool) -> list[Values] | None:
@@ -115,7 +115,7 @@ class Recogniser:
         self.problems.add(f"only {FAR_LIMIT} of {len(others)} further arrays were compared")
 
     def _compare(self, version: Version, calib_type: str, values: Values, decimals: int) -> Likeness | None:
-        """Return how much `values` resemble the array of `version`, None if they do not or it is damaged."""
+        """Return how much `values` resemble the array of `version`, None if they do not, or it cannot be read."""
         blake3 = version.content[calib_type]
         places = np.linspace(0, values.size - 1, _SAMPLE).astype(int)
         stored: Float32 | None = None
@@ -125,7 +125,7 @@ class Recogniser:
             self._samples[blake3] = None if stored is None else stored.reshape(-1)[places]
         sample = self._samples[blake3]
         if sample is None:
-            self.problems.add(f"{version.name} is damaged and was not compared")
+            self.problems.add(f"{version.name} cannot be read and was not compared")
             return None
         if compare(version, values.reshape(-1)[places], sample, decimals).different > _SAMPLE // 2:
             return None

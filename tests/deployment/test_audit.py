@@ -315,6 +315,15 @@ def test_a_damaged_payload_does_not_stop_it(deploying_here: Path, repository: Re
     assert state_of()[:2] == ("rounded copy", V1)
 
 
+def test_what_cannot_be_compared_is_said(deploying_here: Path, repository: Repository) -> None:
+    put(gain(repository), fmt="%.4f")
+    for payload in Path(repository.location, "panels", PANELS[0]).glob("*.h5"):
+        payload.unlink()
+    state, _, detail = state_of()
+    assert state == "unknown"
+    assert f"its values of panel 0 match no stored version; {PANELS[0]}/{STAMP}/v1 cannot be read" in detail
+
+
 def test_a_spoiled_note_is_said(deploying_here: Path) -> None:
     deploy()
     data_of("calib", name="631-end.jfstore.json").write_text("{")
