@@ -36,12 +36,12 @@ Errors are one tree below `JfstoreError`: BadValue, NotFound, Damaged, Refused, 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from jfstore._version import __version__
 
+TYPE_CHECKING = False  # the one of typing, which takes 10 ms to load
 if TYPE_CHECKING:
+    from typing import Any
+
     from jfstore.core.arrays import check_array
     from jfstore.core.ids import PanelId
     from jfstore.core.instants import Instant
@@ -136,6 +136,8 @@ def __getattr__(name: str) -> Any:
     # Loaded on first use (PEP 562): --help, --version and the man pages need neither numpy nor h5py.
     if name not in _NAMES:
         raise AttributeError(f"module 'jfstore' has no attribute {name!r}")
+    from importlib import import_module
+
     module, attribute = _NAMES[name]
     return getattr(import_module(module), attribute)
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from jfstore.cli.app import main
+from jfstore.cli import run_jfstore
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_jfstore())

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import shutil
+import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TextIO
 
 from jfstore.errors import JfstoreError
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-_BIDIRECTIONAL = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)
+# C0, DEL and C1, ends of lines and paragraphs, and the marks that change the direction of text.
 _CONTROLS = {
-    **{code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n\r"},
-    **{code: f"\\u{code:04x}" for code in _BIDIRECTIONAL},
+    code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    for code in [*range(32), *range(127, 160), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]
+    if chr(code) not in "\t\n\r"
 }
-"""Characters that could drive a terminal or reorder a line, and what is printed instead."""
+_ID = re.compile(r"\b([0-9a-f]{1,16})-[0-9a-f]{3,16}-([0-9a-f]{1,16})\b", re.ASCII)
+_WHOLE, _NARROW, _VERSION = 20, 15, 33
+"""A cell up to _WHOLE wide, such as a time, is not shortened, others down to _NARROW, names of versions to _VERSION."""
+
+_LEAST_USED = ("hash", "blake3", "host", "alias", "config", "op", "commit", "time", "source", "kept", "user", "message")
+"""Columns that a narrow terminal drops, the first one first."""
 
 Row = Mapping[str, object]
 
@@ -61,8 +68,10 @@ def emit_json(value: object) -> None:
 def emit_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
     """Print `rows`, of each the values of `columns`: a table on a terminal, else TSV with a header line."""
     if sys.stdout.isatty():
-        if rows:
-            _emit_table(rows, columns)
+        header, *lines = format_table(rows, columns, _terminal_width(sys.stdout)) if rows else [""]
+        if header:
+            is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
+            print("\n".join([header if is_plain else f"\x1b[1m{header}\x1b[m", *lines]))
         return
     print("\t".join(columns))
     for row in rows:
@@ -77,78 +86,98 @@ def emit(args: argparse.Namespace, value: object, rows: Sequence[Row], columns: 
         emit_rows(rows, columns)
 
 
-def _emit_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False, width=shutil.get_terminal_size().columns)
-    texts = [[printable(_cell(row.get(name))) for name in columns] for row in rows]
-    names, texts = fit_table(columns, texts, console.width)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        table.add_column(name, no_wrap=True)
-    for cells in texts:
-        table.add_row(*map(Text, cells))
-    console.print(table)
-
-
-def fit_table(columns: Sequence[str], texts: Sequence[Sequence[str]], width: int) -> tuple[list[str], list[list[str]]]:
-    """Return a table no wider than `width`: columns of least use are shortened first, then left out.
-
-    Parameters
-    ----------
-    columns : sequence of str
-        Names of the columns.
-    texts : sequence of sequence of str
-        The cells of each row.
-    width : int
-        Characters of a line; columns are two spaces apart.
-    """
-    widths = {name: max(len(name), *(len(row[i]) for row in texts)) for i, name in enumerate(columns)}
-
-    def excess() -> int:
-        return sum(widths.values()) + 2 * (len(widths) - 1) - width
-
-    for name, least in _STEPS:
-        if name in widths and excess() > 0:
-            widths[name] = max(widths[name] - excess(), min(widths[name], max(least, len(name) if least else 0)))
-            if not widths[name] or (not least and len(widths) > 1):
-                del widths[name]
-    for name in reversed(columns):
-        if excess() > 0 and len(widths) > 1:
-            widths.pop(name, None)
-    rows = [[_shorten(row[i], widths[name], name) for i, name in enumerate(columns) if name in widths] for row in texts]
-    return [name for name in columns if name in widths], rows
-
-
-_MIDDLE = ("version", "versions", "panel", "detector", "file", "value")
-"""Columns of Ids and paths, which are shortened in the middle."""
-
-_STEPS = (
-    *(("blake3", 12), ("hash", 9), ("host", 0), ("hash", 0), ("blake3", 0)),
-    *(("message", 16), ("source", 16), ("detail", 24), ("what", 9), ("constants", 16), ("detector", 27)),
-    *(("time", 10), ("types", 11), ("user", 0), ("op", 0), ("alias", 0), ("message", 9), ("file", 24)),
-    *(("value", 30), ("versions", 27), ("commit", 0), ("message", 0), ("source", 0), ("detail", 0), ("time", 0)),
-    *(("version", 27), ("detector", 16), ("panel", 16)),
-)
-"""What a table that is too wide loses, in this order: a column and its least width, 0 for the whole column."""
-
-
-def _shorten(text: str, width: int, name: str) -> str:
-    if len(text) <= width or name == "time":
-        return text[:width]
-    head = (width - 1) // 2 if name in _MIDDLE else width - 1
-    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :] if head < width - 1 else ''}"
+def emit_fields(args: argparse.Namespace, value: object, fields: Sequence[tuple[str, object]]) -> None:
+    """Print `value` as JSON if that was asked for, else the names and values of `fields`, wrapped on a terminal."""
+    if args.json or not sys.stdout.isatty():
+        emit(args, value, [{"field": name, "value": field} for name, field in fields], ["field", "value"])
+        return
+    limit = _terminal_width(sys.stdout)
+    indent = min(max(len(name) for name, _ in fields) + 2, limit // 2)
+    width = max(limit - indent, 1)
+    for name, field in fields:
+        text = printable(_cell(field))
+        print(f"{_shorten(name, indent - 1):{indent}}{text[:width]}".rstrip())
+        for start in range(width, len(text), width):
+            print(" " * indent + text[start : start + width])
 
 
 def report_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
     """Print `rows` on standard error, aligned, for people."""
-    texts = [[printable(_cell(row.get(name))) for name in columns] for row in rows]
-    columns, texts = fit_table(columns, texts, shutil.get_terminal_size().columns if sys.stderr.isatty() else 1 << 20)
-    widths = [max(len(line[i]) for line in [list(columns), *texts]) for i in range(len(columns))]
-    for line in [list(columns), *texts]:
-        note("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    for line in format_table(rows, columns, _terminal_width(sys.stderr) if sys.stderr.isatty() else None):
+        note(line)
+
+
+def _terminal_width(stream: TextIO) -> int:
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    return 80
+
+
+def format_table(rows: Sequence[Row], columns: Sequence[str], limit: int | None) -> list[str]:
+    """Return the lines of a table, the header first, none wider than `limit`."""
+    texts = {name: [printable(_cell(row.get(name))) for row in rows] for name in columns}
+    widths = {name: max(map(_width, [name, *cells])) for name, cells in texts.items()}
+    if limit is not None:
+        least = {name: max(_least_width(cell) for cell in [name, *cells]) for name, cells in texts.items()}
+        widths = _fit_widths(widths, least, limit)
+    table = []
+    for name, width in widths.items():
+        cells = [_shorten(cell, width) for cell in (name, *texts[name])]
+        used = max(map(_width, cells))
+        table.append([cell + " " * (used - _width(cell)) for cell in cells])
+    return ["  ".join(line).rstrip() for line in zip(*table, strict=True)]
+
+
+def _least_width(cell: str) -> int:
+    width = _width(cell)
+    if width <= _WHOLE:
+        return width
+    return min(_width(_shorten_ids(cell)), _VERSION) if _ID.search(cell) else _NARROW
+
+
+def _shorten_ids(text: str) -> str:
+    """Return `text` without the firmware of panel Ids."""
+    return _ID.sub("\\1-\u2026-\\2", text)
+
+
+def _fit_widths(widths: Mapping[str, int], least: dict[str, int], limit: int) -> dict[str, int]:
+    """Return the widths of the columns that remain on a terminal: the least used are dropped, wide ones shortened."""
+    droppable = [*_LEAST_USED, *reversed([name for name in widths if name not in _LEAST_USED][1:])]
+    for name in droppable:
+        if sum(least.values()) + 2 * (len(least) - 1) > limit and len(least) > 1:
+            least.pop(name, None)
+    free = limit - sum(least.values()) - 2 * (len(least) - 1)
+    if free < 0:
+        return dict.fromkeys(least, limit)
+    for name, width in least.items():
+        more = min(free, widths[name] - width)
+        least[name] += more
+        free -= more
+    return least
+
+
+def _width(text: str) -> int:
+    """Return how many cells of a terminal `text` fills."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _shorten(text: str, width: int) -> str:
+    """Return `text` in at most `width` cells: panel Ids lose the firmware, then sentences the end, names the middle."""
+    if _width(text) > width:
+        text = _shorten_ids(text)
+    if _width(text) <= width:
+        return text
+    half = width - 1 if {" ", ","} & {*text} else width // 2
+    head, tail = text[:half], text[len(text) - (width - half - 1) :]
+    while _width(head) > half:
+        head = head[:-1]
+    while _width(tail) > width - half - 1:
+        tail = tail[1:]
+    return f"{head}\u2026{tail}"
 
 
 def error_value(error: JfstoreError) -> dict[str, Any]:

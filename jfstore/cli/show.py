@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from jfstore.cli.options import Parser, add_json, add_repo
-from jfstore.cli.output import emit
+from jfstore.cli.output import emit_fields
 from jfstore.cli.writing import open_to_read
 
 SUMMARY = "Show everything about one version."
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             "path": repository.storage.location,
         },
     }
-    emit(args, value, [{"field": name, "value": field} for name, field in _flat(value, "")], ["field", "value"])
+    emit_fields(args, value, _flat(value, ""))
     return 0
 
 

@@ -29,6 +29,7 @@ from tests.conftest import ROOT
 from tests.makers.gains import make_gain_directory, make_gain_tree
 from tests.makers.repositories import LATER, SHAPE, STAMP, A, B, D, constants, entry, new_repository, story, tree
 
+PROGRAMS = ("jfstore", "jungfrau_id", "event_keys", "find_detector_runs", "jungfrau_gain_constants", "dcs")
 COMMAND = [sys.executable, str(ROOT / "bin" / "jfstore")]
 MESSAGE = "tab\there\nnew line \\ and \x1b[31mred"
 ESCAPED = r"tab\there\nnew line \\ and \x1b[31mred"
@@ -209,26 +210,54 @@ def test_a_terminal_gets_a_table(here: dict[str, str]) -> None:
     assert re.search(rb"\n" + A.encode() + rb" +" + STAMP.encode() + rb" +- +pixel_gain,pixel_offset +v2 ", written)
 
 
-@pytest.mark.parametrize("command", ["list", "history --repo test", f"show {A}/{STAMP}/v1 --repo test"])
-def test_panel_ids_are_whole_at_80_columns(command: str, here: dict[str, str]) -> None:
-    _, written = on_terminal(here, *command.split())
-    assert A.encode() in written
-
-
-def test_a_table_at_80_columns_keeps_words_readable(here: dict[str, str]) -> None:
-    _, written = on_terminal(here, "list")
-    assert b"pixel_gain" in written
-
-
-@pytest.mark.parametrize("columns", [40, 60, 80, 120, 200])
+@pytest.mark.parametrize("columns", [20, 60, 80, 100, 200])
 @pytest.mark.parametrize(
-    "command", ["list", "history --repo test", f"show {A}/{STAMP}/v1 --repo test", f"get {A} -T {STAMP} --repo test"]
+    "command",
+    [
+        "list",
+        "history --repo test",
+        f"show {A}/{STAMP}/v1 --repo test",
+        "verify --repo test --quick",
+        f"get {A} -T {STAMP} --repo test",
+    ],
 )
-def test_a_table_is_no_wider_than_the_terminal(command: str, columns: int, here: dict[str, str]) -> None:
+def test_tables_are_never_wider_than_the_terminal(command: str, columns: int, here: dict[str, str]) -> None:
+    if command.startswith("verify"):
+        next(Path("test/panels", A).glob("*.h5")).unlink()
     _, written = on_terminal({**here, "NO_COLOR": "1"}, *command.split(), columns=columns)
-    table = [line for line in re.sub(rb"\x1b\[[0-9;]*m", b"", written).decode().split("\r\n") if "  " in line]
-    assert table
-    assert max(map(len, table)) <= columns
+    lines = [
+        line for line in written.decode().splitlines() if not line.startswith(("1 problem in", "valid at", "\x1b"))
+    ]
+    assert lines
+    assert max(map(len, lines)) <= columns
+
+
+def test_panel_ids_lose_their_firmware_on_a_narrow_terminal(here: dict[str, str]) -> None:
+    _, written = on_terminal(here, "list")
+    module, _, serial = A.split("-")
+    assert f"{module}-\u2026-{serial}".encode() in written
+    assert b"pixel_gain" in written
+    assert b"message" not in written
+
+
+def test_show_wraps_values_and_shows_all_of_them(here: dict[str, str]) -> None:
+    name = f"{A}/{STAMP}/v1"
+    blake3 = jfstore.open("test").version(name).file.blake3
+    _, written = on_terminal(here, "show", name, "--repo", "test", columns=60)
+    assert blake3 in re.sub(r"\s+", "", written.decode())
+    assert b"\r\n\r\n" not in written
+
+
+HOSTILE = "red \x9b31m \x7f \u202egnp.exe\u2066 \u2028"
+
+
+def test_c1_and_bidirectional_characters_reach_neither_terminal_nor_tsv(here: dict[str, str]) -> None:
+    jfstore.open("test").add_entries([entry(B, STAMP, 9)], HOSTILE)
+    escaped = rb"red \x9b31m \x7f \u202egnp.exe\u2066 \u2028"
+    assert escaped in process(here, "history", "--repo", "test").stdout
+    written = on_terminal(here, "history", "--repo", "test", columns=300)[1].decode()
+    assert escaped.decode() in written
+    assert not {*HOSTILE} & {*written} & {*"\x9b\x7f\u202e\u2066\u2028"}
 
 
 def test_no_control_character_of_a_message_reaches_the_terminal(here: dict[str, str]) -> None:
@@ -261,6 +290,34 @@ def test_npy_is_not_written_to_a_terminal(here: dict[str, str]) -> None:
 
 
 # -- signals, rights, space
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.path.insert(0, {root!r})
+sys.meta_path.insert(0, Interrupt())
+from jfstore.cli import run_{program}
+sys.exit(run_{program}())
+"""
+
+
+@pytest.mark.parametrize("module", ["argparse", "jfstore.errors", "jfstore.cli.program", "jfstore.cli.options"])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_an_interrupt_while_modules_load_is_one_line(program: str, module: str, here: dict[str, str]) -> None:
+    script = INTERRUPTED_IMPORT.format(module=module, root=str(ROOT), program=program)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=here,
+        capture_output=True,
+        check=False,
+        timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", f"{program}: interrupted\n".encode())
 
 
 def test_an_interrupted_import_leaves_a_sound_repository(here: dict[str, str]) -> None:

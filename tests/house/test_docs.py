@@ -47,7 +47,7 @@ def test_program_has_help_a_man_page_and_a_readme_row(program: str, capsys: pyte
     assert f"examples:\n  {program} " in capsys.readouterr().out
     assert f"| `{program}` |" in (ROOT / "README.md").read_text()
     setup = (ROOT / "setup.cfg").read_text()
-    assert f"{program} = jfstore.cli.programs.{program}:main" in setup
+    assert f"{program} = jfstore.cli:run_{program}\n" in setup
     assert f"man/{program}.1:pyfile=bin/{program}:function=get_parser" in setup
     page = _man_page(program)
     assert "DIFFERENCES" in page
