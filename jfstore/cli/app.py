@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import ModuleType
 
@@ -91,6 +92,12 @@ def command_parser(command: str) -> Parser:
     return parser
 
 
+def run_of(command: str) -> Callable[[argparse.Namespace], int]:
+    """Return the function that runs a command with its parsed arguments."""
+    run: Callable[[argparse.Namespace], int] = _module(command).run
+    return run
+
+
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the options before the command, and the command with everything after it."""
     place = 0
@@ -139,7 +146,7 @@ def _run(argv: list[str]) -> int:
             hint = "; panels are joined by _" if takes_detector else repo_hint
         raise BadValue(f"unrecognized: {' '.join(unknown)}{hint}; see jfstore {command} --help")
     args.argv = argv
-    return int(_module(command).run(args))
+    return run_of(command)(args)
 
 
 def _retry(argv: Sequence[str], error: InDoubt) -> str:

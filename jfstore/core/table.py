@@ -40,7 +40,9 @@ LAYOUT: dict[str, np.dtype[Any]] = {
 """Name and dtype of each column set, in the order in which they are hashed and stored."""
 
 Kind = tuple[str, str, tuple[int, ...]]
-"""Calibration type, dtype and shape of an array; a version's ``kinds`` has a bit for each it holds."""
+"""Calibration type, dtype and shape of an array; a version's ``kinds`` has a bit for each that it holds."""
+
+KINDS_LIMIT = 64
 
 
 def _text(value: bytes) -> str:

@@ -114,6 +114,7 @@ def add_entries(
     before = log.table()
     if done := before.find_request(request):
         return _repeat(repository, done, entries, before, request)
+    storage.check_writable()
     log.make_sure()
     pending = list(_publish_arrays(storage, identity, entries, before, dry_run))
     unchanged: list[tuple[str, str]] = []

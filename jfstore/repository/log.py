@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from jfstore._version import __version__
 from jfstore.core.instants import SECOND, now
 from jfstore.core.records import Commit, Identity, Version, decode_commit, encode_commit, sealed_hash
-from jfstore.core.table import Table
+from jfstore.core.table import KINDS_LIMIT, Table
 from jfstore.errors import Busy, Damaged, InDoubt, JfstoreError
 from jfstore.fs import owner
 from jfstore.fs.durable import NotSynced
@@ -188,6 +188,7 @@ class Log:
             return state
         table, broken = state.table, None
         commits: list[Commit] = []
+        kinds = {*table.kinds}
         prev = table.head or self._identity.hash
         while last is None or table.seq + len(commits) < last:
             seq = table.seq + len(commits) + 1
@@ -201,6 +202,11 @@ class Log:
             if commit.prev != prev:
                 where = f"{self._storage.location}/{commit_name(seq)}"
                 broken = seq, Damaged(f"{where} does not follow commit {seq - 1}: the chain is broken")
+                break
+            kinds.update((a.type, a.dtype, a.shape) for version in commit.versions for a in version.arrays)
+            if len(kinds) > KINDS_LIMIT:
+                where = f"{self._storage.location}/{commit_name(seq)}"
+                broken = seq, Damaged(f"{where} is damaged: the log has more than 64 kinds of arrays")
                 break
             commits.append(commit)
             prev = commit.hash
@@ -271,7 +277,7 @@ class Log:
         raw = encode_commit(commit)[0]
         decode_commit(raw, "the new commit")  # what could not be read again must never get in
         try:
-            self._storage.publish(commit_name(commit.seq), raw)
+            self._storage.publish(commit_name(commit.seq), raw, commit.clock)
         except NotSynced as error:
             raise self._doubt(commit.seq, commit.request) from error
         except NoAnswer as error:

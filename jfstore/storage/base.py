@@ -113,8 +113,17 @@ class Storage(ABC):
         """Return the bytes of `name`. FileNotFoundError if there is none, Damaged if it is no regular file."""
         return self.objects.read(checked_name(name), _TEXT_LIMIT)
 
-    def publish(self, name: str, data: bytes) -> None:
+    def check_writable(self) -> None:
+        """Raise OSError if this process obviously may not write here; nothing is written to find out."""
+        self.objects.check_writable()
+
+    def publish(self, name: str, data: bytes, clock: int | None = None) -> None:
         """Give `data` the name `name`, which nothing may bear yet: whole and durable, or not at all.
+
+        Parameters
+        ----------
+        clock : int, optional
+            Time of the writer's clock in nanoseconds UTC. It must not be ahead of the storage's own, if that is known.
 
         Raises
         ------
@@ -124,10 +133,12 @@ class Storage(ABC):
             If it was done but may not survive a power failure.
         objects.NoAnswer
             If it is not known whether it was done.
+        Refused
+            If `clock` is more than 10 minutes ahead.
         """
         if len(data) > _TEXT_LIMIT:
             raise Refused(f"{name} would have {len(data)} bytes, more than can be read back: take fewer at a time")
-        self.objects.create(checked_name(name), [data])
+        self.objects.create(checked_name(name), [data], clock)
 
     def settle(self, name: str) -> None:
         """Make sure that `name`, which exists, survives a power failure."""

@@ -166,7 +166,7 @@ class Remote(Objects):
     def descriptor(self, name: str, size: int) -> None:
         return None
 
-    def create(self, name: str, pieces: Sequence[Any]) -> None:
+    def create(self, name: str, pieces: Sequence[Any], clock: int | None = None) -> None:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         for tried in range(_TRIES):
             try:

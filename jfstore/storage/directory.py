@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -10,7 +11,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from jfstore.errors import Damaged
+from jfstore.errors import Damaged, Refused
 from jfstore.fs import durable, files
 from jfstore.storage.objects import Objects
 
@@ -18,6 +19,8 @@ _ROOT_MODE = 0o2775
 _BELOW_MODE = 0o3775
 _LOCK = ".lock"
 _FOLDERS = ("log", "panels")
+_CLOCK_LIMIT = 600 * 10**9
+"""So many nanoseconds a writer's clock may be ahead of the file system's."""
 
 
 class Directory(Objects):
@@ -62,8 +65,24 @@ class Directory(Objects):
             raise Damaged(f"{path} has {found} bytes in place of {size}")
         return fd
 
-    def create(self, name: str, pieces: Sequence[Any]) -> None:
-        durable.publish(self.root / name, pieces)
+    def check_writable(self) -> None:
+        for place in (self.root / "log", self.root / "panels"):
+            if not os.access(place, os.W_OK | os.X_OK):
+                code = errno.EROFS if os.statvfs(place).f_flag & os.ST_RDONLY else errno.EACCES
+                raise OSError(code, os.strerror(code), str(place))
+
+    def create(self, name: str, pieces: Sequence[Any], clock: int | None = None) -> None:
+        path = self.root / name
+        temporary = durable.stage(path, pieces, 0o444)
+        if clock is not None:
+            ahead = clock - os.lstat(temporary).st_mtime_ns
+            if ahead > _CLOCK_LIMIT:
+                durable.remove(temporary)
+                raise Refused(
+                    f"the clock of this machine is {ahead // 10**9} s ahead of that of {self.location}: "
+                    "the times of all later commits would be wrong; set the clock"
+                )
+        durable.give_free_name(temporary, path)
 
     def replace(self, name: str, pieces: Sequence[Any], settle: bool = True) -> None:
         durable.overwrite(self.root / name, pieces, settle=settle)

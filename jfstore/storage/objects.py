@@ -75,9 +75,15 @@ class Objects(ABC):
             If the object is missing or has another size.
         """
 
+    def check_writable(self) -> None:
+        """Raise OSError if this process obviously may not write here."""
+        return
+
     @abstractmethod
-    def create(self, name: str, pieces: Sequence[Any]) -> None:
+    def create(self, name: str, pieces: Sequence[Any], clock: int | None = None) -> None:
         """Give `pieces` the name `name`, which nothing may bear yet: whole and durable, or not at all.
+
+        `clock` is as for `Storage.publish`; a place that does not know its own time ignores it.
 
         Raises
         ------

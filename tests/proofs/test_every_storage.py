@@ -243,7 +243,7 @@ def test_loser_of_a_race_takes_the_next_number(repository: Repository, monkeypat
     monkeypatch.setattr(other.storage, "lock", lambda: nullcontext(False))
     waiting = [5, 6, 8]
 
-    def later(name: str, data: bytes) -> None:
+    def later(name: str, data: bytes, clock: int | None = None) -> None:
         if waiting:
             other.add_entries([entry(A, seed=waiting.pop(0))], "faster")
         publish(name, data)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import jfstore
-from jfstore.cli.app import get_parser
+from jfstore.cli.app import command_parser, run_of
 from jfstore.fs import durable
 from jfstore.storage.hdf5 import Hdf5Storage
 from tests.makers.repositories import LATER, STAMP, A, D
@@ -79,7 +79,9 @@ class Story:
 
 @lru_cache
 def _parsed(argv: tuple[str, ...]) -> Any:
-    return get_parser().parse_args(list(argv))
+    args = command_parser(argv[0]).parse_all(argv[1:])
+    args.argv = list(argv)
+    return args
 
 
 def act(argv: tuple[str, ...], root: Path) -> tuple[int, frozenset[str]] | None:
@@ -90,7 +92,7 @@ def act(argv: tuple[str, ...], root: Path) -> tuple[int, frozenset[str]] | None:
     with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", jfstore.JfstoreWarning)
         try:
-            assert args.run(args) == 0
+            assert run_of(argv[0])(args) == 0
         except jfstore.Refused:
             return None
         except jfstore.Failed as error:
@@ -307,7 +309,7 @@ def commit_before_payload(monkeypatch: pytest.MonkeyPatch) -> None:
         waiting.append(lambda: store(self, panel, stamp, arrays) and None)
         return file
 
-    def at_once(self: Hdf5Storage, name: str, data: bytes) -> None:
+    def at_once(self: Hdf5Storage, name: str, data: bytes, clock: int | None = None) -> None:
         publish(self, name, data)
         while waiting and name.startswith("log/"):
             waiting.pop()()

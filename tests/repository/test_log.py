@@ -260,7 +260,7 @@ def racing(first: Repository, monkeypatch: pytest.MonkeyPatch, *others: Callable
     monkeypatch.setattr(other.storage, "lock", lambda: nullcontext(False))
     publish, waiting = first.storage.publish, list(others)
 
-    def later(name: str, data: bytes) -> None:
+    def later(name: str, data: bytes, clock: int | None = None) -> None:
         if waiting:
             waiting.pop(0)(other)
         publish(name, data)
@@ -378,7 +378,7 @@ def test_commit_is_done_even_if_a_newer_jfstore_writes_right_after_it(
 ) -> None:
     publish = repository.storage.publish
 
-    def followed(name: str, data: bytes) -> None:
+    def followed(name: str, data: bytes, clock: int | None = None) -> None:
         publish(name, data)
         last = log.read_commit(repository.storage, 5)
         future = replace(last, seq=6, prev=last.hash, op="withdraw", request=OTHER_REQUEST, versions=())
@@ -388,3 +388,40 @@ def test_commit_is_done_even_if_a_newer_jfstore_writes_right_after_it(
     done = repository.add_entries([entry(A, seed=8)], "why")
     assert "made by a newer jfstore" in done.notes[0]
     assert done.seq == 5
+
+
+# -- hostile and wrong writers
+
+
+def test_a_log_with_more_kinds_of_arrays_than_a_table_holds_is_damaged(repository: Repository) -> None:
+    last = repository.commit(4)
+    version = last.versions[0]
+    arrays = tuple(replace(version.arrays[0], type=f"type_{n}") for n in range(65))
+    file = replace(version.file, offsets={array.type: 4096 for array in arrays})
+    hostile = replace(
+        last, seq=5, prev=last.hash, request=REQUEST, versions=(replace(version, arrays=arrays, file=file),)
+    )
+    commit_path(repository, 5).write_bytes(encode_commit(hostile)[0])
+    with pytest.raises(jfstore.Damaged, match="64 kinds"):
+        reopened(repository).get(A, "pixel_gain", LATER)
+    assert reopened(repository).get(A, "pixel_gain", LATER, as_of=4).shape[1] == 1
+
+
+def test_a_writer_whose_clock_is_ahead_of_the_file_system_is_refused(
+    repository: Repository, set_clock: Callable[[int], None]
+) -> None:
+    import time
+
+    set_clock(time.time_ns() + 900 * SECOND)
+    with pytest.raises(jfstore.Refused, match="clock of this machine is 8"):
+        repository.add_entries([entry(A, seed=8)], "in the future")
+    assert len(log_names(repository)) == 4
+    assert not list((Path(repository.location) / "log").glob(".tmp-*"))
+    set_clock(time.time_ns() + 300 * SECOND)
+    assert repository.add_entries([entry(A, seed=8)], "soon").seq == 5
+
+
+def test_a_dry_run_checks_the_right_to_write(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "panels")
+    with pytest.raises(OSError, match="Permission denied"):
+        repository.add_entries([entry(A, seed=8)], "why", dry_run=True)

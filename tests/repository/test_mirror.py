@@ -137,7 +137,7 @@ def test_goes_on_where_it_was_stopped(tmp_path: Path, calls: int, monkeypatch: p
     target = catalogue.mirror_storage(str(tmp_path / "M"), source, "zarr")
     create, left = target.objects.create, iter(range(1 << 30))
 
-    def failing(name: str, pieces: object) -> None:
+    def failing(name: str, pieces: object, clock: int | None = None) -> None:
         if next(left) == calls:
             raise KeyboardInterrupt
         create(name, pieces)  # type: ignore[arg-type]
