@@ -1,47 +1,132 @@
-"""``jfstore demo``: the seed's world at full size, and a walk through it."""
+"""``jfstore demo``: make a complete example, and walk through it."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import shutil
+import subprocess
 import sys
+from pathlib import Path
+from typing import TextIO
 
 from jfstore.cli.options import Parser, add_json
-from jfstore.cli.output import emit_json
+from jfstore.cli.output import emit_json, note
+from jfstore.errors import Failed, Refused
 
 SUMMARY = "Make a complete example and walk through it."
 EPILOG = """\
-It makes a directory of about 220 MB with a legacy gain tree, XTC files of runs and a test and a real
-repository, runs the commands of a day with them, and prints each before it runs. Run again, it walks through
-what is there: nothing is added twice. The directory may be removed at any time.
+The command makes a directory of about 220 MB with a gain tree, XTC files of runs, and a test and a real
+repository. It then runs the commands of a typical day and prints each before it runs. A second run walks
+through the same directory and adds nothing twice. The directory may be removed at any time.
 
 examples:
   jfstore demo ~/jfstore-demo
   jfstore demo ~/jfstore-zarr --storage zarr
+"""
+_MARK = ".jfstore-demo"
+_BYTES = 300_000_000
+_PANEL = "171113-154920171025-3d00fb"
+_HALVES = ("170505-149520170815-3d00b0", "170505-149520170815-3d00f7")
+_RUN = "exp=xcsls3716:run=631"
+_PROMOTED = " ".join([f"{_PANEL}/20180306000000/v2", *(f"{panel}/20171025000000/v1" for panel in _HALVES)])
+_STORY = f"""\
+# The maintainer imports the gain tree into the test repository.
+import {{root}}/gains -m 'legacy gains' --repo test
+
+# An admin lists both repositories.
+list
+
+# An analyst gets the gains of a detector of two panels that were valid on 2017-12-05.
+get {"_".join(_HALVES)} -T 20171205161400 -t pixel_gain -f {{root}}/gain.npy --force --repo test
+
+# The maintainer adds a second version of a panel's constants; the first version stays.
+add {_PANEL} -T 20180306000000 -f {{root}}/M044-new -m 'lowest range measured again' --repo test
+get {_PANEL} -T 20180401000000 --repo test
+
+# After a check, the maintainer promotes it to the real repository, with the panels of the detector.
+promote {_PROMOTED} --from test --repo real -m 'checked with run 689' --yes
+
+# An analyst asks by run: its XTC files name the detector and the time. The default is the real repository.
+id {_RUN}
+get {_RUN} -t pixel_gain -f {{root}}/gain.npy --force
+
+# psana reads constants from the experiment's calibration directory: deploy them, then audit the files.
+deploy {_RUN} -c {{root}}/calib
+audit {{root}}/calib
+
+# An admin checks that every run of the experiment has constants.
+runs xcsls3716 --resolve
+list
+
+# Finally, every stored byte is checked.
+verify --repo test
+verify --repo real
 """
 
 
 def add_options(parser: Parser) -> None:
     """Add the options and arguments of the command."""
     parser.add_argument(
-        "directory", metavar="DIR", nargs="?", default="jfstore-demo", help="where (default: %(default)s)"
+        "directory", metavar="DIR", nargs="?", default="jfstore-demo", help="a new directory (default: %(default)s)"
     )
     parser.add_argument(
-        "--storage",
-        choices=("hdf5", "zarr"),
-        default="hdf5",
-        help="how arrays lie in its repositories (default: %(default)s)",
+        "--storage", choices=("hdf5", "zarr"), default="hdf5", help="storage of its repositories (default: %(default)s)"
     )
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from pathlib import Path
-
-    from jfstore.cli._demo_story import tell
-
-    variables = tell(Path(args.directory), args.storage, sys.stderr if args.json else sys.stdout)
+    root = Path(args.directory).absolute()
+    _make_data(root)
+    variables = {"JFSTORE_TEST": root / "test", "JFSTORE_REAL": root / "real", "SIT_PSDM_DATA": root / "psdm"}
+    environment = {name: str(path) for name, path in variables.items()}
+    exports = [f"export {name}={shlex.quote(path)}" for name, path in environment.items()]
+    out = sys.stderr if args.json else sys.stdout
+    print(f"\nA gain tree is in {root / 'gains'}, XTC files of runs are in {root / 'psdm'}.", file=out)
+    print("\n# Two empty repositories are made beside them.", *(f"$ {line}" for line in exports), sep="\n", file=out)
+    for role in ("test", "real"):
+        if not (root / role / "repository.json").exists():
+            _run_command(["init", role, "--storage", args.storage], environment, out)
+    for line in _STORY.splitlines():
+        if line.startswith("#") or not line:
+            print(line, file=out)
+        else:
+            _run_command([word.format(root=root) for word in shlex.split(line)], environment, out)
+    print("\nTo go on by hand:\n", *exports, "jfstore list", sep="\n", file=out)
     if args.json:
-        emit_json({"directory": os.path.abspath(args.directory), "environment": variables})
+        emit_json({"directory": str(root), "environment": environment})
     return 0
+
+
+def _make_data(root: Path) -> None:
+    from jfstore.cli import demo_data
+    from jfstore.fs import durable
+
+    if not root.parent.is_dir():
+        raise Failed(f"{root.parent} does not exist; make it first")
+    if root.exists() and not (root.is_dir() and (not any(root.iterdir()) or (root / _MARK).exists())):
+        raise Refused(f"{root} exists and is not a demo: name another directory")
+    if shutil.disk_usage(root.parent).free < _BYTES:
+        raise Failed(f"{root.parent} has less than {_BYTES // 1_000_000} MB free")
+    note(f"making a gain tree and runs in {root} ...")
+    if not root.is_dir():
+        durable.make_directory(root, 0o755)
+    durable.overwrite(root / _MARK, [b"made by jfstore demo; may be removed at any time\n"], mode=0o644)
+    demo_data.write_tree(root / "gains")
+    demo_data.write_new_constants(root / "M044-new")
+    demo_data.write_runs(root / "psdm")
+
+
+def _run_command(words: list[str], environment: dict[str, str], out: TextIO) -> None:
+    """Print a command and run it; Failed if it fails."""
+    print(f"$ {shlex.join(['jfstore', *words])}", file=out, flush=True)
+    # From a checkout the package is not installed.
+    places = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    program = [sys.executable, "-m", "jfstore", *words]
+    environment = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(places)}
+    done = subprocess.run(program, env=environment, stdout=out, check=False)  # noqa: S603 - our own words
+    if done.returncode:
+        raise Failed(f"jfstore {words[0]} ended with exit code {done.returncode}")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import jfstore
-from jfstore.cli._demo_data import constants
+from jfstore.cli.demo_data import constants
 from jfstore.core.arrays import check_array
 from jfstore.core.instants import parse_instant, parse_time
 from jfstore.deployment.calibdir import CalibFile

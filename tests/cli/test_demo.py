@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jfstore.cli import _demo_data as data
+from jfstore.cli import demo_data as data
 from jfstore.cli.app import main
 from tests.conftest import ROOT
 

@@ -1,15 +1,81 @@
-"""XTC files of made-up runs for the demo: the datasets of the seed's table, each with its first and last run.
+"""Made-up data for the demo: a gain tree with constants such as a Jungfrau has, and XTC files of runs.
 
-It shares nothing with the reader. A file has a Configure (aliases and one Jungfrau), a BeginRun and
-the transitions about it, no events.
+Nothing in it was measured: gains near 41.5, -1.39 and -0.11 ADU/keV and offsets near 0.01, 300 and 50 ADU,
+with a spread from ASIC to ASIC (2 x 4 of 256 x 256 pixels), slopes along columns, and noise from pixel to pixel.
+The writer of XTC files shares nothing with the reader; the files have no events.
 """
 
 from __future__ import annotations
 
+import io
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from jfstore.fs import durable
+
+SHAPE = (512, 1024)
+_ASIC = 256
+_LEVELS: Mapping[str, tuple[tuple[float, float], ...]] = {
+    # Level and relative spread of each gain range.
+    "gain": ((41.5, 0.01), (-1.39, 0.02), (-0.11, 0.03)),
+    "offset": ((0.01, 0.3), (300.0, 0.1), (50.0, 0.2)),
+}
+DIRECTORIES = {"M044": 44, "M068": 68, "M088": 88}
+LINKS = {
+    "170505-149520170815-3d00b0-20171025000000": "M068",
+    "170505-149520170815-3d00f7-20171025000000": "M088",
+    "171113-154920171025-3d00b0": "M068",
+    "171113-154920171025-3d00f7": "M088",
+    "171113-154920171025-3d00fb-20180306000000": "M044",
+}
+
+
+def constants(seed: int, word: str) -> NDArray[np.float32]:
+    """Return made-up constants of one panel, float32 (gain, row, column); `word` is gain or offset."""
+    random = np.random.default_rng([seed, len(word)])
+    rows, columns = SHAPE
+    out = np.empty((3, rows, columns), np.float32)
+    for gain, (level, spread) in enumerate(_LEVELS[word]):
+        asics = random.normal(0, 0.5, (rows // _ASIC, columns // _ASIC)).astype(np.float32)
+        slope = np.linspace(-0.2, 0.2, _ASIC, dtype=np.float32)
+        field = np.kron(asics, np.ones((_ASIC, _ASIC), np.float32)) + np.tile(slope, columns // _ASIC)
+        noise = random.standard_normal(SHAPE, np.float32).clip(-3, 3)
+        out[gain] = level * (1 + spread * (field + 0.3 * noise))
+    return out
+
+
+def write_directory(directory: Path, gain: NDArray[np.float32], offset: NDArray[np.float32]) -> None:
+    """Write ``g0_gain.npy`` ... ``g2_offset.npy``."""
+    if not directory.is_dir():
+        durable.make_directory(directory, 0o755)
+    for word, array in (("gain", gain), ("offset", offset)):
+        for number, part in enumerate(array):
+            file = io.BytesIO()
+            np.save(file, part, allow_pickle=False)
+            durable.overwrite(directory / f"g{number}_{word}.npy", [file.getbuffer()], mode=0o644)
+
+
+def write_tree(root: Path) -> None:
+    """Write a gain tree: three directories and five links."""
+    if not root.is_dir():
+        durable.make_directory(root, 0o755)
+    for name, seed in DIRECTORIES.items():
+        write_directory(root / name, constants(seed, "gain"), constants(seed, "offset"))
+    for name, target in LINKS.items():
+        if not (root / name).is_symlink():
+            durable.symlink(target, root / name)
+
+
+def write_new_constants(directory: Path) -> None:
+    """Write a second calibration of M044: its lowest gain range was measured again."""
+    gain = constants(DIRECTORIES["M044"], "gain")
+    gain[2] *= np.float32(1.02)
+    write_directory(directory, gain, constants(DIRECTORIES["M044"], "offset"))
+
 
 _HALF = "170505-149520170815-3d00b0 170505-149520170815-3d00f7"
 _LATER = "171113-154920171025-3d00b0 171113-154920171025-3d00f7"
@@ -17,7 +83,7 @@ _SINGLE = "171113-154920171025-3d00fb"
 _DETECTORS = {"Xpp": 22, "Cxi": 24, "Xcs": 25, "Mec": 44, "Mfx": 48, "Det": 52}
 _JUNGFRAU = 43
 
-# Experiment, first and last run, begin of the first (Unix seconds), number of the Jungfrau, config version, panels.
+# Experiment, first and last run, start of the first in Unix seconds, number of the Jungfrau, ConfigV, panels.
 RUNS = (
     ("mfx00616", 1, 8, 1490000000, 0, 1, ""),
     ("mfx05516", 16, 16, 1519000000, 0, 3, _LATER),
@@ -61,7 +127,7 @@ def _config(version: int, panels: list[str]) -> bytes:
 
 
 def _run(experiment: str, run: int, start: int, number: int, version: int, panels: list[str]) -> bytes:
-    """Return the file of a run that begins at `begin` (Unix seconds), with Jungfrau.`number`."""
+    """Return the file of a run that starts at `start` (Unix seconds), with Jungfrau.`number`."""
     source = 1 << 24 | 20951, _DETECTORS[experiment[:3].title()] << 24 | _JUNGFRAU << 8 | number
     alias = struct.pack("<I2I31sx", 1, *source, b"jungfrau1M" if len(panels) == 2 else b"jungfrau512k")
     configured = _object(69, 1, 7670, 0, alias) + _object(107, version, *source, _config(version, panels))
