@@ -37,12 +37,18 @@ COMMANDS = {
 """Every command with its module."""
 
 _HINTS = {
-    **dict.fromkeys(("delete", "remove", "rm", "undo"), "nothing that was added is ever deleted; see jfstore history"),
-    **dict.fromkeys(("compare", "diff"), "see jfstore list, which shows test and real side by side"),
-    **dict.fromkeys(("put", "push", "upload"), "see jfstore add and jfstore promote"),
-    **dict.fromkeys(("log", "report", "stats"), "see jfstore history and jfstore list"),
+    **dict.fromkeys(
+        ("delete", "remove", "rm", "undo", "revert", "withdraw"),
+        "versions are never deleted; a corrected version added at the same stamp supersedes the wrong one",
+    ),
+    **dict.fromkeys(("compare", "diff"), "jfstore list shows the test and the real repository side by side"),
+    **dict.fromkeys(("put", "push", "upload"), "jfstore add and jfstore promote write to a repository"),
+    **dict.fromkeys(("log", "report", "stats", "status"), "jfstore history and jfstore list show what is stored"),
+    **dict.fromkeys(("explain", "why"), "jfstore get --json says why other versions are not valid"),
+    **dict.fromkeys(("check", "fsck"), "jfstore verify checks a repository, jfstore audit deployed files"),
+    **dict.fromkeys(("plot", "view", "tag", "freeze", "close", "restore"), "there is nothing like it"),
 }
-"""Words that people try, and what to use instead; spelled like them would be a wrong command."""
+"""Words that people try, and what to use instead: a command that is only spelled like them would be wrong."""
 
 _EPILOG = """\
 exit codes:
@@ -74,7 +80,7 @@ def get_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"jfstore {__version__}")
     add_repo(parser, "most commands that read: real")
     add_json(parser)
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for command in COMMANDS:
         module = _module(command)
         summary = module.SUMMARY[0].lower() + module.SUMMARY[1:].rstrip(".")
@@ -113,6 +119,16 @@ def _check_command(word: str) -> None:
         raise BadValue(f"{word!r} is not a command{hint}; see jfstore --help", near)
 
 
+def _extra_hint(parser: Parser, args: argparse.Namespace, word: str) -> str:
+    """Return what to do about a word too many."""
+    if "detector" in args:
+        return "; panels are joined by _"
+    if "-" in word and "/" not in word:
+        return f"; jfstore list {word} shows the versions of a panel"
+    takes_repo = any(action.dest == "repo" for action in parser._actions)
+    return f"; did you mean --repo {word}?" if takes_repo else "; the command takes no such argument"
+
+
 def _print_help(words: Sequence[str]) -> int:
     """Print the help of the command that `words` names, of ``jfstore`` if none."""
     for word in words[:1]:
@@ -130,6 +146,7 @@ def _run(argv: list[str]) -> int:
     before, rest = _split(argv)
     if not rest or {"-h", "--help", "--version"} & {*before}:
         get_parser().parse_args(before)
+        raise BadValue("the command is missing; see jfstore --help")
     command, *words = rest
     if command == "help":
         return _print_help(words)
@@ -138,12 +155,7 @@ def _run(argv: list[str]) -> int:
     # Options may stand between positional arguments, which subparsers do not allow.
     args, unknown = parser.parse_words([*words, *before])
     if unknown:
-        hint = ""
-        if not unknown[0].startswith("-"):
-            takes_detector = "detector" in args
-            takes_repo = any(action.dest == "repo" for action in parser._actions)
-            repo_hint = f"; did you mean --repo {unknown[0]}?" if takes_repo else ""
-            hint = "; panels are joined by _" if takes_detector else repo_hint
+        hint = "" if unknown[0].startswith("-") else _extra_hint(parser, args, unknown[0])
         raise BadValue(f"unrecognized: {' '.join(unknown)}{hint}; see jfstore {command} --help")
     args.argv = argv
     return run_of(command)(args)

@@ -58,8 +58,8 @@ def add_options(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     _check_output(args)
-    repository = open_to_read(args)
     target, time, source = target_of(args)
+    repository = open_to_read(args)
     answer = repository.find(target, args.types, time, source=source, as_of=args.as_of, number=args.number)
     warn_of(answer.notes)
     value = report_value(repository, answer)

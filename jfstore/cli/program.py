@@ -114,8 +114,8 @@ def _guarded(
     except BrokenPipeError:
         raise
     except OSError as error:
-        place = f": {error.filename}" if error.filename else ""
-        return report(Failed(f"{error.strerror or error}{place}"))
+        place = f"{error.filename}: " if error.filename else ""
+        return report(Failed(f"{place}{error.strerror or error}"))
     except KeyboardInterrupt:
         note(f"{name}: interrupted")
         return 128 + signal.SIGINT

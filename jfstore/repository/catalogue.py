@@ -58,7 +58,9 @@ def _read_config(path: Path) -> Mapping[str, str]:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from None
+    except ValueError as error:
         raise Failed(f"{path}: {error}") from None
     import tomllib  # slow to load, and seldom needed
 
@@ -68,7 +70,7 @@ def _read_config(path: Path) -> Mapping[str, str]:
         raise Failed(f"{path}: {error}") from None
     names = config.pop("repositories", {})
     if config or not isinstance(names, dict) or not all(isinstance(path, str) for path in names.values()):
-        raise Failed(f"{path}: expected one table [repositories] of names and paths")
+        raise Failed(f'{path}: expected one table [repositories] of names and paths, such as other = "/data/jf"')
     return names
 
 
@@ -92,12 +94,14 @@ def locate(place: str) -> tuple[str | None, Path | str]:
         return place, _place(names[place])
     if os.sep not in place and place not in (".", "..") and not os.path.lexists(place):
         near = nearest(place, names) or sorted(names)
-        raise BadValue(f"{place!r} is not a configured repository (a path has a /)", near)
+        raise BadValue(f"{place!r} is neither a configured repository nor a directory that exists", near)
     return None, Path(place)
 
 
 def _place(text: str) -> Path | str:
     """Return the directory that a path or a ``file://`` URL names, or another URL as it is."""
+    if text.endswith("://"):
+        raise BadValue(f"{text} names no place: expected a URL such as s3://bucket/jungfrau")
     if not text.startswith("file://"):
         return text if "://" in text else Path(text).expanduser()
     path = text.removeprefix("file://")
@@ -106,13 +110,14 @@ def _place(text: str) -> Path | str:
     return Path(path)
 
 
-def _there(name: str | None, path: Path) -> Path:
+def _check_directory(place: str, name: str | None, path: Path) -> None:
     if path.is_dir():
-        return path
+        return
+    wrong = "is not a directory" if os.path.lexists(path) else "does not exist"
     if name is None:
-        raise Failed(f"{path} is not there or is not a directory")
+        raise Failed(f"repository {place} {wrong}")
     hint = f"set {variable_of(name)}" if name in ROLES else f"see {platformdirs.user_config_dir('jfstore')}/{_CONFIG}"
-    raise Failed(f"repository {name!r} is {path}, which is not there; {hint}")
+    raise Failed(f"repository {name!r} is {path}, which {wrong}; {hint}")
 
 
 def open_repository(place: str | os.PathLike[str]) -> Repository:
@@ -135,7 +140,7 @@ def open_repository(place: str | os.PathLike[str]) -> Repository:
     name, path = locate(place) if isinstance(place, str) else (None, Path(place))
     try:
         if isinstance(path, Path):
-            _there(name, path)
+            _check_directory(os.fspath(place), name, path)
         identity = read_identity(_storage_of(path, STORAGES[0] if isinstance(path, Path) else "zarr"))
     except OSError as error:
         raise Failed(f"{error.filename or path}: {error.strerror}") from None

@@ -44,6 +44,8 @@ def mirror(
     Damaged
         If what is to be copied, or what is there already, is not what was written.
     """
+    if address(source.storage) == address(target):
+        raise Refused(f"source and copy are the same repository, {target.location}")
     copy = _begun(source, target)
     table, have = source.log.table(), copy.log.table()
     if not table.continues(have):

@@ -38,6 +38,8 @@ def repair(
         If `source` is damaged as well where it is needed.
     """
     storage = repository.storage
+    if address(storage) == address(source.storage):
+        raise Refused(f"{storage.location} cannot be repaired from itself: name a copy of it")
     if not are_copies(repository.identity, source.identity):
         raise Refused(f"{source.storage.location} is no copy of {storage.location}: it is {source.identity.id}")
     table = source.log.table()

@@ -196,7 +196,7 @@ def test_mirror_whose_last_commit_is_not_in_the_chain_is_refused(tmp_path: Path)
 
 def test_what_is_no_mirror_is_left_as_it_is(tmp_path: Path) -> None:
     source, other = story(tmp_path / "R"), story(tmp_path / "other")
-    for target, says in ((other, "no copy"), (source, "no mirror")):
+    for target, says in ((other, "no copy"), (source, "the same repository")):
         before = answers(target)
         with pytest.raises(Refused, match=says):
             mirrored(source, target.storage.location)
