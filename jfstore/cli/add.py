@@ -33,10 +33,9 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     add_detector(parser, "PANEL", "panel Id, detector Id (panel Ids joined by _), or dataset exp=EXP:run=RUN")
     add_run(parser)
-    add_time(parser, "start of validity", required=False)
+    add_time(parser, "start of validity")
     parser.add_argument(
         "-f",
         "--file",
@@ -51,7 +50,6 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     repository = open_to_write(args)
     target, time, source = target_of(args)
     arrays = _arrays(args)

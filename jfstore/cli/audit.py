@@ -36,7 +36,6 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     parser.add_argument("directories", metavar="CALIBDIR", nargs="+", help="directory that has Jungfrau::CalibV1 in it")
     parser.add_argument(
         "-e", "--experiment", metavar="EXP", action=Once, help="experiment of the runs, if the path does not name it"
@@ -46,7 +45,6 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     from jfstore.deployment.audit import audit
 
     repository = open_to_read(args)

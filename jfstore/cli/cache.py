@@ -1,4 +1,4 @@
-"""``jfstore cache``: what is kept on this machine of repositories in buckets."""
+"""``jfstore cache``: show or clear the arrays of buckets that are cached on this machine."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import argparse
 
 from jfstore.cli.options import Parser, add_json
 from jfstore.cli.output import count, emit, note
+from jfstore.errors import Refused
 
 SUMMARY = "Show or clear the arrays of buckets that are cached on this machine."
 EPILOG = """\
-Arrays that were got from a bucket are kept in files, which all processes of the machine share. What was not used
-for longest goes first when there is more than JFSTORE_CACHE_SIZE (20G unless set; 0 keeps nothing). The directory
-is JFSTORE_CACHE, or one in the user's cache directory, and may be removed at any time.
+Arrays that were read from a bucket are cached in files, which all processes of the machine share. When the cache
+exceeds JFSTORE_CACHE_SIZE (default 20G; 0 disables the cache), the least recently used arrays are removed first.
+The directory is JFSTORE_CACHE, or one in the user's cache directory. It may be removed at any time.
 
 examples:
   jfstore cache
@@ -20,27 +21,19 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
-    parser.add_argument("--clear", action="store_true", help="remove all of it")
+    parser.add_argument("--clear", action="store_true", help="remove all cached arrays")
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
-    from jfstore.errors import Refused
     from jfstore.storage.array_cache import usual_cache
 
     cache = usual_cache()
     if cache is None:
-        raise Refused("JFSTORE_CACHE_SIZE is 0: nothing is kept")
+        raise Refused("JFSTORE_CACHE_SIZE is 0: nothing is cached")
     if args.clear:
         note(f"removed {count(cache.clear(), 'byte')} from {cache.root}")
-    kept = cache.kept()
-    value = {
-        "path": str(cache.root),
-        "arrays": len(kept),
-        "bytes": sum(each.size for each in kept),
-        "limit": cache.limit,
-    }
+    sizes = [file.size for file in cache.kept()]
+    value = {"path": str(cache.root), "arrays": len(sizes), "bytes": sum(sizes), "limit": cache.limit}
     emit(args, value, [value], list(value))
     return 0

@@ -67,7 +67,6 @@ verify --repo real
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     parser.add_argument(
         "directory", metavar="DIR", nargs="?", default="jfstore-demo", help="a new directory (default: %(default)s)"
     )
@@ -78,7 +77,6 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     root = Path(args.directory).absolute()
     _make_data(root)
     variables = {"JFSTORE_TEST": root / "test", "JFSTORE_REAL": root / "real", "SIT_PSDM_DATA": root / "psdm"}

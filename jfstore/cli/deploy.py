@@ -42,7 +42,6 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     add_run_options(parser)
     text = "bring back the file from before the last deployment"
     parser.add_argument("--undo", action="store_true", help=text)
@@ -50,7 +49,6 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     if args.undo:
         return _undo(args)
     from jfstore.deployment.generate import write_constants

@@ -22,7 +22,6 @@ example:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     parser.add_argument("--format", choices=FORMATS, default="dcs", help="format of the file (default: dcs)")
     add_detector(parser, "DETECTOR", "panel Id, or detector Id (panel Ids joined by _)")
     parser.add_argument("-f", "--file", metavar="OUT.h5", required=True, help="the file to write")
@@ -32,7 +31,6 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     from jfstore.repository.exchange import export_dcs  # imports numpy
 
     repository = open_to_read(args)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli.options import Once, Parser, add_json, add_repo, add_rights, add_time, rights_of
+from jfstore.cli.options import Once, Parser, add_json, add_repo, add_rights, add_time, choose, rights_of
 from jfstore.cli.output import emit, emit_json, note, progress, report_rows
 from jfstore.cli.program import warn_of
 from jfstore.cli.run_options import add_experiment, dataset_of
@@ -42,7 +42,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add("-d", "--detector", metavar="DATASET|SOURCE", action=Once, help=text)
     add("-s", "--source", dest="source_option", metavar="SOURCE", action=Once, help="the same as SOURCE")
     add_experiment(parser)
-    add_time(parser, "another time than the start of the run", required=False)
+    add_time(parser, "another time than the start of the run")
     add_repo(parser, "or the directory of a legacy gain tree; default: real")
     add("-R", dest="repo", metavar="NAME|PATH", default=argparse.SUPPRESS, help="the same as --repo")
     text = "deploy constants of a test repository to the experiment's own calibration directory without asking"
@@ -73,14 +73,6 @@ def read_run(args: argparse.Namespace) -> tuple[str, str | None]:
     return found, choose("source", sources)
 
 
-def choose(name: str, values: Iterable[str | None]) -> str | None:
-    """Return the only value that is not None; BadValue if there are several."""
-    found = [value for value in values if value is not None]
-    if len(found) > 1:
-        raise BadValue(f"the {name} is given twice: {' and '.join(found)}")
-    return found[0] if found else None
-
-
 def read_constants(args: argparse.Namespace) -> Constants:
     """Return the constants that the options name."""
     from jfstore.deployment.constants import constants_of
@@ -98,7 +90,6 @@ def make_output(args: argparse.Namespace, program: str, **more: Any) -> Output:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     add_run_options(parser)
     add = parser.add_argument
     add("-D", "--deploy", action="store_true", help="also deploy the text files to where psana reads them")
@@ -107,7 +98,6 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     from jfstore.deployment.generate import make_upload_commands, write_constants
 
     constants = read_constants(args)

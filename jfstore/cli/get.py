@@ -40,10 +40,9 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     add_detector(parser, "DETECTOR", "panel Id, detector Id (panel Ids joined by _), or dataset exp=EXP:run=RUN")
     add_run(parser)
-    add_time(parser, "the time for which the constants are wanted", required=False)
+    add_time(parser, "the time for which the constants are wanted")
     add_types(parser, "calibration type; may be repeated (default: all; an .npy holds exactly one)")
     parser.add_argument("-f", "--file", metavar="OUT", help="OUT.npy, OUT.h5, or - for npy on standard output")
     add_number(parser, "this version number of the valid stamp, for one panel (default: the highest)")
@@ -56,7 +55,6 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     _check_output(args)
     target, time, source = target_of(args)
     repository = open_to_read(args)

@@ -1,4 +1,4 @@
-"""``jfstore history``: who changed what, when and why."""
+"""``jfstore history``: list the commits of a repository."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ example:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     add_repo(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     from jfstore.core.instants import iso_second
 
     repository = open_to_read(args)
@@ -33,14 +31,10 @@ def run(args: argparse.Namespace) -> int:
     for logged in repository.history():
         names = list(logged.versions)
         commits.append({**asdict(logged), "time": logged.time.iso, "versions": names})
-        short = {"time": iso_second(logged.time.ns), "hash": logged.hash[:12], "versions": _short(names)}
-        rows.append({**commits[-1], **short})
+        versions = names[0] if len(names) == 1 else f"{len(names)} versions"
+        rows.append({**commits[-1], "time": iso_second(logged.time.ns), "hash": logged.hash[:12], "versions": versions})
     if not commits:
         note("nothing is stored yet")
-    value = {"repository": {"id": repository.identity.id, "path": repository.storage.location}, "commits": commits}
+    value = {"repository": {"id": repository.id, "path": repository.location}, "commits": commits}
     emit(args, value, rows, ["seq", "time", "op", "user", "host", "versions", "message", "hash"])
     return 0
-
-
-def _short(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{len(names)} versions"

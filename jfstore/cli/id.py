@@ -24,7 +24,6 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     parser.add_argument("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
     parser.add_argument(
         "source", metavar="SOURCE", nargs="?", help="only this Jungfrau: source, alias or a part of the source"
@@ -37,7 +36,6 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     from jfstore.runs.run import read_dataset
 
     if args.experiment is not None and args.dataset is not None:

@@ -35,7 +35,6 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     parser.add_argument(
         "path", metavar="TREE|FILE.h5", help="directory of M044, M068, ... and of names that lead there, or a DCS file"
     )
@@ -48,7 +47,6 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     from jfstore.repository.exchange import import_dcs, import_gains  # imports numpy
 
     repository = open_to_write(args)

@@ -25,52 +25,33 @@ def _shape(text: str) -> tuple[int, int, int]:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
-    parser.add_argument(
-        "place", metavar="DIR|URL|NAME", help="where: a new directory, a place in a bucket, or the name test or real"
-    )
-    parser.add_argument(
-        "--role", choices=("test", "real"), help="what it is for; the names test and real say it already"
-    )
-    parser.add_argument(
-        "--shape",
-        type=_shape,
-        default="3x512x1024",
-        metavar="GxRxC",
-        help="gain x row x column of a panel (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--zone", default="America/Los_Angeles", help="time zone in which stamps are written (default: %(default)s)"
-    )
-    parser.add_argument("--detector", default="jungfrau", metavar="TYPE", help="detector type (default: %(default)s)")
-    parser.add_argument(
-        "--storage",
-        choices=("hdf5", "zarr"),
-        default="hdf5",
-        help="how arrays lie in it: HDF5 files, or zarr v3 groups (default: %(default)s)",
-    )
+    add = parser.add_argument
+    text = "a new directory, a place in a bucket, or the name test or real"
+    add("place", metavar="DIR|URL|NAME", help=text)
+    text = "test or real; not needed with the names test and real"
+    add("--role", choices=("test", "real"), help=text)
+    text = "gain x row x column of a panel (default: %(default)s)"
+    add("--shape", type=_shape, default="3x512x1024", metavar="GxRxC", help=text)
+    text = "time zone in which stamps are written (default: %(default)s)"
+    add("--zone", default="America/Los_Angeles", help=text)
+    add("--detector", default="jungfrau", metavar="TYPE", help="detector type (default: %(default)s)")
+    text = "how arrays are stored: HDF5 files, or zarr v3 groups (default: %(default)s)"
+    add("--storage", choices=("hdf5", "zarr"), default="hdf5", help=text)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     from jfstore.repository.catalogue import make_repository
 
-    repository = make_repository(
-        args.place, args.role, panel_shape=args.shape, zone=args.zone, detector=args.detector, storage=args.storage
-    )
+    options = {"panel_shape": args.shape, "zone": args.zone, "detector": args.detector, "storage": args.storage}
+    repository = make_repository(args.place, args.role, **options)
     identity = repository.identity
     value = {
-        "path": repository.storage.location,
-        "id": identity.id,
-        "role": identity.role,
-        "detector": identity.detector,
-        "panel_shape": list(identity.panel_shape),
-        "zone": identity.zone,
-        "storage": identity.storage,
+        "path": repository.location,
+        **{name: getattr(identity, name) for name in ("id", "role", "detector", "panel_shape", "zone", "storage")},
     }
     row = {**value, "panel_shape": "x".join(map(str, identity.panel_shape))}
     emit(args, value, [row], list(row))
     if not args.json:
-        note(f"made a {identity.role} repository in {repository.storage.location}")
+        note(f"made a {identity.role} repository in {repository.location}")
     return 0

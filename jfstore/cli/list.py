@@ -32,19 +32,17 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     parser.add_argument("panels", metavar="PANEL", nargs="*", help="only these panels (panel or detector Ids)")
     parser.add_argument(
         "-d", "--detector", dest="panels_option", metavar="PANEL", action="append", default=[], help="the same as PANEL"
     )
     add_types(parser, "only what holds this calibration type; may be repeated")
-    add_time(parser, "only what is valid at this time", required=False)
+    add_time(parser, "only what is valid at this time")
     add_repo(parser, "default: test and real, side by side")
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     from jfstore.core.ids import resolve_detector
     from jfstore.repository.listing import compare_listings
 

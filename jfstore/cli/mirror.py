@@ -23,7 +23,6 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     parser.add_argument("source", metavar="SRC", nargs="?", help="what is copied: a name, a path, or a URL")
     parser.add_argument("mirror", metavar="DST", nargs="?", help="where to: a name, a path, or a URL")
     parser.add_argument(
@@ -37,7 +36,6 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     if hasattr(args, "repo"):
         raise BadValue("mirror takes no --repo: jfstore mirror SRC DST")
     if args.detach is not None:

@@ -1,15 +1,17 @@
-"""The parser of the commands: options that several share, values checked, errors of one line."""
+"""The parser of the commands, and the options that several commands share."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from jfstore.errors import BadValue, nearest
-from jfstore.fs.rights import Rights, group_number, parse_mode
+
+if TYPE_CHECKING:
+    from jfstore.fs.rights import Rights
 
 # A fixed width, so that the man pages do not depend on the terminal that built them.
 _FORMATTER = partial(argparse.RawDescriptionHelpFormatter, width=88, max_help_position=26)
@@ -53,31 +55,40 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(None, f"{name}: {value!r} is unknown{hint}")
 
 
-def _type_name(text: str) -> str:
+def checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return `parse` as argparse calls it: its BadValue becomes an error of the option."""
+
+    def parse_option(text: str) -> Any:
+        try:
+            return parse(text)
+        except BadValue as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_option
+
+
+def _parse_type(text: str) -> str:
     from jfstore.core.calib_types import calib_type
 
-    try:
-        return calib_type(text).name
-    except BadValue as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    return calib_type(text).name
 
 
-def _number(text: str) -> int:
+def _parse_number(text: str) -> int:
     match = re.fullmatch(r"v?0*([1-9][0-9]{0,8})", text, re.ASCII)
     if not match:
         hint = f"; a time is given with -T {text}" if re.fullmatch(r"[0-9]{9,}", text, re.ASCII) else ""
-        raise argparse.ArgumentTypeError(f"{text!r} is not a version number, such as 2{hint}")
+        raise BadValue(f"{text!r} is not a version number, such as 2{hint}")
     return int(match[1])
 
 
-def _time(text: str) -> str:
+def _parse_time(text: str) -> str:
     if text.startswith("pixel_"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time; a calibration type is given with -t {text}")
+        raise BadValue(f"{text!r} is not a time; a calibration type is given with -t {text}")
     return text
 
 
 class Once(argparse.Action):
-    """Stores a value; an option that is given twice is an error, not the last one's."""
+    """Store a value; an option that is given twice is an error."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         if getattr(namespace, self.dest, None) is not None:
@@ -85,14 +96,18 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+def choose(name: str, values: Iterable[str | None]) -> str | None:
+    """Return the only value that is not None; BadValue if there are several."""
+    found = [value for value in values if value is not None]
+    if len(found) > 1:
+        raise BadValue(f"the {name} is given twice: {' and '.join(found)}")
+    return found[0] if found else None
+
+
 def add_repo(parser: argparse.ArgumentParser, default: str = "default: real") -> None:
-    """Add ``--repo``, which may stand before or after the command; `default` says what it is if not given."""
-    parser.add_argument(
-        "--repo",
-        metavar="NAME|PATH|URL",
-        default=argparse.SUPPRESS,
-        help=f"the repository: test, real, another configured name, a path, or a URL ({default})",
-    )
+    """Add ``--repo``, which may stand before or after the command."""
+    text = f"the repository: test, real, another configured name, a path, or a URL ({default})"
+    parser.add_argument("--repo", metavar="NAME|PATH|URL", default=argparse.SUPPRESS, help=text)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -101,103 +116,75 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_write_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every command that makes a commit has: message, dry run, confirmation, request."""
-    add_repo(parser, "must be given, there is no default for writing")
-    parser.add_argument("-m", "--message", metavar="MESSAGE", action=Once, required=True, help="why; kept in the log")
-    parser.add_argument("--dry-run", action="store_true", help="check everything, say what would change, store nothing")
-    parser.add_argument("--yes", action="store_true", help="do not ask before writing to a real repository")
-    parser.add_argument(
-        "--request",
-        metavar="ID",
-        help="32 hexadecimal digits; a command repeated with the same ID never adds twice",
-    )
+    """Add the options of every command that makes a commit."""
+    add_repo(parser, "required, there is no default for writing")
+    add = parser.add_argument
+    add("-m", "--message", metavar="MESSAGE", action=Once, required=True, help="the reason, for the log")
+    add("--dry-run", action="store_true", help="check everything, show what would change, store nothing")
+    add("--yes", action="store_true", help="do not ask before writing to a real repository")
+    text = "32 hexadecimal digits; a command repeated with the same ID never adds twice"
+    add("--request", metavar="ID", help=text)
     add_json(parser)
 
 
 def add_types(parser: argparse.ArgumentParser, text: str) -> None:
     """Add ``-t``, which may be repeated."""
-    parser.add_argument("-t", "--type", dest="types", metavar="TYPE", type=_type_name, action="append", help=text)
+    options: dict[str, Any] = {"type": checked(_parse_type), "action": "append", "help": text}
+    parser.add_argument("-t", "--type", dest="types", metavar="TYPE", **options)
 
 
-def add_time(parser: argparse.ArgumentParser, text: str, required: bool = True) -> None:
+def add_time(parser: argparse.ArgumentParser, text: str) -> None:
     """Add ``-T``."""
     forms = "a stamp YYYYMMDDHHMMSS in the repository's zone, ISO 8601 with a zone, @UNIX-SECONDS, or now"
-    parser.add_argument(
-        "-T", "--time", metavar="TIME", type=_time, action=Once, required=required, help=f"{text}: {forms}"
-    )
+    options: dict[str, Any] = {"type": checked(_parse_time), "action": Once, "help": f"{text}: {forms}"}
+    parser.add_argument("-T", "--time", metavar="TIME", **options)
 
 
 def add_number(parser: argparse.ArgumentParser, text: str) -> None:
     """Add ``-v``."""
-    parser.add_argument("-v", "--number", metavar="N", type=_number, action=Once, help=text)
+    parser.add_argument("-v", "--number", metavar="N", type=checked(_parse_number), action=Once, help=text)
 
 
 def add_detector(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
     """Add the detector as an argument, or as ``-d``."""
     parser.add_argument("detector", metavar=metavar, nargs="?", help=text)
-    parser.add_argument(
-        "-d", "--detector", dest="detector_option", metavar=metavar, action=Once, help=f"the same as {metavar}"
-    )
+    text = f"the same as {metavar}"
+    parser.add_argument("-d", "--detector", dest="detector_option", metavar=metavar, action=Once, help=text)
 
 
 def detector_of(args: argparse.Namespace) -> str:
-    """Return the detector that was given, one way or the other; BadValue if not exactly once."""
-    given = [value for value in (args.detector, args.detector_option) if value is not None]
-    if len(given) != 1:
-        raise BadValue("the panel or detector Id is " + ("given twice" if given else "missing"))
-    return str(given[0])
+    """Return the detector; BadValue if it is missing or given twice."""
+    detector = choose("panel or detector Id", [args.detector, args.detector_option])
+    if detector is None:
+        raise BadValue("the panel or detector Id is missing")
+    return detector
 
 
-_OWNER_OF_FILE, _OWNER_OF_DIRECTORY = 0o600, 0o700
+def _parse_mode(needed: int, text: str) -> int:
+    from jfstore.fs.rights import parse_mode
+
+    return parse_mode(text, needed)
 
 
-def _mode(needed: int) -> Callable[[str], int]:
-    def mode(text: str) -> int:
-        try:
-            return parse_mode(text, needed)
-        except BadValue as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
+def _parse_group(text: str) -> int:
+    from jfstore.fs.rights import group_number
 
-    return mode
-
-
-def _group(text: str) -> int:
-    try:
-        return group_number(text)
-    except BadValue as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    return group_number(text)
 
 
 def add_rights(parser: argparse.ArgumentParser) -> None:
     """Add ``--dirmode``, ``--filemode`` and ``--group``."""
-    parser.add_argument(
-        "--dirmode",
-        metavar="MODE",
-        action=Once,
-        type=_mode(_OWNER_OF_DIRECTORY),
-        help="octal mode of new directories, whatever the umask (default: 2775)",
-    )
-    parser.add_argument(
-        "--filemode",
-        metavar="MODE",
-        action=Once,
-        type=_mode(_OWNER_OF_FILE),
-        help="octal mode of new files, whatever the umask (default: 664)",
-    )
-    parser.add_argument(
-        "--group",
-        metavar="GROUP",
-        action=Once,
-        type=_group,
-        help="group of new files and directories (default: as their directory says)",
-    )
+    for name, what, needed, usual in (("--dirmode", "directories", 0o700, 2775), ("--filemode", "files", 0o600, 664)):
+        text = f"octal mode of new {what}, whatever the umask (default: {usual})"
+        parse = checked(partial(_parse_mode, needed))
+        parser.add_argument(name, metavar="MODE", action=Once, type=parse, help=text)
+    text = "group of new files and directories (default: the group that their directory gives them)"
+    parser.add_argument("--group", metavar="GROUP", action=Once, type=checked(_parse_group), help=text)
 
 
 def rights_of(args: argparse.Namespace) -> Rights:
-    """Return the rights that were asked for."""
-    usual = Rights()
-    return Rights(
-        usual.directory if args.dirmode is None else args.dirmode,
-        usual.file if args.filemode is None else args.filemode,
-        args.group,
-    )
+    """Return the modes and the group of new files and directories."""
+    from jfstore.fs.rights import Rights
+
+    named = {"directory": args.dirmode, "file": args.filemode, "group": args.group}
+    return Rights(**{name: value for name, value in named.items() if value is not None})

@@ -25,7 +25,6 @@ example:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     parser.add_argument(
         "versions", metavar="VERSION", nargs="+", help="<panel Id>/<stamp>/v<number>, as jfstore list shows it"
     )
@@ -37,7 +36,6 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     from jfstore.repository.catalogue import open_repository
 
     source = open_repository(args.source)

@@ -31,7 +31,6 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     parser.add_argument("place", metavar="INSTRUMENT|EXPERIMENT", nargs="?", help="only these (default: all)")
     parser.add_argument("--resolve", action="store_true", help="also say whether every panel has constants")
     add_types(parser, "with --resolve: need this calibration type; may be repeated (default: all)")
@@ -40,7 +39,6 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     from jfstore.runs.listing import list_runs
 
     cells: list[str] = []

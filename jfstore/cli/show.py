@@ -1,4 +1,4 @@
-"""``jfstore show``: everything about one version."""
+"""``jfstore show``: show everything about one version."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ example:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     parser.add_argument("version", metavar="VERSION", help="<panel Id>/<stamp>/v<number>, as jfstore list shows it")
     add_repo(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     from jfstore.core.instants import BEGINNING, iso
 
     repository = open_to_read(args)
-    version = repository.version(args.version)
-    commit = repository.commit(version.seq)
+    detail = repository.show(args.version)
+    version, commit = detail.version, detail.commit
+    arrays = {}
+    for array in version.arrays:
+        value = {name: getattr(array, name) for name in ("dtype", "shape", "blake3", "converted_from")}
+        arrays[array.type] = {**value, "shape": list(array.shape), "offset": version.file.offsets[array.type]}
+    columns = ("seq", "hash", "op", "time", "clock", "user", "host", "program", "request", "message")
+    logged = {name: getattr(commit, name) for name in columns}
     value = {
         "version": version.name,
         "panel": version.panel,
@@ -37,46 +41,20 @@ def run(args: argparse.Namespace) -> int:
         "valid_from": None if version.start == BEGINNING else iso(version.start),
         "zone": repository.identity.zone,
         "number": version.number,
-        "arrays": {
-            array.type: {
-                "dtype": array.dtype,
-                "shape": list(array.shape),
-                "blake3": array.blake3,
-                "converted_from": array.converted_from,
-                "offset": version.file.offsets[array.type],
-            }
-            for array in version.arrays
-        },
-        "file": f"{repository.storage.location}/{version.file.path}",
+        "arrays": arrays,
+        "file": detail.file,
         "file_size": version.file.size,
         "file_blake3": version.file.blake3,
         "source": version.source,
         "origin": version.origin,
-        "commit": {
-            "seq": commit.seq,
-            "hash": commit.hash,
-            "op": commit.op,
-            "time": iso(commit.time),
-            "clock": iso(commit.clock),
-            "user": commit.user,
-            "host": commit.host,
-            "program": commit.program,
-            "request": commit.request,
-            "message": commit.message,
-        },
-        "repository": {
-            "id": repository.identity.id,
-            "role": repository.identity.role,
-            "path": repository.storage.location,
-        },
+        "commit": {**logged, "time": iso(commit.time), "clock": iso(commit.clock)},
+        "repository": {"id": repository.id, "role": repository.role, "path": repository.location},
     }
-    emit_fields(args, value, _flat(value, ""))
+    emit_fields(args, value, _flatten(value, ""))
     return 0
 
 
-def _flat(value: Any, prefix: str) -> list[tuple[str, Any]]:
+def _flatten(value: Any, prefix: str) -> list[tuple[str, Any]]:
     if isinstance(value, dict):
-        return [pair for name, field in value.items() for pair in _flat(field, f"{prefix}.{name}" if prefix else name)]
-    if prefix.endswith(".shape"):
-        return [(prefix, "x".join(map(str, value)))]
-    return [(prefix, value)]
+        return [pair for name, field in value.items() for pair in _flatten(field, f"{prefix}.{name}".lstrip("."))]
+    return [(prefix, "x".join(map(str, value)) if prefix.endswith(".shape") else value)]

@@ -25,7 +25,6 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options and arguments of the command."""
     parser.add_argument("--quick", action="store_true", help="do not read the arrays: sizes, log and index only")
     parser.add_argument("--clean", action="store_true", help="first remove temporary files older than a day")
     parser.add_argument("--rebuild-index", action="store_true", help="first make the index anew from the log")
@@ -41,7 +40,6 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
     from jfstore.repository.verify import verify
 
     args.dry_run = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import re
-import sys
 from collections.abc import Sequence
 
 from jfstore._version import __version__
@@ -141,7 +140,3 @@ def _run(argv: list[str]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``dcs`` with `argv` (those of the process if not given) and return its exit code."""
     return run_program("dcs", _run, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -150,7 +150,3 @@ class _Printer:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``event_keys`` with `argv` (those of the process if not given) and return its exit code."""
     return run_program("event_keys", _run, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from jfstore._version import __version__
@@ -82,7 +81,3 @@ def _run(argv: list[str]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``find_detector_runs`` with `argv` (those of the process if not given) and return its exit code."""
     return run_program("find_detector_runs", _run, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from jfstore._version import __version__
-from jfstore.cli.generate import add_output_options, choose, format_commands, make_output
-from jfstore.cli.options import Once, Parser
+from jfstore.cli.generate import add_output_options, format_commands, make_output
+from jfstore.cli.options import Once, Parser, choose
 from jfstore.cli.output import printable, progress
 from jfstore.cli.program import run_program, warn_of
 from jfstore.errors import BadValue
@@ -117,7 +116,3 @@ def _report(dataset: str, source: str, done: Generated) -> Iterable[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``jungfrau_gain_constants`` with `argv` (those of the process if not given) and return its exit code."""
     return run_program(_NAME, _run, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
