@@ -94,10 +94,6 @@ class InDoubt(JfstoreError):
         self.request = request
 
 
-class JfstoreWarning(UserWarning):
-    """Something was done, but its user should know how."""
-
-
 def nearest(word: str, words: Iterable[str], count: int = 3) -> list[str]:
     """Return up to `count` of `words` that are spelled most like `word`, best first."""
     import difflib  # slow to load, and seldom needed

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from importlib import import_module
 from types import FrameType
 
 
@@ -10,18 +11,17 @@ def _start(program: str, module: str) -> int:
     """Import the `main` function of a program and run it; Ctrl-C while modules load ends the program in one line."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        os.write(2, f"{program}: interrupted\n".encode())
+        print(f"{program}: interrupted", file=sys.stderr, flush=True)
         os._exit(128 + signal.SIGINT)
 
     usual = signal.getsignal(signal.SIGINT)
     # A shell script's background job ignores Ctrl-C.
     if usual is signal.default_int_handler:
         signal.signal(signal.SIGINT, stop)
-    name = f"jfstore.cli.{module}"
-    __import__(name)
+    main = import_module(f"jfstore.cli.{module}").main
     try:
         signal.signal(signal.SIGINT, usual)
-        return int(sys.modules[name].main())
+        return int(main())
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT

@@ -6,12 +6,11 @@ import io
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from jfstore.cli.output import emit_json, error_value, note
-from jfstore.errors import BadValue, Failed, InDoubt, JfstoreError, JfstoreWarning
+from jfstore.errors import BadValue, Failed, InDoubt, JfstoreError
+from jfstore.fs.events import listen
 
 
 def _check_words(argv: Sequence[str]) -> None:
@@ -88,9 +87,6 @@ def _guarded(
     argv: list[str],
     retry: Callable[[Sequence[str], InDoubt], str] | None,
 ) -> int:
-    def show_warning(message: Warning | str, *_rest: Any) -> None:
-        note(f"{name}: warning: {message}")
-
     def report(error: JfstoreError) -> int:
         if "--json" in argv:
             emit_json(error_value(error))
@@ -102,9 +98,7 @@ def _guarded(
         return error.exit_code
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", JfstoreWarning)
-            warnings.showwarning = show_warning  # type: ignore[assignment]  # takes less than it is given
+        with listen(lambda text: note(f"{name}: warning: {text}")):
             _check_words(argv)
             return run(argv)
     except JfstoreError as error:

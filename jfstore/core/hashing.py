@@ -11,13 +11,18 @@ from blake3 import blake3
 _THREADS_FROM = 1 << 22
 
 
+def cpu_count() -> int:
+    """Return on how many processors this process may run; a job's share of a node is often one of many."""
+    return len(os.sched_getaffinity(0))
+
+
 def hasher(size: int) -> blake3:
     """Return a hasher for about `size` bytes.
 
     Its threads are its own: those that ``blake3.AUTO`` shares in the whole process are gone in a forked
     child, which then waits for them for ever.
     """
-    return blake3(max_threads=(os.cpu_count() or 1) if size >= _THREADS_FROM else 1)
+    return blake3(max_threads=cpu_count() if size >= _THREADS_FROM else 1)
 
 
 def digest(*pieces: Any) -> str:

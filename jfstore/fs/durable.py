@@ -14,13 +14,13 @@ import os
 import secrets
 import stat
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from jfstore.errors import Damaged, JfstoreWarning, Refused
+from jfstore.errors import Damaged, Refused
+from jfstore.fs import events
 
 TEMPORARY = ".tmp-"
 """How temporary names begin; what bears one was never acknowledged and may be removed."""
@@ -149,12 +149,12 @@ def _calls(pieces: Iterable[Any]) -> Iterator[list[memoryview]]:
 
 
 def give_to_group(place: Path | int, group: int | None, target: Path) -> None:
-    """Give a new file or directory to `group`; that it cannot be given is a warning, for others can mend it."""
+    """Give a new file or directory to `group`; a failure is only reported, because others can mend it."""
     if group is not None:
         try:
             system.change_group(place, group)
         except OSError as error:
-            warnings.warn(f"{target} could not be given to its group: {error.strerror}", JfstoreWarning, stacklevel=4)
+            events.report(f"{target} could not be given to its group: {error.strerror}")
 
 
 def _compare(path: Path, pieces: Sequence[Any], target: Path) -> None:

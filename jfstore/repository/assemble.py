@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from jfstore.core.arrays import Float32
-from jfstore.core.hashing import hasher
+from jfstore.core.hashing import cpu_count, hasher
 from jfstore.core.records import Array, StoredFile, Version
 from jfstore.errors import Damaged
 from jfstore.storage.base import Seen, Storage
@@ -138,5 +138,5 @@ def _each(numbers: Sequence[int], size: int, work: Callable[[int], None]) -> Non
         return
     from concurrent.futures import ThreadPoolExecutor  # slow to load, and seldom needed
 
-    with ThreadPoolExecutor(min(len(numbers), os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(len(numbers), cpu_count())) as pool:
         list(pool.map(work, numbers))

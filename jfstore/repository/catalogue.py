@@ -95,7 +95,7 @@ def locate(place: str) -> tuple[str | None, Path | str]:
     if os.sep not in place and place not in (".", "..") and not os.path.lexists(place):
         near = nearest(place, names) or sorted(names)
         raise BadValue(f"{place!r} is neither a configured repository nor a directory that exists", near)
-    return None, Path(place)
+    return None, Path(place).expanduser()
 
 
 def _place(text: str) -> Path | str:
@@ -120,7 +120,7 @@ def _check_directory(place: str, name: str | None, path: Path) -> None:
     raise Failed(f"repository {name!r} is {path}, which {wrong}; {hint}")
 
 
-def open_repository(place: str | os.PathLike[str]) -> Repository:
+def open_repository(place: str | os.PathLike[str] = "real") -> Repository:
     """Return the repository that a name, a path or a URL means.
 
     Parameters
@@ -137,6 +137,8 @@ def open_repository(place: str | os.PathLike[str]) -> Repository:
     BadValue
         If `place` is no name.
     """
+    if not isinstance(place, (str, os.PathLike)):
+        raise BadValue(f"a repository is opened by its name, path or URL, not by {type(place).__name__}")
     name, path = locate(place) if isinstance(place, str) else (None, Path(place))
     try:
         if isinstance(path, Path):

@@ -139,8 +139,12 @@ class Cache:
         kept = self.kept()
         size = sum(each.size for each in kept)
         for each in kept:
-            stale = each.path.name.startswith(durable.TEMPORARY) and each.used < time.time() - _STALE
-            if stale or (size > self.limit and each.path.name not in needed):
+            # Another process may be writing a temporary file that is not old.
+            if each.path.name.startswith(durable.TEMPORARY):
+                unwanted = each.used < time.time() - _STALE
+            else:
+                unwanted = size > self.limit and each.path.name not in needed
+            if unwanted:
                 size -= self._remove(each)
 
     def clear(self) -> int:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PACKAGE = "'obstore>=0.8,<0.13'"
+"""What pip installs for the extra ``cloud``; the messages of other releases may mean something else."""
+
 SCHEMES = ("s3", "gs", "az", "memory")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _URL = re.compile(r"[a-z0-9]+://[A-Za-z0-9_.-]*(/[A-Za-z0-9_.+=-]+)*/?", re.ASCII)
@@ -239,8 +242,11 @@ class Remote(Objects):
 
 
 def _open(url: str) -> ObjectStore:
-    from obstore.exceptions import BaseError
-    from obstore.store import MemoryStore, S3Store, from_url
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import MemoryStore, S3Store, from_url
+    except ImportError:
+        raise Failed(f"{url}: buckets need a package that is not installed: pip install {PACKAGE}") from None
 
     scheme, bucket, path = url.partition("://")[0], urlsplit(url).netloc, urlsplit(url).path.strip("/")
     if scheme == "memory":

@@ -7,7 +7,6 @@ its size, its BLAKE3 and where in it each array begins are what ``files`` says (
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from jfstore.core.arrays import Float32
 from jfstore.core.hashing import digest
 from jfstore.core.records import Array, Identity, StoredFile
 from jfstore.core.table import Table
-from jfstore.errors import Damaged, JfstoreWarning
-from jfstore.fs import files
+from jfstore.errors import Damaged
+from jfstore.fs import events, files
 from jfstore.storage import index, layout
 from jfstore.storage.array_cache import Cache
 from jfstore.storage.base import SavedIndex, Storage, checked_name
@@ -95,7 +94,7 @@ class ZarrStorage(Storage):
             self._fetch(list(missing.values()), self.cache)
         if self.cache.trouble:
             text = f"arrays cannot be kept in {self.cache.root} ({self.cache.trouble}): every get reads them from afar"
-            warnings.warn(text, JfstoreWarning, stacklevel=6)
+            events.report(text)
             self.cache = None
 
     def _fetch(self, parts: Sequence[tuple[Array, StoredFile]], cache: Cache) -> None:

@@ -44,7 +44,7 @@ def test_each_class_says_its_message_and_nothing_else(name):
     assert isinstance(error, JfstoreError)
 
 
-@pytest.mark.parametrize("name", ["JfstoreError", "JfstoreWarning", *CONTRACT])
+@pytest.mark.parametrize("name", ["JfstoreError", *CONTRACT])
 def test_each_class_is_reached_from_the_package(name):
     import jfstore
 

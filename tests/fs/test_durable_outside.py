@@ -7,15 +7,15 @@ import os
 import stat
 import subprocess
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from jfstore.errors import BadValue, Busy, Damaged, JfstoreWarning
+from jfstore.errors import BadValue, Busy, Damaged
 from jfstore.fs import durable
 from jfstore.fs.append import appending
+from jfstore.fs.events import listen
 from jfstore.fs.rights import group_number, parse_mode
 
 
@@ -80,7 +80,7 @@ def test_lines_are_added_whole_and_after_a_torn_one(tmp_path: Path) -> None:
 
 
 def test_a_new_file_has_its_mode_whatever_the_umask(tmp_path: Path) -> None:
-    program = "import os; os.umask(0o077); from pathlib import Path; from jfstore import durable\n"
+    program = "import os; os.umask(0o077); from pathlib import Path; from jfstore.fs import durable\n"
     program += "from jfstore.fs.append import appending\n"
     program += "with appending(Path('HISTORY'), 0o664) as history: history.append(b'line\\n')\n"
     program += "durable.make_directory(Path('there'), 0o2775)\n"
@@ -149,13 +149,16 @@ def test_a_link_or_a_directory_is_not_added_to(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_group_that_cannot_be_given_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_that_cannot_be_given_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(durable, "system", Failing("change_group", errno.EPERM))
-    with pytest.warns(JfstoreWarning, match="x could not be given to its group: Operation not permitted"):
+    said: list[str] = []
+    with listen(said.append):
         durable.overwrite(tmp_path / "x", [b"x"], 0o664, group=0)
+    assert said == [f"{tmp_path / 'x'} could not be given to its group: Operation not permitted"]
     assert (tmp_path / "x").read_bytes() == b"x"
-    with warnings.catch_warnings():
+    with listen(said.append):
         durable.overwrite(tmp_path / "y", [b"y"], 0o664)
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize(("text", "value"), [("664", 0o664), ("0664", 0o664), ("0o664", 0o664), ("2775", 0o2775)])

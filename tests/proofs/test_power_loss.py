@@ -6,7 +6,6 @@ import io
 import json
 import random
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -89,8 +88,7 @@ def act(argv: tuple[str, ...], root: Path) -> tuple[int, frozenset[str]] | None:
     if argv[0] == "init" and (root / "repository.json").exists():
         return None
     args = _parsed(argv)
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore", jfstore.JfstoreWarning)
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()):
         try:
             assert run_of(argv[0])(args) == 0
         except jfstore.Refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import platformdirs
@@ -265,3 +266,21 @@ def test_newer_format_and_storage_are_refused(world: World) -> None:
     put(world.root / "R" / "repository.json", b'{"format": 7, "anything": "else"}')
     with pytest.raises(Refused, match="newer jfstore"):
         jfstore.open("R")
+
+
+def test_a_tilde_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made = new_repository(tmp_path / "R")
+    assert jfstore.open("~/R").id == made.id
+
+
+def test_a_repository_is_opened_by_a_name_a_path_or_a_url_only() -> None:
+    with pytest.raises(jfstore.BadValue, match="not by int"):
+        jfstore.open(5)  # type: ignore[arg-type]
+
+
+def test_a_bucket_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore.exceptions", None)
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    with pytest.raises(jfstore.Failed, match=r"pip install 'obstore>=0\.8"):
+        jfstore.open("s3://bucket/place")

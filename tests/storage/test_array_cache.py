@@ -14,6 +14,8 @@ import pytest
 
 import jfstore
 from jfstore.cli.app import main
+from jfstore.fs import durable
+from jfstore.fs.events import listen
 from jfstore.repository import Repository
 from jfstore.storage.array_cache import Cache, usual_cache
 from tests.makers import buckets
@@ -127,15 +129,17 @@ def test_object_that_is_damaged_is_neither_served_nor_kept(repository: Repositor
     repository.get(DETECTOR, "pixel_gain", LATER)
 
 
-def test_cache_that_cannot_be_used_is_a_warning(
+def test_cache_that_cannot_be_used_is_reported(
     repository: Repository, shape: tuple[int, int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("JFSTORE_CACHE", str(tmp_path / "file" / "kept"))
     again = reopened(repository)
-    with pytest.warns(jfstore.JfstoreWarning, match="afar"):
+    said: list[str] = []
+    with listen(said.append):
         assert again.get(DETECTOR, "pixel_gain", LATER).tobytes() == wanted(shape)
     assert again.get(DETECTOR, "pixel_gain", LATER).tobytes() == wanted(shape)
+    assert ["afar" in text for text in said] == [True]
 
 
 def test_limit_is_kept(repository: Repository, shape: tuple[int, int, int], tmp_path: Path, monkeypatch: Any) -> None:
@@ -200,3 +204,15 @@ def test_what_is_no_size(text: str, monkeypatch: pytest.MonkeyPatch, capfd: pyte
     monkeypatch.setenv("JFSTORE_CACHE_SIZE", text)
     assert main(["cache"]) == 1
     assert "JFSTORE_CACHE_SIZE" in capfd.readouterr().err
+
+
+def test_a_temporary_file_of_another_process_is_not_removed(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "kept", limit=1)
+    cache.keep("aa" * 32, [b"x" * 100])
+    (stored,) = (tmp_path / "kept/arrays").glob("*/*")
+    fresh, old = (stored.parent / f"{durable.TEMPORARY}{name}" for name in ("of-another", "of-last-week"))
+    fresh.write_bytes(b"y" * 100)
+    old.write_bytes(b"z")
+    os.utime(old, (0, 0))
+    cache.shrink()
+    assert list((tmp_path / "kept/arrays").glob("*/*")) == [fresh]
