@@ -16,7 +16,7 @@ _PREFIX = "jungfrau_"  # LCLS-II writes it before a detector Id
 _FIELD_NAMES = ("moduleVersion", "firmwareVersion", "serialNumber")
 
 
-@dataclass(frozen=True, order=True, slots=True)
+@dataclass(frozen=True, order=True, slots=True, repr=False)
 class PanelId:
     """Identity of one panel, as its configuration object reports it.
 
@@ -43,8 +43,11 @@ class PanelId:
 
     def __post_init__(self) -> None:
         for name, value in zip(_FIELD_NAMES, (self.module, self.firmware, self.serial), strict=True):
-            if not 0 <= value < 2**64:
+            if type(value) is not int or not 0 <= value < 2**64:
                 raise BadValue(f"{name} {value} of a panel Id is not an unsigned 64-bit number")
+
+    def __repr__(self) -> str:
+        return f"PanelId('{self}')"
 
     def __str__(self) -> str:
         return f"{self.module:x}-{self.firmware:x}-{self.serial:x}"
