@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
 SUMMARY = "Add a version of a panel's or a detector's constants, valid from a time on."
 EPILOG = """\
-A panel's constants are a directory of g0_gain.npy ... g2_offset.npy, or .npy files of
-shape (gain, row, column), one -f for each -t. A detector's .npy files have shape
-(gain, panel, row, column); all its panels are one commit, and only those that changed
-get a new version. float64 is rounded to float32; other types, values that are not finite
-and gains of zero are refused. For a run, its XTC files say which panels they are, and the
-constants are valid from its begin on, floored to the second.
+A panel's constants are a directory of g0_gain.npy ... g2_offset.npy, or .npy files of shape (gain, row, column), one
+-f for each -t. A detector's .npy files have the shape (gain, panel, row, column); all its panels are added in one
+commit, and only those that changed get a new version. float64 is rounded to float32. Other types, values that are
+not finite, and gains of zero are refused. For a run, the panels come from its XTC files, and the constants are valid
+from the start of the run, floored to the second.
 
 examples:
   jfstore add 171113-154920171025-3d00fb -T 20180306000000 -f M044 -m "first" --repo test
@@ -36,15 +35,8 @@ def add_options(parser: Parser) -> None:
     add_detector(parser, "PANEL", "panel Id, detector Id (panel Ids joined by _), or dataset exp=EXP:run=RUN")
     add_run(parser)
     add_time(parser, "start of validity")
-    parser.add_argument(
-        "-f",
-        "--file",
-        dest="files",
-        metavar="DIR|FILE.npy",
-        action="append",
-        required=True,
-        help="the constants: a directory, or a file for each -t",
-    )
+    text = "the constants: a directory, or a file for each -t"
+    parser.add_argument("-f", "--file", dest="files", metavar="DIR|FILE.npy", action="append", required=True, help=text)
     add_types(parser, "calibration type of the file that follows; may be repeated")
     add_write_options(parser)
 
@@ -82,7 +74,7 @@ def _arrays(args: argparse.Namespace) -> str | dict[str, str]:
     if not types and len(files) == 1 and os.path.isdir(files[0]):
         return str(files[0])
     if not types and len(files) == 1:
-        raise BadValue(f"{files[0]}: of which calibration type? give it, such as -t pixel_gain -f {files[0]}")
+        raise BadValue(f"{files[0]}: the calibration type is missing, such as -t pixel_gain -f {files[0]}")
     if len(types) != len(files):
         raise BadValue(f"-f was given {len(files)} times and -t {len(types)} times: each file needs its type")
     if len(set(types)) != len(types):

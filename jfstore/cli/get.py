@@ -1,11 +1,11 @@
-"""``jfstore get``: a detector's constants that are valid at a time."""
+"""``jfstore get``: get the constants that are valid at a time or for a run."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.options import Parser, add_detector, add_json, add_number, add_repo, add_time, add_types
@@ -18,15 +18,13 @@ from jfstore.errors import BadValue, Refused
 if TYPE_CHECKING:
     from jfstore.repository import Answer, Repository
 
-Emit = Callable[[Sequence[Any], Sequence[str]], None]
 _COLUMNS = ("type", "version", "valid_from", "valid_to", "commit", "blake3")
 SUMMARY = "Get a detector's constants that are valid at a time or for a run."
 EPILOG = """\
-The array has the shape (gain, panel, row, column), panels in the order of the Id, and is
-bit for bit what was added. All panels must have valid constants, or nothing is written.
-Without -f only the report is printed: which version of each panel and type is used, from
-when to when it is valid, and the commit that the answer is as of. For a run, its XTC files
-(under SIT_PSDM_DATA) say which panels the detector has and when the run began.
+The array has the shape (gain, panel, row, column), panels in the order of the Id, and is bit for bit what was added.
+If any panel has no valid constants, nothing is written. The report says which version of each panel and type is used,
+from when to when it is valid, and the commit that the answer is as of. For a run, the panels and the start of the run
+come from its XTC files (under SIT_PSDM_DATA).
 
 examples:
   jfstore get 171113-154920171025-3d00fb -T 20180401000000
@@ -43,13 +41,12 @@ def add_options(parser: Parser) -> None:
     add_detector(parser, "DETECTOR", "panel Id, detector Id (panel Ids joined by _), or dataset exp=EXP:run=RUN")
     add_run(parser)
     add_time(parser, "the time for which the constants are wanted")
-    add_types(parser, "calibration type; may be repeated (default: all; an .npy holds exactly one)")
-    parser.add_argument("-f", "--file", metavar="OUT", help="OUT.npy, OUT.h5, or - for npy on standard output")
+    add_types(parser, "calibration type; may be repeated (default: all; an .npy file holds exactly one)")
+    add = parser.add_argument
+    add("-f", "--file", metavar="OUT", help="OUT.npy, OUT.h5, or - for npy on standard output")
     add_number(parser, "this version number of the valid stamp, for one panel (default: the highest)")
-    parser.add_argument(
-        "--as-of", metavar="SEQ|TIME", help="answer as the repository would have after that commit, or at that time"
-    )
-    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    add("--as-of", metavar="SEQ|TIME", help="answer as the repository would have after that commit, or at that time")
+    add("--force", action="store_true", help="replace OUT if it exists")
     add_repo(parser)
     add_json(parser)
 
@@ -65,9 +62,14 @@ def run(args: argparse.Namespace) -> int:
         _write(args, repository, answer, value)
     if args.json:
         emit_json(report_value(repository, answer, explain=True))
-    else:
-        # With -f - standard output is the array's.
-        _report(repository, answer, value, report_rows if args.file == "-" else emit_rows)
+        return 0
+    rows = [{**row, "valid_to": row["valid_to"] or "-"} for row in value["selections"]]
+    # With -f - standard output is the array's.
+    (report_rows if args.file == "-" else emit_rows)(rows, _COLUMNS)
+    when = f"{answer.time.stamp} ({answer.time.iso})"
+    if run := value.get("run"):
+        note(f"{run['dataset']} started at {when}; the panels are those of {run['source']} in {run['file']}")
+    note(f"valid at {when}, as of commit {answer.as_of} of the {repository.role} repository {repository.location}")
     return 0
 
 
@@ -90,10 +92,10 @@ def _check_output(args: argparse.Namespace) -> None:
 
 
 def report_value(repository: Repository, answer: Answer, explain: bool = False) -> dict[str, Any]:
-    """Return the report on an answer, as it is printed with ``--json``; `explain` adds what was rejected."""
+    """Return the report that ``--json`` prints; `explain` adds why other versions are not valid."""
     rows = list(answer.rows())
     if explain:
-        # Why every other version of a panel is not the answer: many, and slow, where there are many.
+        # This is slow if a panel has many versions.
         by_panel = zip(*repository.rejected(answer).values(), strict=True)
         for row, rejected in zip(rows, (versions for panel in by_panel for versions in panel), strict=True):
             row["rejected"] = [{"version": version.name, "reason": reason} for version, reason in rejected]
@@ -107,17 +109,6 @@ def report_value(repository: Repository, answer: Answer, explain: bool = False) 
         "shape": [gains, len(answer.panels), *shape],
         "selections": rows,
     }
-
-
-def _report(repository: Repository, answer: Answer, value: dict[str, Any], emit: Emit) -> None:
-    emit([{**row, "valid_to": row["valid_to"] or "-"} for row in value["selections"]], _COLUMNS)
-    if run := value.get("run"):
-        began = f"began at {value['time']['stamp']} ({run['begin']})"
-        note(f"{run['dataset']} {began}; the panels are those of {run['source']} in {run['file']}")
-    note(
-        f"valid at {value['time']['stamp']} ({value['time']['utc']}), as of commit {answer.as_of} of the "
-        f"{repository.identity.role} repository {repository.storage.location}"
-    )
 
 
 def _write(args: argparse.Namespace, repository: Repository, answer: Answer, value: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from jfstore.cli.options import Once, Parser, add_json
+from jfstore.cli.options import Once, Parser, add_json, choose
 from jfstore.cli.output import emit, note
 from jfstore.cli.program import say_broken, warn_of
 from jfstore.cli.run_options import COLUMNS, add_experiment, dataset_of, run_row, run_value
@@ -24,13 +24,10 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
-    parser.add_argument(
-        "source", metavar="SOURCE", nargs="?", help="only this Jungfrau: source, alias or a part of the source"
-    )
-    parser.add_argument(
-        "-d", "--detector", dest="source_option", metavar="SOURCE", action=Once, help="the same as SOURCE"
-    )
+    add = parser.add_argument
+    add("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
+    add("source", metavar="SOURCE", nargs="?", help="only this Jungfrau: source, alias or a part of the source")
+    add("-d", "--detector", dest="source_option", metavar="SOURCE", action=Once, help="the same as SOURCE")
     add_experiment(parser)
     add_json(parser)
 
@@ -43,9 +40,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = dataset_of(args) or args.dataset
     if dataset is None:
         raise BadValue("the dataset is missing: exp=EXP:run=RUN, or -e EXP -r RUN")
-    if args.source is not None and args.source_option is not None:
-        raise BadValue("the source is given twice")
-    found = read_dataset(dataset, args.source_option if args.source is None else args.source)
+    found = read_dataset(dataset, choose("source", [args.source, args.source_option]))
     warn_of(found.notes)
     values = [run_value(run, j) for run in found.runs for j in ([run.jungfrau] if run.source else run.jungfraus)]
     if not values:

@@ -1,4 +1,4 @@
-"""``jfstore list``: what is stored, the test and the real repository side by side."""
+"""``jfstore list``: list stored versions, the test and the real repository side by side."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ if TYPE_CHECKING:
     from jfstore.repository.listing import ComparedVersion, ListedVersion
     from jfstore.repository.repository import Repository
 
-SUMMARY = "List what is stored, by default the test and the real repository side by side."
+SUMMARY = "List stored versions, by default of the test and the real repository side by side."
 EPILOG = """\
-A row for each panel, stamp and content: from when to when it is valid, its types, its number
-in the test and in the real repository, and who added it, when and why (where both have it, to the
-real one). What is in brackets is superseded by a higher number of the same stamp. valid_to has
-an end for each type if they differ (A,B), and for test and real if these differ (A/B); - is
-no end. Times are stamps in the repository's zone.
+The table has a row for each panel, stamp and content: when it is valid, its calibration types, its number in the test
+and in the real repository, and who added it, when and why (to the real repository if both have it). Brackets mark
+what a higher number of the same stamp supersedes. If the end of validity differs, valid_to has one for each type
+(A,B), or one for test and real (A/B); - means no end. Times are stamps in the repository's zone.
 
 examples:
   jfstore list
   jfstore list 171113-154920171025-3d00fb -t pixel_gain
-  jfstore list -T 20180401000000           what is valid then
-  jfstore list | cut -f1,2,5               piped it is TSV with a header line
+  jfstore list -T 20180401000000           only what is valid at that time
+  jfstore list | cut -f1,2,5               piped, the table is TSV with a header line
 """
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument("panels", metavar="PANEL", nargs="*", help="only these panels (panel or detector Ids)")
-    parser.add_argument(
-        "-d", "--detector", dest="panels_option", metavar="PANEL", action="append", default=[], help="the same as PANEL"
-    )
-    add_types(parser, "only what holds this calibration type; may be repeated")
-    add_time(parser, "only what is valid at this time")
+    add = parser.add_argument
+    add("panels", metavar="PANEL", nargs="*", help="only these panels (panel or detector Ids)")
+    text = "the same as PANEL"
+    add("-d", "--detector", dest="panels_option", metavar="PANEL", action="append", default=[], help=text)
+    add_types(parser, "only versions that hold this calibration type; may be repeated")
+    add_time(parser, "only versions that are valid at this time")
     add_repo(parser, "default: test and real, side by side")
     add_json(parser)
 

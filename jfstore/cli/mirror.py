@@ -1,4 +1,4 @@
-"""``jfstore mirror``: a copy of a repository, in any storage."""
+"""``jfstore mirror``: copy a repository to any storage."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from jfstore.errors import BadValue
 
 SUMMARY = "Copy a repository, or bring a copy up to date."
 EPILOG = """\
-The copy has the identity, the role and the log of the source, commit by commit with the same hashes; only where the
-arrays lie is its own. Run again, it copies what is new; stopped, it goes on where it was. Nothing can be
-added to a mirror: --detach makes it a repository of its own, with a new id.
+The copy has the identity, the role and the log of the source, commit by commit with the same hashes; only its storage
+may differ. A second run copies what is new. A run that was stopped can be repeated; it continues where it stopped.
+Nothing can be added to a mirror: --detach makes it an independent repository with a new id.
 
 examples:
   jfstore mirror real s3://bucket/jungfrau
@@ -23,15 +23,13 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument("source", metavar="SRC", nargs="?", help="what is copied: a name, a path, or a URL")
-    parser.add_argument("mirror", metavar="DST", nargs="?", help="where to: a name, a path, or a URL")
-    parser.add_argument(
-        "--storage", choices=("hdf5", "zarr"), help="how arrays lie in a new copy (default: hdf5, at a URL zarr)"
-    )
-    parser.add_argument("--detach", metavar="MIRROR", help="make a mirror a repository of its own")
-    parser.add_argument(
-        "--yes", action="store_true", help="do not ask before a mirror of a real repository is detached"
-    )
+    add = parser.add_argument
+    add("source", metavar="SRC", nargs="?", help="the repository to copy: a name, a path, or a URL")
+    add("mirror", metavar="DST", nargs="?", help="the copy: a name, a path, or a URL")
+    text = "how arrays are stored in a new copy (default: hdf5, at a URL zarr)"
+    add("--storage", choices=("hdf5", "zarr"), help=text)
+    add("--detach", metavar="MIRROR", help="make a mirror an independent repository")
+    add("--yes", action="store_true", help="do not ask before a mirror of a real repository is detached")
     add_json(parser)
 
 
@@ -41,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.detach is not None:
         return _detach(args)
     if args.mirror is None:
-        raise BadValue("from where, and where to? jfstore mirror SRC DST")
+        raise BadValue("source and copy are missing: jfstore mirror SRC DST")
     from jfstore.repository.catalogue import mirror_storage, open_repository
     from jfstore.repository.mirror import mirror
 
@@ -50,17 +48,17 @@ def run(args: argparse.Namespace) -> int:
     with progress("mirror") as show:
         done = mirror(source, target, show)
     value = {
-        "source": source.storage.location,
+        "source": source.location,
         "mirror": target.location,
-        "id": done.copy.identity.id,
-        "role": done.copy.identity.role,
+        "id": done.copy.id,
+        "role": done.copy.role,
         "storage": target.kind,
         "new_commits": done.new,
         "commits": done.seq,
     }
     emit(args, value, [value], list(value))
     if not args.json:
-        note(f"{target.location} has {count(done.seq, 'commit')} of {source.storage.location}, {done.new} of them new")
+        note(f"{target.location} has {count(done.seq, 'commit')} of {source.location}, {done.new} of them new")
     return 0
 
 
@@ -71,18 +69,17 @@ def _detach(args: argparse.Namespace) -> int:
     from jfstore.repository.mirror import detach
 
     copy = open_repository(args.detach)
-    if copy.identity.role == "real" and not args.yes:
-        confirm_real(copy.storage.location)
+    confirm_real(args, copy)
     own = detach(copy)
     assert own.identity.detached_from
     value = {
-        "path": own.storage.location,
-        "id": own.identity.id,
-        "role": own.identity.role,
+        "path": own.location,
+        "id": own.id,
+        "role": own.role,
         "detached_from": own.identity.detached_from["repository"],
         "seq": own.identity.detached_from["seq"],
     }
     emit(args, value, [value], list(value))
     if not args.json:
-        note(f"{own.storage.location} is a repository of its own now")
+        note(f"{own.location} is an independent repository now")
     return 0

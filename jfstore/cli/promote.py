@@ -1,4 +1,4 @@
-"""``jfstore promote``: from the test to the real repository, content, stamps and origin kept."""
+"""``jfstore promote``: copy versions from one repository to another."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 SUMMARY = "Copy versions from one repository to another."
 EPILOG = """\
-The versions keep panel, stamp and content, and remember which version of which repository
-they came from; the number is the next one there. Nothing happens if the repository holds
-the same content at that stamp already. --dry-run shows for which times answers would change.
+The copies keep panel, stamp and content, and record which version of which repository they came from. They get the
+next number in the target. If the target holds the same content at that stamp, nothing is added. --dry-run shows for
+which times answers would change.
 
 example:
   jfstore promote 171113-154920171025-3d00fb/20180306000000/v1 --from test --repo real \\
@@ -25,13 +25,11 @@ example:
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument(
-        "versions", metavar="VERSION", nargs="+", help="<panel Id>/<stamp>/v<number>, as jfstore list shows it"
-    )
-    parser.add_argument("--from", dest="source", metavar="NAME|PATH", required=True, help="the repository to copy from")
-    parser.add_argument(
-        "--superseded", action="store_true", help="also what a higher number of the same stamp has superseded there"
-    )
+    add = parser.add_argument
+    add("versions", metavar="VERSION", nargs="+", help="<panel Id>/<stamp>/v<number>, as jfstore list shows it")
+    add("--from", dest="source", metavar="NAME|PATH", required=True, help="the repository to copy from")
+    text = "also copy versions that a higher number of the same stamp supersedes"
+    add("--superseded", action="store_true", help=text)
     add_write_options(parser)
 
 

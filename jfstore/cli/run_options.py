@@ -6,10 +6,9 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli.options import Once, detector_of
+from jfstore.cli.options import Once, choose, detector_of
 from jfstore.cli.program import warn_of
 from jfstore.errors import BadValue
-from jfstore.runs.dataset import is_dataset
 
 if TYPE_CHECKING:
     from jfstore.runs.run import Jungfrau, Run
@@ -21,24 +20,15 @@ COLUMNS = ("experiment", "run", "begin", "source", "alias", "config", "panels", 
 
 def add_experiment(parser: argparse.ArgumentParser) -> None:
     """Add ``-e`` and ``-r``."""
-    parser.add_argument(
-        "-e",
-        "--experiment",
-        metavar="EXP",
-        action=Once,
-        help="experiment, with -r: take the time and the detector (-d: its source) from a run",
-    )
+    text = "experiment, with -r: take the time and the detector (-d: its source) from a run"
+    parser.add_argument("-e", "--experiment", metavar="EXP", action=Once, help=text)
     parser.add_argument("-r", "--run", dest="run_number", metavar="RUN", action=Once, help="run number")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add SOURCE, ``-e`` and ``-r``, which name a run in place of a detector."""
-    parser.add_argument(
-        "source",
-        metavar="SOURCE",
-        nargs="?",
-        help="which Jungfrau of the dataset: source, alias or a part of the source",
-    )
+    text = "which Jungfrau of the dataset: source, alias or a part of the source"
+    parser.add_argument("source", metavar="SOURCE", nargs="?", help=text)
     add_experiment(parser)
 
 
@@ -55,13 +45,13 @@ def dataset_of(args: argparse.Namespace) -> str | None:
 
 def target_of(args: argparse.Namespace) -> tuple[str, str | None, str | None]:
     """Return panel or detector Id and time, or a dataset and its source; BadValue if one is missing or superfluous."""
+    from jfstore.runs.dataset import is_dataset
+
     dataset, source = dataset_of(args), args.detector_option
     if dataset is not None and args.detector is not None:
         raise BadValue(f"{args.detector} is superfluous: with -e and -r, the source is given with -d")
     if dataset is None and is_dataset(args.detector or ""):
-        dataset, source = args.detector, args.source if args.source is not None else source
-        if args.source is not None and args.detector_option is not None:
-            raise BadValue(f"the source is given twice: {args.source} and -d {args.detector_option}")
+        dataset, source = args.detector, choose("source", [args.source, source])
     if dataset is None:
         if args.source is not None:
             raise BadValue(f"{args.source} is superfluous: panels are joined by _, and a source follows a dataset")

@@ -1,4 +1,4 @@
-"""Open the repository of a command, and print what was added: reads default to the real one, writes have no default."""
+"""Open the repository of a command, ask before a real one is changed, and print what was added."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from jfstore.cli.program import warn_of
 from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
-    from jfstore.core.records import Version
     from jfstore.repository.adding import Added
     from jfstore.repository.repository import Repository
 
@@ -32,7 +31,7 @@ def open_to_write(args: argparse.Namespace) -> Repository:
     from jfstore.repository.catalogue import open_repository
 
     if not hasattr(args, "repo"):
-        raise BadValue("which repository? writing has no default: --repo test, --repo real, or a path")
+        raise BadValue("the repository is missing, writing has no default: --repo test, --repo real, or a path")
     return open_repository(args.repo)
 
 
@@ -69,25 +68,23 @@ def confirm(question: str) -> None:
         raise Refused("not confirmed; nothing was written")
 
 
-def confirm_real(location: str) -> None:
-    """Ask before a real repository is changed; Refused if nobody can be asked or the answer is not yes."""
-    check_can_ask(f"{location} is a real repository")
-    confirm(f"{location} is a real repository. Write to it?")
-
-
-def _came_from(version: Version) -> str | None:
-    return version.origin["version"] if version.origin else version.source
+def confirm_real(args: argparse.Namespace, repository: Repository, location: str | None = None) -> None:
+    """Ask before a real repository, or a copy of it at `location`, is changed, unless ``--yes`` was given."""
+    if repository.role == "real" and not args.yes:
+        where = f"{location or repository.location} is a real repository"
+        check_can_ask(where)
+        confirm(f"{where}. Write to it?")
 
 
 def emit_added(args: argparse.Namespace, repository: Repository, added: Added) -> None:
     """Print what was added, or with ``--dry-run`` would be, and how answers change."""
-    from jfstore.core.instants import stamp_at
-
     if added.run and (start := added.run.start) is not None:
-        note(f"{added.run.label} began at {stamp_at(start, repository.zone)} ({added.run.file})")
+        from jfstore.core.instants import stamp_at
+
+        note(f"{added.run.label} started at {stamp_at(start, repository.zone)} ({added.run.file})")
     warn_of(added.notes)
     value = {
-        "repository": {"id": repository.identity.id, "path": repository.storage.location},
+        "repository": {"id": repository.id, "path": repository.location},
         "seq": added.seq,
         "dry_run": added.dry_run,
         "added": [
@@ -112,7 +109,7 @@ def emit_added(args: argparse.Namespace, repository: Repository, added: Added) -
     emit(args, value, _rows_of(added), _COLUMNS)
     if added.dry_run:
         print_changes(added)
-    where = f"{repository.identity.role} repository {repository.storage.location}"
+    where = f"{repository.role} repository {repository.location}"
     if added.dry_run:
         note(f"nothing was stored in the {where} (--dry-run)")
     elif added.versions:
@@ -124,7 +121,12 @@ def emit_added(args: argparse.Namespace, repository: Repository, added: Added) -
 def _rows_of(added: Added) -> list[dict[str, Any]]:
     state = "would add" if added.dry_run else "added"
     rows: list[dict[str, Any]] = [
-        {"state": state, "version": version.name, "types": list(version.content), "source": _came_from(version)}
+        {
+            "state": state,
+            "version": version.name,
+            "types": list(version.content),
+            "source": version.origin["version"] if version.origin else version.source,
+        }
         for version in added.versions
     ]
     rows += [{"state": "unchanged", "version": name, "source": source} for source, name in added.unchanged]

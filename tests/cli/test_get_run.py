@@ -58,7 +58,7 @@ def test_what_is_added_for_a_run_is_got_for_it(
 def test_both_reports_name_the_run_its_begin_and_its_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset, file = "exp=xpptut15:run=430", str(XTC / "XPP/xpptut15/xtc/xpptut15-r0430-s00-c00.xtc")
     for _, _, err in (add(capsys, dataset), get(capsys, dataset)):
-        (line,) = [line for line in err.splitlines() if " began at " in line]
+        (line,) = [line for line in err.splitlines() if " started at " in line]
         for fact in ("xpptut15", "430", STAMP, file):
             assert fact in line
     code, out, _ = get(capsys, dataset, "--json")
