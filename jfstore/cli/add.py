@@ -15,7 +15,6 @@ from jfstore.errors import BadValue
 if TYPE_CHECKING:
     from jfstore.repository.adding import Added
 
-SUMMARY = "Add a version of a panel's or a detector's constants, valid from a time on."
 EPILOG = """\
 A panel's constants are a directory of g0_gain.npy ... g2_offset.npy, or .npy files of shape (gain, row, column), one
 -f for each -t. A detector's .npy files have the shape (gain, panel, row, column); all its panels are added in one

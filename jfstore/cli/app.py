@@ -15,26 +15,26 @@ from jfstore.cli.program import run_program
 from jfstore.errors import BadValue, InDoubt, nearest
 
 COMMANDS = {
-    "init": "init",
-    "demo": "demo",
-    "add": "add",
-    "get": "get",
-    "id": "id",
-    "runs": "runs",
-    "list": "list",
-    "show": "show",
-    "history": "history",
-    "promote": "promote",
-    "import": "import_",
-    "export": "export",
-    "generate": "generate",
-    "deploy": "deploy",
-    "audit": "audit",
-    "verify": "verify",
-    "mirror": "mirror",
-    "cache": "cache",
+    "init": ("init", "Make a repository in a directory or a bucket."),
+    "demo": ("demo", "Make a complete example and walk through it."),
+    "add": ("add", "Add a version of a panel's or a detector's constants, valid from a time on."),
+    "get": ("get", "Get a detector's constants that are valid at a time or for a run."),
+    "id": ("id", "Print the panel and detector Ids of a run."),
+    "runs": ("runs", "List runs with their Jungfraus, and whether constants are stored for them."),
+    "list": ("list", "List stored versions, by default of the test and the real repository side by side."),
+    "show": ("show", "Show everything about one version."),
+    "history": ("history", "List the commits of a repository, oldest first."),
+    "promote": ("promote", "Copy versions from one repository to another."),
+    "import": ("import_", "Import a gain tree or a DCS file, in one commit."),
+    "export": ("export", "Export a detector's constants as a DCS file."),
+    "generate": ("generate", "Write the constants of a run to files."),
+    "deploy": ("deploy", "Deploy the constants of a run to where psana reads them, or undo that."),
+    "audit": ("audit", "Check whether deployed files still match a repository."),
+    "verify": ("verify", "Check every stored byte of a repository."),
+    "mirror": ("mirror", "Copy a repository, or bring a copy up to date."),
+    "cache": ("cache", "Show or clear the arrays of buckets that are cached on this machine."),
 }
-"""Every command with its module."""
+"""Every command with its module and its summary, so that the help loads no module of a command."""
 
 _HINTS = {
     **dict.fromkeys(
@@ -67,11 +67,11 @@ jfstore help COMMAND says more about a command.
 
 
 def _module(command: str) -> ModuleType:
-    return import_module(f"jfstore.cli.{COMMANDS[command]}")
+    return import_module(f"jfstore.cli.{COMMANDS[command][0]}")
 
 
-def get_parser() -> Parser:
-    """Return the parser of ``jfstore`` with all commands, for the man page and ``--help``."""
+def get_parser(with_options: bool = True) -> Parser:
+    """Return the parser of ``jfstore`` with all commands, for the man page; for the help, without their options."""
     parser = Parser(
         prog="jfstore",
         description="Versioned store of Jungfrau detector calibration constants.",
@@ -81,19 +81,20 @@ def get_parser() -> Parser:
     add_repo(parser, "most commands that read: real")
     add_json(parser)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for command in COMMANDS:
-        module = _module(command)
-        summary = module.SUMMARY[0].lower() + module.SUMMARY[1:].rstrip(".")
-        module.add_options(
-            subparsers.add_parser(command, help=summary, description=module.SUMMARY, epilog=module.EPILOG)
-        )
+    for command, (_, summary) in COMMANDS.items():
+        short = summary[0].lower() + summary[1:].rstrip(".")
+        if with_options:
+            module = _module(command)
+            module.add_options(subparsers.add_parser(command, help=short, description=summary, epilog=module.EPILOG))
+        else:
+            subparsers.add_parser(command, help=short)
     return parser
 
 
 def command_parser(command: str) -> Parser:
     """Return the parser of one command."""
     module = _module(command)
-    parser = Parser(prog=f"jfstore {command}", description=module.SUMMARY, epilog=module.EPILOG)
+    parser = Parser(prog=f"jfstore {command}", description=COMMANDS[command][1], epilog=module.EPILOG)
     module.add_options(parser)
     return parser
 
@@ -135,17 +136,17 @@ def _print_help(words: Sequence[str]) -> int:
         _check_command(word)
         command_parser(word).print_help()
         return 0
-    get_parser().print_help()
+    get_parser(with_options=False).print_help()
     return 0
 
 
 def _run(argv: list[str]) -> int:
     if not argv:
-        get_parser().print_help(sys.stderr)
+        get_parser(with_options=False).print_help(sys.stderr)
         return BadValue.exit_code
     before, rest = _split(argv)
     if not rest or {"-h", "--help", "--version"} & {*before}:
-        get_parser().parse_args(before)
+        get_parser(with_options=False).parse_args(before)
         raise BadValue("the command is missing; see jfstore --help")
     command, *words = rest
     if command == "help":

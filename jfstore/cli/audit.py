@@ -11,7 +11,6 @@ from jfstore.cli.program import warn_of
 from jfstore.cli.writing import open_to_read
 from jfstore.errors import Damaged
 
-SUMMARY = "Check whether deployed files still match a repository."
 EPILOG = """\
 The command compares every deployed file of pixel_gain and pixel_offset with the repository, also files that were
 made before jfstore: by the file's hash, which the note beside it holds; else by the hash of each panel's array; else

@@ -8,7 +8,6 @@ from jfstore.cli.options import Parser, add_json
 from jfstore.cli.output import count, emit, note
 from jfstore.errors import Refused
 
-SUMMARY = "Show or clear the arrays of buckets that are cached on this machine."
 EPILOG = """\
 Arrays that were read from a bucket are cached in files, which all processes of the machine share. When the cache
 exceeds JFSTORE_CACHE_SIZE (default 20G; 0 disables the cache), the least recently used arrays are removed first.

@@ -15,7 +15,6 @@ from jfstore.cli.options import Parser, add_json
 from jfstore.cli.output import emit_json, note
 from jfstore.errors import Failed, Refused
 
-SUMMARY = "Make a complete example and walk through it."
 EPILOG = """\
 The command makes a directory of about 220 MB with a gain tree, XTC files of runs, and a test and a real
 repository. It then runs the commands of a typical day and prints each before it runs. A second run walks

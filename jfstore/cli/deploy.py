@@ -21,7 +21,6 @@ from jfstore.cli.output import emit, note, progress
 from jfstore.cli.program import warn_of
 from jfstore.errors import BadValue
 
-SUMMARY = "Deploy the constants of a run to where psana reads them, or undo that."
 EPILOG = """\
 The command deploys the constants that are valid at the start of the run, to
 CALIBDIR/Jungfrau::CalibV1/<source>/<type>/<run>-end.data. Running jobs find the previous or the new file, whole; the

@@ -10,7 +10,6 @@ from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue
 
 FORMATS = ("dcs",)
-SUMMARY = "Export a detector's constants as a DCS file."
 EPILOG = """\
 dcs: a file of the Detector Calibration Store with a range for each start of validity of the
 detector's gains and offsets. Versions that came from such a file get back their number,

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from jfstore.deployment.constants import Constants
     from jfstore.deployment.generate import Generated, Output
 
-SUMMARY = "Write the constants of a run to files."
 EPILOG = """\
 The command takes the constants that are valid at the start of the run, for every panel of its Jungfrau. If a panel
 has none, it writes nothing. It writes four files to the working directory: pixel_gain and pixel_offset as .npy, and as

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from jfstore.repository import Answer, Repository
 
 _COLUMNS = ("type", "version", "valid_from", "valid_to", "commit", "blake3")
-SUMMARY = "Get a detector's constants that are valid at a time or for a run."
 EPILOG = """\
 The array has the shape (gain, panel, row, column), panels in the order of the Id, and is bit for bit what was added.
 If any panel has no valid constants, nothing is written. The report says which version of each panel and type is used,

@@ -10,7 +10,6 @@ from jfstore.cli.options import Parser, add_json, add_repo
 from jfstore.cli.output import emit, note
 from jfstore.cli.writing import open_to_read
 
-SUMMARY = "List the commits of a repository, oldest first."
 EPILOG = """\
 example:
   jfstore history --repo test

@@ -10,7 +10,6 @@ from jfstore.cli.program import say_broken, warn_of
 from jfstore.cli.run_options import COLUMNS, add_experiment, dataset_of, run_row, run_value
 from jfstore.errors import BadValue, NotFound
 
-SUMMARY = "Print the panel and detector Ids of a run."
 EPILOG = """\
 The table has a row for each Jungfrau. A dataset is exp=EXP:run=RUN[:smd][:stream=S][:dir=DIR],
 whose files are under SIT_PSDM_DATA (default /reg/d/psdm), or the path of an .xtc file. The

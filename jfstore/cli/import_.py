@@ -14,7 +14,6 @@ from jfstore.errors import BadValue
 if TYPE_CHECKING:
     from jfstore.repository.adding import Added
 
-SUMMARY = "Import a gain tree or a DCS file, in one commit."
 EPILOG = """\
 A directory is a gain tree: every name <panel Id>-<stamp> (or <panel Id>: valid from the beginning) that is a directory
 of g0_gain.npy ... g2_offset.npy, or a link to one in the same tree, becomes a version.

@@ -8,7 +8,6 @@ import re
 from jfstore.cli.options import Parser, add_json
 from jfstore.cli.output import emit, note
 
-SUMMARY = "Make a repository in a directory or a bucket."
 EPILOG = """\
 examples:
   jfstore init ./R --role test --shape 3x16x32

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from jfstore.repository.listing import ComparedVersion, ListedVersion
     from jfstore.repository.repository import Repository
 
-SUMMARY = "List stored versions, by default of the test and the real repository side by side."
 EPILOG = """\
 The table has a row for each panel, stamp and content: when it is valid, its calibration types, its number in the test
 and in the real repository, and who added it, when and why (to the real repository if both have it). Brackets mark

@@ -9,7 +9,6 @@ from jfstore.cli.output import count, emit, note, progress
 from jfstore.cli.writing import confirm_real
 from jfstore.errors import BadValue
 
-SUMMARY = "Copy a repository, or bring a copy up to date."
 EPILOG = """\
 The copy has the identity, the role and the log of the source, commit by commit with the same hashes; only its storage
 may differ. A second run copies what is new. A run that was stopped can be repeated; it continues where it stopped.

@@ -12,7 +12,6 @@ from jfstore.cli.writing import add_confirmed, open_to_write
 if TYPE_CHECKING:
     from jfstore.repository.adding import Added
 
-SUMMARY = "Copy versions from one repository to another."
 EPILOG = """\
 The copies keep panel, stamp and content, and record which version of which repository they came from. They get the
 next number in the target. If the target holds the same content at that stamp, nothing is added. --dry-run shows for

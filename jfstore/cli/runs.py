@@ -12,7 +12,6 @@ from jfstore.cli.run_options import COLUMNS, run_row, run_value
 from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue, NotFound
 
-SUMMARY = "List runs with their Jungfraus, and whether constants are stored for them."
 EPILOG = """\
 The table has a row for each run and Jungfrau; a run without Jungfrau has a row without source.
 The files are those under SIT_PSDM_DATA (default /reg/d/psdm). Runs that were read are kept in

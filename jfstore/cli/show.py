@@ -9,7 +9,6 @@ from jfstore.cli.options import Parser, add_json, add_repo
 from jfstore.cli.output import emit_fields
 from jfstore.cli.writing import open_to_read
 
-SUMMARY = "Show everything about one version."
 EPILOG = """\
 example:
   jfstore show 171113-154920171025-3d00fb/20180306000000/v1

@@ -10,7 +10,6 @@ from jfstore.cli.writing import confirm_real, open_to_read, open_to_write
 from jfstore.errors import Damaged
 
 _DAY = 86400.0
-SUMMARY = "Check every stored byte of a repository."
 EPILOG = """\
 The command reads every file and compares it with the log: size, BLAKE3 of the file and of each array, the chain of
 the commits, the links of the index. It lists all problems with the versions that they affect; the exit code is 4 if
