@@ -81,6 +81,15 @@ def run_program(
         _running.pop()
 
 
+def _as_jfstore_error(error: JfstoreError | MemoryError | OSError) -> JfstoreError:
+    if isinstance(error, JfstoreError):
+        return error
+    if isinstance(error, MemoryError):
+        return Failed("out of memory")
+    place = f"{error.filename}: " if error.filename else ""
+    return Failed(f"{place}{error.strerror or error}")
+
+
 def _guarded(
     name: str,
     run: Callable[[list[str]], int],
@@ -101,15 +110,10 @@ def _guarded(
         with listen(lambda text: note(f"{name}: warning: {text}")):
             _check_words(argv)
             return run(argv)
-    except JfstoreError as error:
-        return report(error)
-    except MemoryError:
-        return report(Failed("out of memory"))
     except BrokenPipeError:
         raise
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return report(Failed(f"{place}{error.strerror or error}"))
+    except (JfstoreError, MemoryError, OSError) as error:
+        return report(_as_jfstore_error(error))
     except KeyboardInterrupt:
         note(f"{name}: interrupted")
         return 128 + signal.SIGINT

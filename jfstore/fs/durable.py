@@ -112,12 +112,7 @@ def stage(
     try:
         try:
             for buffers in _calls(pieces):
-                while buffers:
-                    count = system.write(fd, buffers)
-                    while buffers and count >= len(buffers[0]):
-                        count -= len(buffers.pop(0))
-                    if count:
-                        buffers[0] = buffers[0][count:]
+                _write_all(fd, buffers)
             give_to_group(fd, group, target)
             if mode is not None:
                 system.chmod(fd, mode)
@@ -135,6 +130,15 @@ def stage(
             error.filename = str(target)
         raise
     return path
+
+
+def _write_all(fd: int, buffers: list[memoryview]) -> None:
+    while buffers:
+        count = system.write(fd, buffers)
+        while buffers and count >= len(buffers[0]):
+            count -= len(buffers.pop(0))
+        if count:
+            buffers[0] = buffers[0][count:]
 
 
 def _calls(pieces: Iterable[Any]) -> Iterator[list[memoryview]]:
