@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
 from jfstore._version import __version__
 from jfstore.cli.options import Parser, add_json, add_repo
 from jfstore.cli.program import run_program
-from jfstore.errors import BadValue, InDoubt, nearest
+from jfstore.errors import BadValue, nearest
 
 COMMANDS = {
-    "init": ("init", "Make a repository in a directory or a bucket."),
-    "demo": ("demo", "Make a complete example and walk through it."),
-    "add": ("add", "Add a version of a panel's or a detector's constants, valid from a time on."),
-    "get": ("get", "Get a detector's constants that are valid at a time or for a run."),
-    "id": ("id", "Print the panel and detector Ids of a run."),
-    "runs": ("runs", "List runs with their Jungfraus, and whether constants are stored for them."),
-    "list": ("list", "List stored versions, by default of the test and the real repository side by side."),
-    "show": ("show", "Show everything about one version."),
-    "history": ("history", "List the commits of a repository, oldest first."),
-    "promote": ("promote", "Copy versions from one repository to another."),
-    "import": ("import_", "Import a gain tree or a DCS file, in one commit."),
-    "export": ("export", "Export a detector's constants as a DCS file."),
-    "generate": ("generate", "Write the constants of a run to files."),
-    "deploy": ("deploy", "Deploy the constants of a run to where psana reads them, or undo that."),
-    "audit": ("audit", "Check whether deployed files still match a repository."),
-    "verify": ("verify", "Check every stored byte of a repository."),
-    "mirror": ("mirror", "Copy a repository, or bring a copy up to date."),
-    "cache": ("cache", "Show or clear the arrays of buckets that are cached on this machine."),
+    "init": "Make a repository in a directory or a bucket.",
+    "demo": "Make a complete example and walk through it.",
+    "add": "Add a version of a panel's or a detector's constants, valid from a time on.",
+    "get": "Get a detector's constants that are valid at a time or for a run.",
+    "id": "Print the panel and detector Ids of a run.",
+    "runs": "List runs with their Jungfraus, and whether constants are stored for them.",
+    "list": "List stored versions, by default of the test and the real repository side by side.",
+    "show": "Show everything about one version.",
+    "history": "List the commits of a repository, oldest first.",
+    "promote": "Copy versions from one repository to another.",
+    "import": "Import a gain tree or a DCS file, in one commit.",
+    "export": "Export a detector's constants as a DCS file.",
+    "generate": "Write the constants of a run to files.",
+    "deploy": "Deploy the constants of a run to where psana reads them, or undo that.",
+    "audit": "Check whether deployed files still match a repository.",
+    "verify": "Check every stored byte of a repository.",
+    "mirror": "Copy a repository, or bring a copy up to date.",
+    "cache": "Show or clear the arrays of buckets that are cached on this machine.",
 }
-"""Every command with its module and its summary, so that the help loads no module of a command."""
+"""Every command with its summary; the modules are not loaded for --help, which must be fast."""
 
 _HINTS = {
     **dict.fromkeys(
@@ -67,42 +66,38 @@ jfstore help COMMAND says more about a command.
 
 
 def _module(command: str) -> ModuleType:
-    return import_module(f"jfstore.cli.{COMMANDS[command][0]}")
+    return import_module(f"jfstore.cli.{'import_' if command == 'import' else command}")
 
 
 def get_parser(with_options: bool = True) -> Parser:
-    """Return the parser of ``jfstore`` with all commands, for the man page; for the help, without their options."""
-    parser = Parser(
-        prog="jfstore",
-        description="Versioned store of Jungfrau detector calibration constants.",
-        epilog=_EPILOG,
-    )
+    """Return the parser of ``jfstore`` with all commands, for the man page; for ``--help`` without their options."""
+    description = "Versioned store of Jungfrau detector calibration constants."
+    parser = Parser(prog="jfstore", description=description, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"jfstore {__version__}")
     add_repo(parser, "most commands that read: real")
     add_json(parser)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for command, (_, summary) in COMMANDS.items():
-        short = summary[0].lower() + summary[1:].rstrip(".")
+    for command, summary in COMMANDS.items():
+        text = summary[0].lower() + summary[1:].rstrip(".")
         if with_options:
             module = _module(command)
-            module.add_options(subparsers.add_parser(command, help=short, description=summary, epilog=module.EPILOG))
+            module.add_options(subparsers.add_parser(command, help=text, description=summary, epilog=module.EPILOG))
         else:
-            subparsers.add_parser(command, help=short)
+            subparsers.add_parser(command, help=text)
     return parser
 
 
 def command_parser(command: str) -> Parser:
     """Return the parser of one command."""
     module = _module(command)
-    parser = Parser(prog=f"jfstore {command}", description=COMMANDS[command][1], epilog=module.EPILOG)
+    parser = Parser(prog=f"jfstore {command}", description=COMMANDS[command], epilog=module.EPILOG)
     module.add_options(parser)
     return parser
 
 
-def run_of(command: str) -> Callable[[argparse.Namespace], int]:
-    """Return the function that runs a command with its parsed arguments."""
-    run: Callable[[argparse.Namespace], int] = _module(command).run
-    return run
+def run_command(command: str, args: argparse.Namespace) -> int:
+    """Run a command with its parsed arguments and return its exit code."""
+    return int(_module(command).run(args))
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -159,22 +154,9 @@ def _run(argv: list[str]) -> int:
         hint = "" if unknown[0].startswith("-") else _extra_hint(parser, args, unknown[0])
         raise BadValue(f"unrecognized: {' '.join(unknown)}{hint}; see jfstore {command} --help")
     args.argv = argv
-    return run_of(command)(args)
-
-
-def _retry(argv: Sequence[str], error: InDoubt) -> str:
-    words = list(argv)
-    if "--request" not in words:
-        words += ["--request", error.request]
-    return shlex.join(["jfstore", *words])
+    return run_command(command, args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``jfstore`` with `argv` and return its exit code.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The arguments; those of the process if not given.
-    """
-    return run_program("jfstore", _run, argv, _retry)
+    """Run ``jfstore`` with `argv` (those of the process if not given) and return its exit code."""
+    return run_program("jfstore", _run, argv)

@@ -7,7 +7,7 @@ from typing import Any
 
 from jfstore.cli.options import Once, Parser, add_json, add_repo
 from jfstore.cli.output import count, emit, note, progress
-from jfstore.cli.program import warn_of
+from jfstore.cli.program import warn_all
 from jfstore.cli.writing import open_to_read
 from jfstore.errors import Damaged
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     repository = open_to_read(args)
     with progress("audit") as show:
         done = audit(args.directories, experiment=args.experiment, repo=repository, progress=show)
-    warn_of(done.notes)
+    warn_all(done.notes)
     values: list[dict[str, Any]] = []
     for finding in done.findings:
         place = {"source": finding.source, "type": finding.type, "run": finding.run} if finding.source else {}

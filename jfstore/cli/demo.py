@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import shutil
-import subprocess
 import sys
-from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from jfstore.cli.options import Parser, add_json
 from jfstore.cli.output import emit_json, note
 from jfstore.errors import Failed, Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EPILOG = """\
 The command makes a directory of about 220 MB with a gain tree, XTC files of runs, and a test and a real
@@ -76,6 +76,8 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
     root = Path(args.directory).absolute()
     _make_data(root)
     variables = {"JFSTORE_TEST": root / "test", "JFSTORE_REAL": root / "real", "SIT_PSDM_DATA": root / "psdm"}
@@ -99,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _make_data(root: Path) -> None:
+    import shutil
+
     from jfstore.cli import demo_data
     from jfstore.fs import durable
 
@@ -119,9 +123,11 @@ def _make_data(root: Path) -> None:
 
 def _run_command(words: list[str], environment: dict[str, str], out: TextIO) -> None:
     """Print a command and run it; Failed if it fails."""
+    import subprocess
+
     print(f"$ {shlex.join(['jfstore', *words])}", file=out, flush=True)
     # From a checkout the package is not installed.
-    places = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    places = [os.path.realpath(f"{__file__}/../../.."), *filter(None, [os.environ.get("PYTHONPATH")])]
     program = [sys.executable, "-m", "jfstore", *words]
     environment = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(places)}
     done = subprocess.run(program, env=environment, stdout=out, check=False)  # noqa: S603 - our own words

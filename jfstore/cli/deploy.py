@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from typing import Any
 
 from jfstore.cli.generate import (
@@ -18,7 +17,7 @@ from jfstore.cli.generate import (
 )
 from jfstore.cli.options import Parser, rights_of
 from jfstore.cli.output import emit, note, progress
-from jfstore.cli.program import warn_of
+from jfstore.cli.program import warn_all
 from jfstore.errors import BadValue
 
 EPILOG = """\
@@ -55,11 +54,10 @@ def run(args: argparse.Namespace) -> int:
     constants = read_constants(args)
     output = make_output(args, "jfstore", deploy=True, from_test=args.yes)
     if not args.yes and not args.dry_run:
-        confirm_test(constants, output)
-        output = replace(output, from_test=True)
+        output = confirm_test(constants, output)
     with progress("deploying") as show:
         done = write_constants(constants, output, dry_run=args.dry_run, progress=show)
-    warn_of(done.notes)
+    warn_all(done.notes)
     value = make_value(done)
     if not args.json:
         report(done)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.options import Once, Parser, add_json, add_repo, add_rights, add_time, choose, rights_of
 from jfstore.cli.output import emit, emit_json, note, progress, report_rows
-from jfstore.cli.program import warn_of
+from jfstore.cli.program import warn_all
 from jfstore.cli.run_options import add_experiment, dataset_of
 from jfstore.cli.writing import check_can_ask, confirm
 from jfstore.errors import BadValue
@@ -103,11 +102,10 @@ def run(args: argparse.Namespace) -> int:
     options = {"directory": ".", "replace_local": args.force, "deploy": args.deploy, "from_test": args.yes}
     output = make_output(args, "jfstore", **options)
     if args.deploy and not args.yes:
-        confirm_test(constants, output)
-        output = replace(output, from_test=True)
+        output = confirm_test(constants, output)
     with progress("writing") as show:
         done = write_constants(constants, output, progress=show)
-    warn_of(done.notes)
+    warn_all(done.notes)
     groups = make_upload_commands(constants, "jfstore generate") if args.upload else []
     value = make_value(done)
     if args.json:
@@ -125,8 +123,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def confirm_test(constants: Constants, output: Output) -> None:
-    """Ask before constants of a test repository go to the experiment's own calibration directory."""
+def confirm_test(constants: Constants, output: Output) -> Output:
+    """Ask before constants of a test repository go to the experiment's own directory; return `output` with consent."""
+    from dataclasses import replace
+
     from jfstore.deployment.generate import write_constants
 
     planned = write_constants(constants, output, dry_run=True)
@@ -135,6 +135,7 @@ def confirm_test(constants: Constants, output: Output) -> None:
         check_can_ask(why)
         report(planned)
         confirm(f"{why}. Deploy?")
+    return replace(output, from_test=True)
 
 
 def format_commands(groups: Sequence[tuple[str, list[list[str]]]]) -> Iterator[str]:

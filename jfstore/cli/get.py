@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.options import Parser, add_detector, add_json, add_number, add_repo, add_time, add_types
 from jfstore.cli.output import emit_json, emit_rows, note, report_rows
-from jfstore.cli.program import warn_of
+from jfstore.cli.program import warn_all
 from jfstore.cli.run_options import add_run, run_value, target_of
 from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue, Refused
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     target, time, source = target_of(args)
     repository = open_to_read(args)
     answer = repository.find(target, args.types, time, source=source, as_of=args.as_of, number=args.number)
-    warn_of(answer.notes)
+    warn_all(answer.notes)
     value = report_value(repository, answer)
     if args.file:
         _write(args, repository, answer, value)

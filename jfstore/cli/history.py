@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from typing import Any
 
 from jfstore.cli.options import Parser, add_json, add_repo
@@ -22,6 +21,8 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     from jfstore.core.instants import iso_second
 
     repository = open_to_read(args)

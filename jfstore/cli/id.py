@@ -6,7 +6,7 @@ import argparse
 
 from jfstore.cli.options import Once, Parser, add_json, choose
 from jfstore.cli.output import emit, note
-from jfstore.cli.program import say_broken, warn_of
+from jfstore.cli.program import report_errors, warn_all
 from jfstore.cli.run_options import COLUMNS, add_experiment, dataset_of, run_row, run_value
 from jfstore.errors import BadValue, NotFound
 
@@ -40,12 +40,12 @@ def run(args: argparse.Namespace) -> int:
     if dataset is None:
         raise BadValue("the dataset is missing: exp=EXP:run=RUN, or -e EXP -r RUN")
     found = read_dataset(dataset, choose("source", [args.source, args.source_option]))
-    warn_of(found.notes)
+    warn_all(found.notes)
     values = [run_value(run, j) for run in found.runs for j in ([run.jungfrau] if run.source else run.jungfraus)]
     if not values:
         raise found.errors[0] if found.errors else NotFound(f"{dataset} has no Jungfrau")
     emit(args, values, [run_row(value) for value in values], COLUMNS)
-    if code := say_broken("jfstore", found.errors):
+    if code := report_errors(found.errors):
         return code
     if not any(value["detector"] for value in values):
         versions = sorted({f"ConfigV{value['config_version']}" for value in values})

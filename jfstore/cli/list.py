@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.options import Parser, add_json, add_repo, add_time, add_types
 from jfstore.cli.output import emit, note
-from jfstore.cli.program import warn_of
+from jfstore.cli.program import warn_all
 from jfstore.errors import Failed, NotFound, nearest
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _open_repositories(args: argparse.Namespace) -> tuple[dict[str, Repository],
             missing[name] = error.message
     if not repositories:
         raise Failed(f"{'; '.join(missing.values())}; jfstore demo makes an example, jfstore init a repository")
-    warn_of(missing.values())
+    warn_all(missing.values())
     return repositories, missing
 
 

@@ -19,7 +19,7 @@ _CONTROLS = {
     for code in [*range(32), *range(127, 160), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]
     if chr(code) not in "\t\n\r"
 }
-_ID = re.compile(r"\b([0-9a-f]{1,16})-[0-9a-f]{3,16}-([0-9a-f]{1,16})\b", re.ASCII)
+_ID = r"\b([0-9a-f]{1,16})-[0-9a-f]{3,16}-([0-9a-f]{1,16})\b"
 _WHOLE, _NARROW, _VERSION = 20, 15, 33
 """A cell up to _WHOLE wide, such as a time, is not shortened, others down to _NARROW, names of versions to _VERSION."""
 
@@ -132,12 +132,12 @@ def _least_width(cell: str) -> int:
     width = _width(cell)
     if width <= _WHOLE:
         return width
-    return min(_width(_shorten_ids(cell)), _VERSION) if _ID.search(cell) else _NARROW
+    return min(_width(_shorten_ids(cell)), _VERSION) if re.search(_ID, cell) else _NARROW
 
 
 def _shorten_ids(text: str) -> str:
     """Return `text` without the firmware of panel Ids."""
-    return _ID.sub("\\1-\u2026-\\2", text)
+    return re.sub(_ID, "\\1-\u2026-\\2", text)
 
 
 def _fit_widths(widths: Mapping[str, int], least: dict[str, int], limit: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Running a program: what goes wrong becomes one line and an exit code, and closed streams do no harm."""
+"""Run a program: an error becomes one line and an exit code, and closed streams do no harm."""
 
 from __future__ import annotations
 
@@ -12,68 +12,49 @@ from jfstore.cli.output import emit_json, error_value, note
 from jfstore.errors import BadValue, Failed, InDoubt, JfstoreError
 from jfstore.fs.events import listen
 
-
-def _check_words(argv: Sequence[str]) -> None:
-    """Raise BadValue if a word is none that the system could have passed, or that it could not use."""
-    for word in argv:
-        try:
-            if b"\0" in os.fsencode(word):
-                raise BadValue("an argument holds a NUL character")
-        except UnicodeEncodeError:
-            raise BadValue("an argument is no text that the system could have passed") from None
-
-
 _running = ["jfstore"]
-"""The program that runs, for its messages."""
+"""The programs that run, for the messages of the last one."""
 
 
-def warn_of(texts: Iterable[str]) -> None:
-    """Print what the user should know, with the program's name before it."""
+def warn_all(texts: Iterable[str]) -> None:
+    """Print notes of the library as warnings of the program."""
     for text in texts:
         note(f"{_running[-1]}: warning: {text}")
 
 
-def say_broken(name: str, errors: Sequence[JfstoreError]) -> int:
-    """Say what program `name` found to be broken beside what it served, and return the exit code: 0 if nothing."""
+def report_errors(errors: Sequence[JfstoreError]) -> int:
+    """Print errors that did not keep the program from printing the rest; return the exit code, 0 if there are none."""
     for error in errors:
-        note(f"{name}: error: {error}")
+        note(f"{_running[-1]}: error: {error}")
     return max((error.exit_code for error in errors), default=0)
 
 
-def run_program(
-    name: str,
-    run: Callable[[list[str]], int],
-    argv: Sequence[str] | None,
-    retry: Callable[[Sequence[str], InDoubt], str] | None = None,
-) -> int:
+def run_program(name: str, run: Callable[[list[str]], int], argv: Sequence[str] | None) -> int:
     """Run a program and return its exit code.
 
     Parameters
     ----------
     name : str
-        The program's, for messages.
+        The program's name, for messages.
     run : callable
         Takes the arguments, returns the exit code.
     argv : sequence of str or None
         The arguments; those of the process if None.
-    retry : callable, optional
-        Returns the command that repeats one whose outcome is in doubt.
     """
-    # A stream that was closed is None; what is meant for it must not go elsewhere.
+    # Python sets a closed stream to None; its output must not go elsewhere.
     sys.stdout = sys.stdout or io.TextIOWrapper(io.BytesIO())
     sys.stderr = sys.stderr or io.TextIOWrapper(io.BytesIO())
-    words = sys.argv[1:] if argv is None else list(argv)
     code = 0
     _running.append(name)
     try:
-        code = _guarded(name, run, words, retry)
+        code = _run_guarded(run, sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
         return code
     except OSError as error:
-        # Standard output takes no more; let the interpreter's last flush go nowhere.
+        # Standard output takes no more: let the last flush of the interpreter go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
-            return 0  # whoever reads has seen enough (| head)
+            return 0  # the reader has enough (| head)
         if not code:
             note(f"{name}: error: standard output: {error.strerror}")
         return code or Failed.exit_code
@@ -81,41 +62,46 @@ def run_program(
         _running.pop()
 
 
-def _as_jfstore_error(error: JfstoreError | MemoryError | OSError) -> JfstoreError:
-    if isinstance(error, JfstoreError):
-        return error
-    if isinstance(error, MemoryError):
-        return Failed("out of memory")
-    place = f"{error.filename}: " if error.filename else ""
-    return Failed(f"{place}{error.strerror or error}")
-
-
-def _guarded(
-    name: str,
-    run: Callable[[list[str]], int],
-    argv: list[str],
-    retry: Callable[[Sequence[str], InDoubt], str] | None,
-) -> int:
-    def report(error: JfstoreError) -> int:
-        if "--json" in argv:
-            emit_json(error_value(error))
-        for text in getattr(error, "__notes__", ()):
-            note(f"{name}: warning: {text}")
-        note(f"{name}: error: {error}")
-        if isinstance(error, InDoubt) and retry:
-            note(f"{name}: repeat it, nothing is added twice: {retry(argv, error)}")
-        return error.exit_code
-
+def _run_guarded(run: Callable[[list[str]], int], words: list[str]) -> int:
     try:
-        with listen(lambda text: note(f"{name}: warning: {text}")):
-            _check_words(argv)
-            return run(argv)
+        with listen(lambda text: warn_all([text])):
+            _check_words(words)
+            return run(words)
+    except JfstoreError as error:
+        return _report(error, words)
+    except MemoryError:
+        return _report(Failed("out of memory"), words)
     except BrokenPipeError:
         raise
-    except (JfstoreError, MemoryError, OSError) as error:
-        return report(_as_jfstore_error(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _report(Failed(f"{place}{error.strerror or error}"), words)
     except KeyboardInterrupt:
-        note(f"{name}: interrupted")
+        note(f"{_running[-1]}: interrupted")
         return 128 + signal.SIGINT
     except SystemExit as stop:  # --help and --version
         return int(stop.code or 0)
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Raise BadValue if the system could not have passed a word, or cannot use it as a name."""
+    for word in words:
+        try:
+            if b"\0" in os.fsencode(word):
+                raise BadValue("an argument holds a NUL character")
+        except UnicodeEncodeError:
+            raise BadValue("an argument is not text that the system could have passed") from None
+
+
+def _report(error: JfstoreError, words: list[str]) -> int:
+    if "--json" in words:
+        emit_json(error_value(error))
+    warn_all(getattr(error, "__notes__", ()))
+    report_errors([error])
+    if isinstance(error, InDoubt):
+        import shlex
+
+        request = [] if "--request" in words else ["--request", error.request]
+        again = shlex.join([_running[-1], *words, *request])
+        note(f"{_running[-1]}: repeat it, nothing is added twice: {again}")
+    return error.exit_code

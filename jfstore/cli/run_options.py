@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.options import Once, choose, detector_of
-from jfstore.cli.program import warn_of
+from jfstore.cli.program import warn_all
 from jfstore.errors import BadValue
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def find_jungfrau(dataset: str, source: str | None) -> tuple[Run, Jungfrau]:
     from jfstore.runs.run import jungfrau_of
 
     run, jungfrau = jungfrau_of(dataset, source)
-    warn_of((*run.notes, *run.problems))
+    warn_all((*run.notes, *run.problems))
     return run, jungfrau
 
 

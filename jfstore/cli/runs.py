@@ -7,7 +7,7 @@ from typing import Any
 
 from jfstore.cli.options import Parser, add_json, add_repo, add_types
 from jfstore.cli.output import count, emit, note, progress
-from jfstore.cli.program import say_broken, warn_of
+from jfstore.cli.program import report_errors, warn_all
 from jfstore.cli.run_options import COLUMNS, run_row, run_value
 from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue, NotFound
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             raise BadValue(f"{'-t' if args.types else '--repo'} is for --resolve, which is not given")
         else:
             found = list_runs(args.place, progress=show)
-    warn_of(found.notes)
+    warn_all(found.notes)
     values: list[dict[str, Any]] = []
     unused = iter(cells)
     for run in found.runs:
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         note("no runs")
     rows = [run_row(value) for value in values if "error" not in value]
     emit(args, values, rows, [*COLUMNS, *(["constants"] if args.resolve else [])])
-    if code := say_broken("jfstore", found.errors):
+    if code := report_errors(found.errors):
         return code
     if missing := sum(cell != "yes" for cell in cells):
         note(f"{count(missing, 'row')} without constants")

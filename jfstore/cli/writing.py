@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.output import emit, note, printable, report_rows
-from jfstore.cli.program import warn_of
+from jfstore.cli.program import warn_all
 from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def emit_added(args: argparse.Namespace, repository: Repository, added: Added) -
         from jfstore.core.instants import stamp_at
 
         note(f"{added.run.label} started at {stamp_at(start, repository.zone)} ({added.run.file})")
-    warn_of(added.notes)
+    warn_all(added.notes)
     value = {
         "repository": {"id": repository.id, "path": repository.location},
         "seq": added.seq,

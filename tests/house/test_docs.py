@@ -104,3 +104,21 @@ def test_public_names_exist_and_have_docstrings() -> None:
         value = getattr(jfstore, name)
         assert isinstance(value, str) or value.__doc__, name
     assert get_parser().description
+
+
+def test_entry_points_load_nothing_before_ctrl_c_is_handled() -> None:
+    code = "import sys; before = {*sys.modules}; import jfstore.cli; print(*{*sys.modules} - before, sep='\\n')"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {name for name in loaded.stdout.split() if name.startswith("jfstore")} == {
+        "jfstore",
+        "jfstore._version",
+        "jfstore.cli",
+    }
+
+
+def test_help_loads_no_command() -> None:
+    code = (
+        "import sys; from jfstore.cli.app import main; main(['--help']);"
+        "assert 'jfstore.cli.get' not in sys.modules and 'dataclasses' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import jfstore
-from jfstore.cli.app import command_parser, run_of
+from jfstore.cli.app import command_parser, run_command
 from jfstore.fs import durable
 from jfstore.storage.hdf5 import Hdf5Storage
 from tests.makers.repositories import LATER, STAMP, A, D
@@ -90,7 +90,7 @@ def act(argv: tuple[str, ...], root: Path) -> tuple[int, frozenset[str]] | None:
     args = _parsed(argv)
     with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()):
         try:
-            assert run_of(argv[0])(args) == 0
+            assert run_command(argv[0], args) == 0
         except jfstore.Refused:
             return None
         except jfstore.Failed as error:

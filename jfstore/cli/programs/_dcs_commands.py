@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jfstore.cli.options import rights_of
 from jfstore.cli.output import note, printable, progress
-from jfstore.cli.program import warn_of
+from jfstore.cli.program import warn_all
 from jfstore.cli.run_options import dataset_of, find_jungfrau
 from jfstore.dcs import edit, model, write
 from jfstore.dcs.model import Blob, DcsContents, name_version
@@ -87,7 +87,7 @@ def _find_time(args: argparse.Namespace, place: _Place) -> float | None:
         return None
     seconds = _read_run_start(args, place) / 1e9 if args.seconds is None else float(args.seconds)
     if math.isnan(seconds):
-        warn_of(["-T nan is treated as later than every range; did you mean a number of Unix seconds?"])
+        warn_all(["-T nan is treated as later than every range; did you mean a number of Unix seconds?"])
     return seconds
 
 
@@ -141,7 +141,7 @@ def _print(args: argparse.Namespace, place: _Place) -> str:
     with open_dcs(place.path) as contents:
         if contents.foreign:
             more = f" and {len(contents.foreign) - 1} more" if len(contents.foreign) > 1 else ""
-            warn_of([f"{contents.where} holds {contents.foreign[0]}{more}, which is not part of a DCS file"])
+            warn_all([f"{contents.where} holds {contents.foreign[0]}{more}, which is not part of a DCS file"])
         for line in format_contents(contents):
             print(printable(line))
     return ""
@@ -156,10 +156,10 @@ def _get(args: argparse.Namespace, place: _Place) -> str:
         version = model.find_version(contents, args.type, dcs_range, args.number)
         name = f"{args.type}/{dcs_range.key}"
         if version.problem:
-            warn_of([f"{name}/{name_version(version.number)}: {version.problem}"])
+            warn_all([f"{name}/{name_version(version.number)}: {version.problem}"])
         if args.number is None:
             later = [other for other in dcs_range.versions if other.problem and other.number > version.number]
-            warn_of(f"{name}/{name_version(other.number)} is skipped: {other.problem}" for other in later)
+            warn_all(f"{name}/{name_version(other.number)} is skipped: {other.problem}" for other in later)
         assert version.blob is not None
         _write_constants(out, version.blob, args.type)
     return f"wrote {out}: {name}/{name_version(version.number)} of {place.path}"
@@ -192,7 +192,7 @@ def _add(args: argparse.Namespace, place: _Place) -> str:
         durable.make_directory(directory, rights.directory, rights.group)
     _change(args, place, change, create=True)
     if valid != added:
-        warn_of([f"at {start:.17g} get returns {valid}, not {added}, which was added"])
+        warn_all([f"at {start:.17g} get returns {valid}, not {added}, which was added"])
     return f"added {added} to {place.path}"
 
 
@@ -227,7 +227,7 @@ def _change(
     args: argparse.Namespace, place: _Place, change: Callable[[DcsContents], DcsContents], create: bool = False
 ) -> None:
     with progress(args.command) as show:
-        warn_of(write.change_dcs(place.path, change, create=create, rights=rights_of(args), progress=show))
+        warn_all(write.change_dcs(place.path, change, create=create, rights=rights_of(args), progress=show))
 
 
 # Options that would make the user expect less to be deleted than is.

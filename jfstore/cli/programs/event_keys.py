@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from jfstore._version import __version__
 from jfstore.cli.options import Parser
 from jfstore.cli.output import printable
-from jfstore.cli.program import run_program, say_broken
+from jfstore.cli.program import report_errors, run_program
 from jfstore.errors import BadValue, Damaged, Refused
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _run(argv: list[str]) -> int:
     print(f"Loop over {count} events of the dataset {args.dataset} consumes {time.monotonic() - start:.6f} sec.")
     if args.file:
         publish_file(args.file, ["".join(f"{line}\n" for line in printer.lines).encode()])
-    return say_broken("event_keys", list(map(Damaged, dict.fromkeys(problems))))
+    return report_errors(list(map(Damaged, dict.fromkeys(problems))))
 
 
 class _Printer:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jfstore._version import __version__
 from jfstore.cli.options import Parser
 from jfstore.cli.output import printable, progress
-from jfstore.cli.program import run_program, say_broken
+from jfstore.cli.program import report_errors, run_program
 from jfstore.errors import BadValue, Failed, JfstoreError
 
 INSTRUMENTS = ("AMO", "SXR", "XPP", "XCS", "CXI", "MEC", "MFX", "DIA", "DET", "MOB")
@@ -75,7 +75,7 @@ def _run(argv: list[str]) -> int:
         # The progress bar must be gone before anything is printed.
         for number, source in found:
             print(printable(f"      run {number:4d}: {source}"))
-    return say_broken("find_detector_runs", broken)
+    return report_errors(broken)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

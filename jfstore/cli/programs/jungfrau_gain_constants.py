@@ -9,7 +9,7 @@ from jfstore._version import __version__
 from jfstore.cli.generate import add_output_options, format_commands, make_output
 from jfstore.cli.options import Once, Parser, choose
 from jfstore.cli.output import printable, progress
-from jfstore.cli.program import run_program, warn_of
+from jfstore.cli.program import run_program, warn_all
 from jfstore.errors import BadValue
 from jfstore.runs.dataset import ANY_JUNGFRAU
 
@@ -75,7 +75,7 @@ def _run(argv: list[str]) -> int:
     output = make_output(args, _NAME, directory=".", replace_local=True, deploy=args.deploy)
     with progress("writing") as show:
         done = write_constants(constants, output, progress=show)
-    warn_of(done.notes)
+    warn_all(done.notes)
     if args.loglev in ("DEBUG", "INFO"):
         _print(_report(dataset, source, done))
     if args.upload:

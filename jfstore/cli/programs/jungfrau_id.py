@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jfstore._version import __version__
 from jfstore.cli.options import Parser
-from jfstore.cli.program import run_program, say_broken, warn_of
+from jfstore.cli.program import report_errors, run_program, warn_all
 from jfstore.errors import Damaged
 from jfstore.runs.dataset import ANY_JUNGFRAU
 
@@ -48,14 +48,14 @@ def _run(argv: list[str]) -> int:
     print(f'Finding Jungfrau Id in dataset "{args.dataset}" using name pattern {args.source}', flush=True)
     # Of several runs the first counts, as in psana.
     run = read_run(Tree.from_environment().find(dataset)[0])
-    warn_of(run.notes)
+    warn_all(run.notes)
     jungfrau = match_jungfrau(run, args.source)
     printed = jungfrau.source.replace(":", "-")
     print(f"Found source: {printed}, number of panels: {jungfrau.count}")
     if not jungfrau.panels:
         print("WARNING: numeric id is not available")
     print(f"Jungfrau id: {jungfrau.detector_id or printed}")
-    return say_broken("jungfrau_id", list(map(Damaged, run.problems)))
+    return report_errors(list(map(Damaged, run.problems)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
