@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from jfstore.repository.answer import Answer
     from jfstore.repository.catalogue import make_repository as init
     from jfstore.repository.catalogue import open_repository as open
+    from jfstore.repository.mirror import mirror
     from jfstore.repository.repository import Repository
     from jfstore.repository.verify import verify
     from jfstore.runs.listing import list_runs as runs
@@ -80,6 +81,7 @@ _PLACES = {
     "repository.adding": "Added Entry",
     "repository.answer": "Answer",
     "repository.catalogue": "open:open_repository init:make_repository",
+    "repository.mirror": "mirror",
     "repository.repository": "Repository",
     "repository.verify": "verify",
     "deployment.audit": "audit Audit Finding",
@@ -121,6 +123,7 @@ __all__ = [
     "deploy",
     "generate",
     "init",
+    "mirror",
     "open",
     "run",
     "runs",

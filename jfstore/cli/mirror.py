@@ -39,13 +39,13 @@ def run(args: argparse.Namespace) -> int:
         return _detach(args)
     if args.mirror is None:
         raise BadValue("source and copy are missing: jfstore mirror SRC DST")
-    from jfstore.repository.catalogue import mirror_storage, open_repository
+    from jfstore.repository.catalogue import open_repository
     from jfstore.repository.mirror import mirror
 
     source = open_repository(args.source)
-    target = mirror_storage(args.mirror, source, args.storage)
     with progress("mirror") as show:
-        done = mirror(source, target, show)
+        done = mirror(source, args.mirror, storage=args.storage, progress=show)
+    target = done.copy.storage
     value = {
         "source": source.location,
         "mirror": target.location,

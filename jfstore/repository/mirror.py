@@ -1,4 +1,4 @@
-"""Copies of a repository in other storages: the same log, commit by commit, with the arrays where they are now."""
+"""Mirror a repository in another storage: the same log, commit by commit, with the arrays stored there."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from jfstore.core.arrays import Float32
 from jfstore.core.records import Commit, Identity, StoredFile, Version, decode_identity, with_files, with_storage
 from jfstore.core.table import Table
 from jfstore.errors import Damaged, Refused
+from jfstore.repository.catalogue import mirror_storage, open_repository
 from jfstore.repository.log import IDENTITY_NAME, commit_name, read_commit
 from jfstore.repository.making import open_storage, read_identity
 from jfstore.repository.repository import Repository
@@ -22,7 +23,7 @@ _SAVE_EVERY = 500
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
-    """What `mirror` did: the copy, the commits that were new to it, and its last commit."""
+    """What `mirror` did: the copy, the number of commits that were new to it, and its last commit."""
 
     copy: Repository
     new: int
@@ -30,11 +31,40 @@ class Mirrored:
 
 
 def mirror(
+    source: Repository | str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    storage: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Mirrored:
+    """Copy a repository to another place, or bring the copy there up to date; it may be interrupted and repeated.
+
+    Parameters
+    ----------
+    source : Repository, or its name, path or URL
+        The repository to copy.
+    target : str or path
+        Name, path or URL of the copy.
+    storage : str, optional
+        ``hdf5`` or ``zarr``, for a new copy; default hdf5, at a URL zarr.
+    progress : callable
+        Called with the number of commits copied and their total.
+
+    Raises
+    ------
+    Refused
+        If `target` is the repository itself, holds another one, or is not a mirror.
+    Damaged
+        If what is to be copied, or what the copy has already, is not what was written.
+    """
+    source = source if isinstance(source, Repository) else open_repository(source)
+    return copy_commits(source, mirror_storage(os.fspath(target), source, storage), progress)
+
+
+def copy_commits(
     source: Repository, target: Storage, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Mirrored:
-    """Copy every commit of `source` that `target` does not have yet, with its arrays; begin the copy if there is none.
-
-    It may be stopped at any time and begun again.
+    """Copy every commit of `source` that `target` does not have yet, with its arrays.
 
     Raises
     ------

@@ -1,13 +1,15 @@
-"""Is every stored byte sound? Everything in a repository against its log, all problems at once."""
+"""Check every file of a repository against its log, and report all problems at once."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from jfstore.core.records import Commit, Version
 from jfstore.core.table import Table
 from jfstore.errors import Damaged, JfstoreError
+from jfstore.repository.catalogue import open_repository
 from jfstore.repository.log import IDENTITY_NAME, commit_name, read_commit
 from jfstore.repository.making import read_identity
 from jfstore.repository.repository import Repository
@@ -34,12 +36,17 @@ class Report:
 
 
 def verify(
-    repository: Repository, *, quick: bool = False, progress: Callable[[int, int], None] = lambda done, total: None
+    repository: Repository | str | os.PathLike[str],
+    *,
+    quick: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Check every file of `repository` against its log.
+    """Check every file of a repository against its log.
 
     Parameters
     ----------
+    repository : Repository, or its name, path or URL
+        The repository to check.
     quick : bool
         Do not read the arrays: sizes only.
     progress : callable
@@ -50,6 +57,7 @@ def verify(
     Report
         Every problem, and notes on what is left over.
     """
+    repository = repository if isinstance(repository, Repository) else open_repository(repository)
     storage = repository.storage
     problems = _check_identity(repository)
     try:

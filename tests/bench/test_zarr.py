@@ -16,7 +16,7 @@ from zarr.storage import ObjectStore
 
 import jfstore
 from jfstore.repository import Repository, catalogue
-from jfstore.repository.mirror import mirror
+from jfstore.repository.mirror import copy_commits
 from tests.bench.conftest import copy_to_fresh_memory
 from tests.bench.test_get import SHAPE, STAMP, WHEN, touched
 from tests.makers import buckets
@@ -142,7 +142,7 @@ def test_round_trips(
     place = f"{URL}-{count}"
     count = count if measured else 10
     source = repository_of(tmp_path / "R", count, (3, 4, 8))
-    mirror(source, catalogue.mirror_storage(place, source, "zarr"))
+    copy_commits(source, catalogue.mirror_storage(place, source, "zarr"))
     with proxied(bucket[0]) as (counting, proxy), pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{counting}")
         patch.setenv("JFSTORE_CACHE_SIZE", "0")

@@ -15,7 +15,7 @@ from jfstore.cli.app import main
 from jfstore.errors import Damaged, NotFound, Refused
 from jfstore.repository import Repository, catalogue
 from jfstore.repository.log import commit_name
-from jfstore.repository.mirror import detach, mirror
+from jfstore.repository.mirror import copy_commits, detach
 from jfstore.repository.repair import repair
 from jfstore.repository.verify import verify
 from tests.makers import buckets
@@ -58,7 +58,7 @@ def pair(tmp_path: Path) -> tuple[Repository, Repository]:
 
 
 def mirrored(source: Repository, place: Path | str, kind: str | None = None) -> Repository:
-    return mirror(source, catalogue.mirror_storage(str(place), source, kind)).copy
+    return copy_commits(source, catalogue.mirror_storage(str(place), source, kind)).copy
 
 
 def answers(repository: Repository) -> list[object]:
@@ -125,9 +125,9 @@ def test_only_what_is_new_is_copied(places: tuple[Place, Place], monkeypatch: py
     stored = []
     store = type(target).store
     monkeypatch.setattr(type(target), "store", lambda self, *rest: (stored.append(rest[0]), store(self, *rest))[1])
-    done = mirror(source, target)
+    done = copy_commits(source, target)
     assert (done.new, done.seq, stored) == (1, 5, [A])
-    assert mirror(source, target).new == 0
+    assert copy_commits(source, target).new == 0
     assert answers(reopened(done.copy)) == answers(source)
 
 
@@ -144,7 +144,7 @@ def test_goes_on_where_it_was_stopped(tmp_path: Path, calls: int, monkeypatch: p
 
     monkeypatch.setattr(target.objects, "create", failing)
     with pytest.raises(KeyboardInterrupt):
-        mirror(source, target)
+        copy_commits(source, target)
     copy = mirrored(source, tmp_path / "M")
     assert answers(reopened(copy)) == answers(source)
     assert verify(copy).problems == ()

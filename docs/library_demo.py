@@ -1,0 +1,65 @@
+"""The day of ``jfstore demo``, in Python.
+
+The directory has the gain tree, the new constants and the XTC files that ``jfstore demo DIR`` makes, and
+``SIT_PSDM_DATA`` names its ``psdm``. The story is told in the order of the command line's demo.
+"""
+
+import jfstore
+
+PANEL = "171113-154920171025-3d00fb"
+DETECTOR = "170505-149520170815-3d00b0_170505-149520170815-3d00f7"
+RUN = "exp=xcsls3716:run=631"
+
+
+def play(root: str) -> dict[str, object]:
+    """Play the story in a directory, and return the arrays and records that it ends with.
+
+    Parameters
+    ----------
+    root : str
+        The directory; it must not have the repositories ``library-test``, ``library-real`` and ``library-copy``.
+    """
+    test = jfstore.init(f"{root}/library-test", "test")
+    real = jfstore.init(f"{root}/library-real", "real")
+
+    # The maintainer imports the gain tree into the test repository.
+    imported = test.import_gains(f"{root}/gains", "legacy gains")
+    print(f"commit {imported.seq}: {len(imported.versions)} versions")
+
+    # An admin lists what is stored.
+    for version in test.list():
+        print(version.name, ", ".join(version.types), "by", version.user)
+
+    # An analyst gets the gains of a detector of two panels that were valid on 2017-12-05.
+    gain = test.get(DETECTOR, "pixel_gain", "20171205161400")
+    print(gain.shape, gain.dtype)
+
+    # The maintainer adds a second version of a panel's constants; the dry run shows which answers change.
+    words = (PANEL, "20180306000000", f"{root}/M044-new", "lowest range measured again")
+    for change in test.add(*words, dry_run=True).changes:
+        print(f"{change.type}: {change.before} -> {change.after} from {change.start}")
+    added = test.add(*words)
+    print(f"commit {added.seq}: {added.versions[0].name}")
+
+    # After a check, it is promoted to the real repository, with the panels of the detector.
+    names = [f"{PANEL}/20180306000000/v2", *(f"{panel}/20171025000000/v1" for panel in DETECTOR.split("_"))]
+    promoted = real.promote(names, "checked with run 689", source=test)
+    print(f"commit {promoted.seq}: {len(promoted.versions)} versions")
+
+    # Analysis asks by run: its XTC files say which panels the detector has and when the run started.
+    print(jfstore.run(RUN).detector_id)
+    answer = real.find(RUN)
+    print(answer)
+    arrays = {name: answer[name] for name in answer.types}
+
+    # Local files, and the files that psana reads; the audit says whether those are still right.
+    generated = jfstore.generate(RUN, repo=real, directory=root, replace=True)
+    deployed = jfstore.deploy(RUN, repo=real, calibdir=f"{root}/library-calib")
+    audit = jfstore.audit(f"{root}/library-calib", experiment="xcsls3716", repo=real)
+    print(len(generated.written), "files,", ", ".join(file.state for file in deployed.deployed))
+
+    # A copy elsewhere, in another storage; every stored byte is checked.
+    mirrored = jfstore.mirror(real, f"{root}/library-copy", storage="zarr")
+    reports = [jfstore.verify(repository) for repository in (test, real, mirrored.copy)]
+    print(sum(len(report.problems) for report in reports), "problems in", len(reports), "repositories")
+    return {"arrays": arrays, "audit": audit, "mirrored": mirrored, "reports": reports, "real": real, "test": test}
