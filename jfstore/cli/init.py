@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 
-from jfstore.cli.options import Parser, add_json
+from jfstore.cli.options import Parser, add_json, checked
 from jfstore.cli.output import emit, note
+from jfstore.errors import BadValue
 
 EPILOG = """\
 examples:
@@ -16,10 +17,10 @@ examples:
 """
 
 
-def _shape(text: str) -> tuple[int, int, int]:
+def _parse_shape(text: str) -> tuple[int, int, int]:
     match = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})x([0-9]{1,6})", text, re.ASCII)
     if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is not gain x row x column, such as 3x512x1024")
+        raise BadValue(f"{text!r} is not gain x row x column, such as 3x512x1024")
     return int(match[1]), int(match[2]), int(match[3])
 
 
@@ -30,7 +31,7 @@ def add_options(parser: Parser) -> None:
     text = "test or real; not needed with the names test and real"
     add("--role", choices=("test", "real"), help=text)
     text = "gain x row x column of a panel (default: %(default)s)"
-    add("--shape", type=_shape, default="3x512x1024", metavar="GxRxC", help=text)
+    add("--shape", type=checked(_parse_shape), default="3x512x1024", metavar="GxRxC", help=text)
     text = "time zone in which stamps are written (default: %(default)s)"
     add("--zone", default="America/Los_Angeles", help=text)
     add("--detector", default="jungfrau", metavar="TYPE", help="detector type (default: %(default)s)")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
 from collections.abc import Sequence
 
 from jfstore._version import __version__
-from jfstore.cli.options import Once, Parser, add_rights
+from jfstore.cli.options import Once, Parser, add_rights, checked
 from jfstore.cli.program import run_program
 from jfstore.errors import BadValue, nearest
 
@@ -36,29 +35,26 @@ def _parse_command(text: str) -> str:
     meant = [name for name in COMMANDS if name.startswith(text)] if text else []
     if len(meant) != 1:
         near = meant or nearest(text, COMMANDS) or COMMANDS
-        raise argparse.ArgumentTypeError(f"{text!r} is not a command; nearest: {', '.join(near)}")
+        raise BadValue(f"{text!r} is not a command; nearest: {', '.join(near)}")
     return meant[0]
 
 
 def _parse_type(text: str) -> str:
     from jfstore.dcs.model import check_type_name  # imports numpy
 
-    try:
-        return check_type_name(text)
-    except BadValue as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    return check_type_name(text)
 
 
 def _parse_text(text: str) -> str:
     if not text:
-        raise argparse.ArgumentTypeError("the value is empty")
+        raise BadValue("the value is empty")
     return text
 
 
 def _parse_number(text: str) -> int:
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdecimal() and len(digits) < 10):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a version number, such as 2")
+        raise BadValue(f"{text!r} is not a version number, such as 2")
     return int(text)
 
 
@@ -70,10 +66,10 @@ def _parse_seconds(text: str) -> float:
     except ValueError:
         seconds = None
     if seconds is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time in Unix seconds, such as 1520294400")
+        raise BadValue(f"{text!r} is not a time in Unix seconds, such as 1520294400")
     if math.isfinite(seconds) and abs(seconds) >= LATEST:
         hint = "; is it a stamp? date -d '2018-03-06 00:00:00' +%s says the seconds" if len(text) == 14 else ""
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time in Unix seconds before the year 2262{hint}")
+        raise BadValue(f"{text!r} is not a time in Unix seconds before the year 2262{hint}")
     return seconds
 
 
@@ -113,10 +109,10 @@ def get_parser() -> Parser:
     )
     add = parser.add_argument
     add("--version", action="version", version=f"dcs of jfstore {__version__}")
-    add("command", metavar="COMMAND", nargs="?", type=_parse_command, help=", ".join(COMMANDS))
+    add("command", metavar="COMMAND", nargs="?", type=checked(_parse_command), help=", ".join(COMMANDS))
     add("file", metavar="FILE", nargs="?", help="<detector type>-<detector Id>.h5 (default: the file of a run)")
     for flags, name, metavar, parse, text in _OPTIONS:
-        add(*flags.split(), dest=name, metavar=metavar, type=parse, action=Once, help=text)
+        add(*flags.split(), dest=name, metavar=metavar, type=checked(parse), action=Once, help=text)
     add("-i", "--verbos", dest="quiet", action="store_true", help="print only errors and warnings")
     add_rights(parser)
     return parser

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -10,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from jfstore._version import __version__
-from jfstore.cli.options import Parser
+from jfstore.cli.options import Parser, checked
 from jfstore.cli.output import printable
 from jfstore.cli.program import report_errors, run_program
 from jfstore.errors import BadValue, Damaged, Refused
@@ -28,15 +27,15 @@ examples:
 """
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of events")
+        raise BadValue(f"{text!r} is not a number of events")
     return int(text)
 
 
-def _modes(text: str) -> int:
+def _parse_modes(text: str) -> int:
     if text not in {str(bits) for bits in range(8)}:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a sum of 1 (event keys), 2 (configuration), 4 (calibration)")
+        raise BadValue(f"{text!r} is not a sum of 1 (event keys), 2 (configuration), 4 (calibration)")
     return int(text)
 
 
@@ -44,29 +43,18 @@ def get_parser() -> Parser:
     """Return the parser of ``event_keys``."""
     parser = Parser(prog="event_keys", description="Print the event keys of a run.", epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"event_keys of jfstore {__version__}")
-    parser.add_argument("-d", "--dataset", metavar="DATASET", help="exp=EXP:run=RUN, or an .xtc file")
-    parser.add_argument(
-        "-n", "--nevents", metavar="N", type=_count, default=10, help="the event to stop before (default: %(default)s)"
-    )
-    parser.add_argument(
-        "-s",
-        "--skip",
-        metavar="N",
-        type=_count,
-        default=0,
-        help="number of events to skip at the start (default: %(default)s)",
-    )
-    parser.add_argument(
-        "-m",
-        "--mode",
-        metavar="BITS",
-        type=_modes,
-        default=7,
-        help="keys: 1 event, 2 configuration, 4 calibration (files have none), or a sum (default: %(default)s)",
-    )
-    parser.add_argument("-f", "--file", metavar="FILE", help="also write the keys to this file, which must not exist")
-    parser.add_argument("-v", "--quiet", action="store_true", help="do not print the keys")
-    parser.add_argument("-p", "--pattern", metavar="TEXT", help="only lines that contain this text")
+    add = parser.add_argument
+    add("-d", "--dataset", metavar="DATASET", help="exp=EXP:run=RUN, or an .xtc file")
+    number = checked(_parse_count)
+    text = "the event to stop before (default: %(default)s)"
+    add("-n", "--nevents", metavar="N", type=number, default=10, help=text)
+    text = "number of events to skip at the start (default: %(default)s)"
+    add("-s", "--skip", metavar="N", type=number, default=0, help=text)
+    text = "keys: 1 event, 2 configuration, 4 calibration (files have none), or a sum (default: %(default)s)"
+    add("-m", "--mode", metavar="BITS", type=checked(_parse_modes), default=7, help=text)
+    add("-f", "--file", metavar="FILE", help="also write the keys to this file, which must not exist")
+    add("-v", "--quiet", action="store_true", help="do not print the keys")
+    add("-p", "--pattern", metavar="TEXT", help="only lines that contain this text")
     return parser
 
 

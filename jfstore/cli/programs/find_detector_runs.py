@@ -22,18 +22,12 @@ examples:
 
 def get_parser() -> Parser:
     """Return the parser of ``find_detector_runs``."""
-    parser = Parser(
-        prog="find_detector_runs", description="List the experiments and runs that have a detector.", epilog=_EPILOG
-    )
+    description = "List the experiments and runs that have a detector."
+    parser = Parser(prog="find_detector_runs", description=description, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"find_detector_runs of jfstore {__version__}")
     parser.add_argument("instrument", metavar="INS", nargs="?", help=f"instrument: {', '.join(INSTRUMENTS)}")
-    parser.add_argument(
-        "detector",
-        metavar="DET",
-        nargs="?",
-        default="jungfrau",
-        help="a part of the detector's source, in upper or lower case (default: %(default)s)",
-    )
+    text = "a part of the detector's source, in upper or lower case (default: %(default)s)"
+    parser.add_argument("detector", metavar="DET", nargs="?", default="jungfrau", help=text)
     return parser
 
 

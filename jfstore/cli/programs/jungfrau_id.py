@@ -23,13 +23,8 @@ def get_parser() -> Parser:
     parser = Parser(prog="jungfrau_id", description="Print the Id of a run's Jungfrau.", epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"jungfrau_id of jfstore {__version__}")
     parser.add_argument("dataset", metavar="DATASET", nargs="?", help="exp=EXP:run=RUN, or an .xtc file")
-    parser.add_argument(
-        "source",
-        metavar="SOURCE",
-        nargs="?",
-        default=ANY_JUNGFRAU,
-        help="source, alias or a part of the source (default: %(default)s)",
-    )
+    text = "source, alias or a part of the source (default: %(default)s)"
+    parser.add_argument("source", metavar="SOURCE", nargs="?", default=ANY_JUNGFRAU, help=text)
     return parser
 
 
