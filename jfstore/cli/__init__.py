@@ -1,30 +1,48 @@
-"""Entry points of the programs. They load little, so that Ctrl-C is handled from the first milliseconds on."""
+"""Entry points of the programs; they load nothing, so that Ctrl-C is handled from the first milliseconds on."""
 
 import os
-import signal
 import sys
-from importlib import import_module
-from types import FrameType
+
+TYPE_CHECKING = False  # the one of typing takes milliseconds to load, in which Ctrl-C is a traceback; so does signal
+if TYPE_CHECKING:
+    import signal as _signal
+    from types import FrameType
+else:
+    import _signal
+
+_INTERRUPTED = 128 + int(_signal.SIGINT)
 
 
 def _start(program: str, module: str) -> int:
-    """Import the `main` function of a program and run it; Ctrl-C while modules load ends the program in one line."""
+    """Import a program and run its `main` function; Ctrl-C ends it with one line and its exit code."""
+    state = "loading"
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        print(f"{program}: interrupted", file=sys.stderr, flush=True)
-        os._exit(128 + signal.SIGINT)
+    def interrupt(_number: int, _frame: "FrameType | None") -> None:
+        nonlocal state
+        if state == "loading":
+            _say_interrupted(program)
+            os._exit(_INTERRUPTED)
+        state = "interrupted"
+        raise KeyboardInterrupt
 
-    usual = signal.getsignal(signal.SIGINT)
-    # A shell script's background job ignores Ctrl-C.
-    if usual is signal.default_int_handler:
-        signal.signal(signal.SIGINT, stop)
-    main = import_module(f"jfstore.cli.{module}").main
+    # A background job of a shell script ignores Ctrl-C, and must not stop.
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, interrupt)
+    name = f"jfstore.cli.{module}"
+    __import__(name)
     try:
-        signal.signal(signal.SIGINT, usual)
-        return int(main())
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+        state = "running"
+        return int(sys.modules[name].main())
+    except BaseException:
+        # A library that Ctrl-C meets while it loads may raise anything.
+        if state != "interrupted":
+            raise
+        _say_interrupted(program)
+        return _INTERRUPTED
+
+
+def _say_interrupted(program: str) -> None:
+    os.write(2, f"{program}: interrupted\n".encode())
 
 
 def run_jfstore() -> int:

@@ -292,6 +292,11 @@ def test_npy_is_not_written_to_a_terminal(here: dict[str, str]) -> None:
 # -- signals, rights, space
 
 
+def interruptible() -> None:
+    """Undo in a child that a background job ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 INTERRUPTED_IMPORT = """
 import os, signal, sys
 class Interrupt:
@@ -315,9 +320,28 @@ def test_an_interrupt_while_modules_load_is_one_line(program: str, module: str, 
         capture_output=True,
         check=False,
         timeout=60,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=interruptible,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", f"{program}: interrupted\n".encode())
+
+
+def test_an_interrupt_that_a_library_turns_into_another_error_is_one_line(here: dict[str, str]) -> None:
+    script = """
+import os, signal, sys, types
+def main():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        raise ImportError("numpy could not be loaded") from None
+sys.path.insert(0, {root!r})
+sys.modules["jfstore.cli.app"] = types.ModuleType("app")
+sys.modules["jfstore.cli.app"].main = main
+from jfstore.cli import run_jfstore
+sys.exit(run_jfstore())
+"""
+    words = [sys.executable, "-c", script.format(root=str(ROOT))]
+    done = subprocess.run(words, env=here, capture_output=True, check=False, timeout=60, preexec_fn=interruptible)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"jfstore: interrupted\n")
 
 
 def test_an_interrupted_import_leaves_a_sound_repository(here: dict[str, str]) -> None:
@@ -329,7 +353,7 @@ def test_an_interrupted_import_leaves_a_sound_repository(here: dict[str, str]) -
             env=here,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=interruptible,
         )
         while child.poll() is None and not list(Path("real/panels").glob("*/*.h5")):
             time.sleep(0.01)
