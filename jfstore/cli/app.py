@@ -45,7 +45,7 @@ _HINTS = {
     **dict.fromkeys(("log", "report", "stats", "status"), "jfstore history and jfstore list show what is stored"),
     **dict.fromkeys(("explain", "why"), "jfstore get --json says why other versions are not valid"),
     **dict.fromkeys(("check", "fsck"), "jfstore verify checks a repository, jfstore audit deployed files"),
-    **dict.fromkeys(("plot", "view", "tag", "freeze", "close", "restore"), "there is nothing like it"),
+    **dict.fromkeys(("plot", "view", "tag", "freeze", "close", "restore"), "jfstore has no such command"),
 }
 """Words that people try, and what to use instead: a command that is only spelled like them would be wrong."""
 

@@ -11,9 +11,9 @@ from jfstore.errors import BadValue
 
 FORMATS = ("dcs",)
 EPILOG = """\
-dcs: a file of the Detector Calibration Store with a range for each start of validity of the
-detector's gains and offsets. Versions that came from such a file get back their number,
-message, history and time of production, and the file answers as the repository does.
+The format dcs is a file of the Detector Calibration Store. It has a range for each start of validity of the detector's
+gains and offsets, and answers as the repository does. Versions that were imported from such a file get back their
+number, message, history and time of production.
 
 example:
   jfstore export 171113-154920171025-3d00fb -f jungfrau-171113-154920171025-3d00fb.h5

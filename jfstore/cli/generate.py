@@ -160,8 +160,8 @@ def make_value(done: Generated) -> dict[str, Any]:
         if file[:-4].endswith(name)
     ]
     deployed = [
-        {"state": each.state, "type": each.file.type, "file": str(each.file.path), "kept": each.replaced}
-        for each in done.deployed
+        {"state": new.state, "type": new.file.type, "file": str(new.file.path), "kept": new.replaced}
+        for new in done.deployed
     ]
     return {
         "run": run_value(constants.run, constants.jungfrau),

@@ -15,17 +15,16 @@ if TYPE_CHECKING:
     from jfstore.repository.adding import Added
 
 EPILOG = """\
-A directory is a gain tree: every name <panel Id>-<stamp> (or <panel Id>: valid from the beginning) that is a directory
-of g0_gain.npy ... g2_offset.npy, or a link to one in the same tree, becomes a version.
-Names that are not understood are reported and skipped; the exit code is then 1.
-Content that a panel and stamp ever held is skipped, so that an import can be repeated.
+A directory is a gain tree. A name <panel Id>-<stamp> in it becomes a version; <panel Id> alone is valid from the
+beginning. The name is a directory of g0_gain.npy ... g2_offset.npy, or a link to one in the same tree. Other names are
+reported and skipped; the exit code is then 1. Content that the panel had at that stamp before is skipped, so that an
+import can be repeated.
 
-A file jungfrau-<detector Id>.h5 is a file of the Detector Calibration Store (dcs): each of its
-versions of gains and offsets becomes a version of each panel of the detector. Start, number,
-message, history and time of production are kept in the commit; a start of 0 is the year 1970.
-Each version is imported once, so that an import can be repeated. What cannot be stored is
-reported with the reason and skipped, and so are the versions that it replaced, and all of its
-calibration type if earlier constants would be valid in its place; the exit code is then 1.
+A file jungfrau-<detector Id>.h5 is a file of the Detector Calibration Store (dcs). Each of its versions of gains and
+offsets becomes a version of every panel of the detector. The commit records its start, number, message, history and
+time of production; a start of 0 is the year 1970. Each version is imported once. A version that cannot be stored is
+skipped and reported with the reason, and so are the versions that it replaced, and all of its calibration type if
+earlier constants would be valid in its place; the exit code is then 1.
 
 examples:
   jfstore import /reg/g/psdm/detector/gains/jungfrau -m "legacy gains" --repo test
@@ -34,14 +33,10 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument(
-        "path", metavar="TREE|FILE.h5", help="directory of M044, M068, ... and of names that lead there, or a DCS file"
-    )
-    parser.add_argument(
-        "--recover",
-        action="store_true",
-        help="import also versions of a DCS file that lost their number, as Python 3 wrote them",
-    )
+    text = "a directory of M044, M068, ... and of names that link to them, or a DCS file"
+    parser.add_argument("path", metavar="TREE|FILE.h5", help=text)
+    text = "also import versions of a DCS file that lost their number because Python 3 wrote them"
+    parser.add_argument("--recover", action="store_true", help=text)
     add_write_options(parser)
 
 

@@ -64,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
             for name, r in repositories.items()
         ],
         "missing": [{"name": name, "message": message} for name, message in missing.items()],
-        "versions": [_value(each) for each in compared],
+        "versions": [_value(row) for row in compared],
     }
     if not compared:
         note("nothing matches" if wanted or args.types or args.time else "nothing is stored yet")
     columns = ["panel", "valid_from", "valid_to", "types", *repositories, "user", "time", "message"]
-    emit(args, value, [_row(each) for each in compared], columns)
+    emit(args, value, [_row(row) for row in compared], columns)
     return 0
 
 
@@ -111,7 +111,7 @@ def _value(compared: ComparedVersion) -> dict[str, Any]:
 
 
 def _entry(versions: tuple[ListedVersion, ...]) -> dict[str, Any]:
-    """Return what one repository says of a row; who, when and why are those of the last version."""
+    """Return the part of a row that one repository has; user, time and message are those of the last version."""
     from jfstore.core.instants import BEGINNING, iso_second
 
     last = versions[-1]
@@ -130,7 +130,7 @@ def _entry(versions: tuple[ListedVersion, ...]) -> dict[str, Any]:
 
 
 def _row(compared: ComparedVersion) -> dict[str, Any]:
-    """Return a row of the table; who, when and why are those of the last repository."""
+    """Return a row of the table; user, time and message are those of the last repository."""
     from jfstore.core.instants import iso_second
 
     stored = [(name, versions) for name, versions in compared.versions if versions]

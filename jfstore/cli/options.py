@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from jfstore.cli.output import terminal_width
 from jfstore.errors import BadValue, nearest
 
 if TYPE_CHECKING:
     from jfstore.fs.rights import Rights
 
-# A fixed width, so that the man pages do not depend on the terminal that built them.
-_FORMATTER = partial(argparse.RawDescriptionHelpFormatter, width=88, max_help_position=26)
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Fill paragraphs of descriptions and epilogs, but leave tables and examples, whose lines are indented."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        import textwrap
+
+        fill = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
+        paragraphs = text.strip().split("\n\n")
+        return "\n\n".join(part if "\n  " in part else fill(part) for part in paragraphs) + "\n"
+
+
+def _format_for(width: int) -> Callable[..., argparse.HelpFormatter]:
+    return partial(_Formatter, width=width, max_help_position=26)
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,13 +36,20 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
-        kwargs.setdefault("formatter_class", _FORMATTER)
+        # A fixed width, so that the man pages do not depend on the terminal that built them.
+        kwargs.setdefault("formatter_class", _format_for(88))
         super().__init__(**kwargs)
 
     def error(self, message: str) -> NoReturn:
         # Where the message names the value, the name of the argument says no more.
         message = re.sub(r"^argument [^:]+: (?=')", "", message)
         raise BadValue(f"{message}; see {self.prog} --help")
+
+    def print_help(self, file: Any = None) -> None:
+        stream = sys.stdout if file is None else file
+        if stream.isatty():
+            self.formatter_class = _format_for(min(terminal_width(stream), 100))
+        super().print_help(file)
 
     def parse_words(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         """Return the parsed words and those that are not understood; options may stand between arguments."""

@@ -31,7 +31,7 @@ Row = Mapping[str, object]
 
 def note(text: str) -> None:
     """Print a message on standard error."""
-    with suppress(OSError):  # there is nowhere left to say it
+    with suppress(OSError):  # standard error takes no more
         print(printable(text), file=sys.stderr)
 
 
@@ -66,9 +66,9 @@ def emit_json(value: object) -> None:
 
 
 def emit_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Print `rows`, of each the values of `columns`: a table on a terminal, else TSV with a header line."""
+    """Print the `columns` of `rows`: as a table on a terminal, else as TSV with a header line."""
     if sys.stdout.isatty():
-        header, *lines = format_table(rows, columns, _terminal_width(sys.stdout)) if rows else [""]
+        header, *lines = format_table(rows, columns, terminal_width(sys.stdout)) if rows else [""]
         if header:
             is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
             print("\n".join([header if is_plain else f"\x1b[1m{header}\x1b[m", *lines]))
@@ -91,7 +91,7 @@ def emit_fields(args: argparse.Namespace, value: object, fields: Sequence[tuple[
     if args.json or not sys.stdout.isatty():
         emit(args, value, [{"field": name, "value": field} for name, field in fields], ["field", "value"])
         return
-    limit = _terminal_width(sys.stdout)
+    limit = terminal_width(sys.stdout)
     indent = min(max(len(name) for name, _ in fields) + 2, limit // 2)
     width = max(limit - indent, 1)
     for name, field in fields:
@@ -103,11 +103,12 @@ def emit_fields(args: argparse.Namespace, value: object, fields: Sequence[tuple[
 
 def report_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
     """Print `rows` on standard error, aligned, for people."""
-    for line in format_table(rows, columns, _terminal_width(sys.stderr) if sys.stderr.isatty() else None):
+    for line in format_table(rows, columns, terminal_width(sys.stderr) if sys.stderr.isatty() else None):
         note(line)
 
 
-def _terminal_width(stream: TextIO) -> int:
+def terminal_width(stream: TextIO) -> int:
+    """Return the columns of a terminal, 80 if they are not known."""
     with suppress(OSError, ValueError):
         return os.get_terminal_size(stream.fileno()).columns or 80
     return 80

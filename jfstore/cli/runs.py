@@ -13,10 +13,9 @@ from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue, NotFound
 
 EPILOG = """\
-The table has a row for each run and Jungfrau; a run without Jungfrau has a row without source.
-The files are those under SIT_PSDM_DATA (default /reg/d/psdm). Runs that were read are kept in
-the user's cache directory, so that the next time is quick. Damaged files are reported on
-standard error; the exit code is then 4.
+The table has a row for each run and Jungfrau; a run without a Jungfrau has a row without a source. The files are under
+SIT_PSDM_DATA (default /reg/d/psdm). The command caches the runs that it read in the user's cache directory. It reports
+damaged files on standard error; the exit code is then 4.
 
 With --resolve, the last column is yes if every panel has constants at the start of the run,
 and otherwise says what is missing. The exit code is 3 if constants are missing.
@@ -24,7 +23,7 @@ and otherwise says what is missing. The exit code is 3 if constants are missing.
 examples:
   jfstore runs                              every instrument
   jfstore runs XCS
-  jfstore runs xcsls3716 --resolve          is everything there for this experiment?
+  jfstore runs xcsls3716 --resolve          check that all constants of an experiment are stored
   jfstore runs MFX | awk -F'\\t' '$6 == "V3"'
 """
 
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             found = coverage.runs
             cells = [constants.missing or "yes" for constants in coverage.constants]
         elif args.types or "repo" in args:
-            raise BadValue(f"{'-t' if args.types else '--repo'} is for --resolve, which is not given")
+            raise BadValue(f"{'-t' if args.types else '--repo'} needs --resolve")
         else:
             found = list_runs(args.place, progress=show)
     warn_all(found.notes)

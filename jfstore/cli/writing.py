@@ -144,4 +144,4 @@ def print_changes(added: Added) -> None:
     for (name, start, end, before), panels in alike.items():
         until = f"until {end}" if end else "on"
         now = f"{panels[0] if len(panels) == 1 else '<panel>'}{before} is" if before else "nothing is"
-        note(f"{name} of {', '.join(panels)} would change from {start} {until}; {now} valid there now")
+        note(f"{name} of {', '.join(panels)} would change from {start} {until}; {now} valid now")

@@ -46,7 +46,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("list --repo nosuch", 2, "neither a configured repository nor a directory that exists"),
         (f"promote {A}/{STAMP}/v9 --from test --repo real -m why --yes", 3, "/test; nearest: "),
         (f"get {A} --repo ./nosuch", 2, "the time is missing"),
-        ("runs XCS --repo nosuch", 2, "--repo is for --resolve"),
+        ("runs XCS --repo nosuch", 2, "--repo needs --resolve"),
         ("--repo test", 2, "the command is missing"),
         ("help delete", 2, "versions are never deleted"),
     ],

@@ -379,7 +379,7 @@ def test_options_of_resolve_are_refused_without_it(
 ) -> None:
     code, out, err = tell(capsys, "runs", "XPP", *words)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert f"{words[0]} is for --resolve, which is not given" in err
+    assert f"{words[0]} needs --resolve" in err
 
 
 @pytest.mark.parametrize(

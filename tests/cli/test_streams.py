@@ -248,6 +248,19 @@ def test_show_wraps_values_and_shows_all_of_them(here: dict[str, str]) -> None:
     assert b"\r\n\r\n" not in written
 
 
+@pytest.mark.parametrize("columns", [60, 80, 200])
+@pytest.mark.parametrize("command", ["get --help", "audit --help", "--help", "help import"])
+def test_help_is_as_wide_as_the_terminal_but_no_wider_than_a_page(
+    command: str, columns: int, here: dict[str, str]
+) -> None:
+    code, written = on_terminal(here, *command.split(), columns=columns)
+    assert code == 0
+    # Examples and tables are indented, and as they were written.
+    lines = [line for line in written.decode().split("\r\n") if not line.startswith("  ")]
+    assert max(map(len, lines)) <= min(columns, 100)
+    assert "\n\n\n" not in written.decode().replace("\r", "")
+
+
 HOSTILE = "red \x9b31m \x7f \u202egnp.exe\u2066 \u2028"
 
 
