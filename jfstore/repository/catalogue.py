@@ -131,7 +131,7 @@ def open_repository(place: str | os.PathLike[str] = "real") -> Repository:
     Raises
     ------
     Failed
-        If its directory is not there, or its server does not answer.
+        If its directory does not exist, or its server does not answer.
     Refused
         If the place is no repository, its role is not that of its name, or a newer jfstore made it.
     BadValue
@@ -199,7 +199,7 @@ def make_repository(
     Raises
     ------
     Failed
-        If the directory above is not there.
+        If the directory above does not exist.
     BadValue
         If no role is given, or another than the name's.
     Refused
@@ -233,7 +233,7 @@ def _new_storage(path: Path | str, kind: str, detector: str) -> Storage:
         if kind != "zarr":
             raise BadValue(f"{path}: HDF5 files need a directory; at a URL the storage is zarr: --storage zarr")
     elif not path.parent.is_dir():
-        raise Failed(f"{path.parent} is not there; make it first")
+        raise Failed(f"{path.parent} does not exist; make it first")
     elif path.exists() and not path.is_dir():
         raise Refused(f"{path} exists and is not a directory")
     return _storage_of(path, kind, detector)

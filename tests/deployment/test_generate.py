@@ -235,7 +235,7 @@ def test_no_arguments_print_the_help(deploying_here: Path) -> None:
         (["-d", "exp=xpptut15:run=440"], 2, "fits several Jungfraus, choose one: "),
         (["-d", RUN, "-s", "Epix"], 3, "'Epix' is XppEndstation.0:Epix100a.1, not a Jungfrau"),
         (["-d", RUN, "-t", "2018"], 2, "it has 4 digits, a stamp has 14"),
-        (["-d", RUN, "-R", "./nowhere"], 1, "nowhere is not there"),
+        (["-d", RUN, "-R", "./nowhere"], 1, "./nowhere does not exist"),
         (["-d", RUN, "-R", "reall"], 2, "nearest: real"),
         (["-d", RUN, "-R", "."], 5, "neither a repository nor a gain tree"),
         (["-d", RUN, "-D", "-c", ""], 2, "is empty"),

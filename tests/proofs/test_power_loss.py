@@ -95,7 +95,7 @@ def act(argv: tuple[str, ...], root: Path) -> tuple[int, frozenset[str]] | None:
             return None
         except jfstore.Failed as error:
             # The directory of the repository itself is not there yet.
-            if root.exists() or "is not there" not in str(error):
+            if root.exists() or "does not exist" not in str(error):
                 raise
             return None
     value = json.loads(out.getvalue())
