@@ -1,4 +1,4 @@
-"""The frame of the files that are sealed: JSON in six lines (format 1, DESIGN "A repository on disk")::
+"""The frame of the files that are sealed: JSON in six lines (docs/design.md, "A repository on disk")::
 
     {"commit":
     {...the storage-neutral fields, one line...},

@@ -24,7 +24,7 @@ _CLOCK_LIMIT = 600 * 10**9
 
 
 class Directory(Objects):
-    """Files below `root`, published as DESIGN "A repository on disk" says."""
+    """Files below `root`, published as docs/design.md, "Publishing", says."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

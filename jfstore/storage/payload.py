@@ -1,4 +1,4 @@
-"""A payload: the arrays of one version as one small HDF5 file (DESIGN "A repository on disk").
+"""A payload: the arrays of one version as one small HDF5 file (docs/design.md, "A repository on disk").
 
 One contiguous, uncompressed, page-aligned, little-endian dataset per calibration type. The file is
 laid out once by HDF5 without data; the arrays are then written straight into their places.

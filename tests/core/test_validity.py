@@ -232,7 +232,7 @@ briefly = settings(deadline=None, database=None, max_examples=20)
 
 
 def oracle(log, panel, t, calib_type, as_of=None, number=None):
-    """DESIGN section 4, word by word: (stamp, number, valid_from, valid_to), or None for not found."""
+    """docs/design.md, "Which version is valid", word by word: (stamp, number, valid_from, valid_to), or None for not found."""
     candidates = [
         version
         for commit in log
@@ -305,7 +305,7 @@ def test_holding_answers_as_the_oracle(log, panel, stamp, data):
     never = any(all(v.content.get(name) != text for v in there) for name, text in content.items())
     table = make_table(log)
     assert (find_holder(table, panel, stamp, content, ever=False) is not None) == (content.items() <= held.items())
-    if was_held or never:  # parts that held at different times only: DESIGN does not say
+    if was_held or never:  # parts that held at different times only: docs/design.md does not say
         assert (find_holder(table, panel, stamp, content, ever=True) is not None) == was_held
 
 

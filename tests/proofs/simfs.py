@@ -177,7 +177,7 @@ def assert_next_add_works(root: Path) -> None:
 
 
 def assert_modes(root: Path) -> None:
-    """A colleague can go on: every directory has the mode of DESIGN section 3."""
+    """A colleague can go on: every directory has the mode of docs/design.md, "Rights"."""
     below = [root / "log", root / "panels", *(path for path in (root / "panels").iterdir() if path.is_dir())]
     modes = {str(path): oct(path.stat().st_mode & 0o7777) for path in (root, *below)}
     right = {str(root): "0o2775", **dict.fromkeys(map(str, below), "0o3775")}

@@ -233,7 +233,7 @@ def test_group_is_inherited(tmp_path: Path) -> None:
     assert {path.stat().st_gid for path in root.rglob("*")} == {group}
 
 
-# -- the index, as DESIGN "A repository on disk" says
+# -- the index, as in docs/design.md, "A repository on disk"
 
 
 def footer_of(raw: bytes) -> dict[str, list[int]]:
