@@ -49,7 +49,7 @@ def hexed(data):
 
 
 def frame(kind, body, extra, extra_body):
-    """The frame of docs/design.md ("The frame of JSON files"), written again: six lines, each body sealed as the exact bytes written."""
+    """The frame of docs/design.md, "The frame of JSON files", written independently: six lines, exact bytes."""
     first, second = (
         json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode() for part in (body, extra_body)
     )

@@ -232,7 +232,10 @@ briefly = settings(deadline=None, database=None, max_examples=20)
 
 
 def oracle(log, panel, t, calib_type, as_of=None, number=None):
-    """docs/design.md, "Which version is valid", word by word: (stamp, number, valid_from, valid_to), or None for not found."""
+    """docs/design.md, "Which version is valid", word by word.
+
+    Return (stamp, number, valid_from, valid_to), or None for not found.
+    """
     candidates = [
         version
         for commit in log
