@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         raise Refused("JFSTORE_CACHE_SIZE is 0: nothing is cached")
     if args.clear:
         note(f"removed {count(cache.clear(), 'byte')} from {cache.root}")
-    sizes = [file.size for file in cache.kept()]
+    sizes = [file.size for file in cache.list_files()]
     value = {"path": str(cache.root), "arrays": len(sizes), "bytes": sum(sizes), "limit": cache.limit}
     emit(args, value, [value], list(value))
     return 0

@@ -95,7 +95,7 @@ def report_value(repository: Repository, answer: Answer, explain: bool = False) 
     rows = list(answer.rows())
     if explain:
         # This is slow if a panel has many versions.
-        by_panel = zip(*repository.rejected(answer).values(), strict=True)
+        by_panel = zip(*repository.rejections(answer).values(), strict=True)
         for row, rejected in zip(rows, (versions for panel in by_panel for versions in panel), strict=True):
             row["rejected"] = [{"version": version.name, "reason": reason} for version, reason in rejected]
     gains, *shape = repository.panel_shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from jfstore.cli.options import Parser, add_json, checked
+from jfstore.cli.options import Parser, add_json, as_option
 from jfstore.cli.output import emit, note
 from jfstore.errors import BadValue
 
@@ -31,7 +31,7 @@ def add_options(parser: Parser) -> None:
     text = "test or real; not needed with the names test and real"
     add("--role", choices=("test", "real"), help=text)
     text = "gain x row x column of a panel (default: %(default)s)"
-    add("--shape", type=checked(_parse_shape), default="3x512x1024", metavar="GxRxC", help=text)
+    add("--shape", type=as_option(_parse_shape), default="3x512x1024", metavar="GxRxC", help=text)
     text = "time zone in which stamps are written (default: %(default)s)"
     add("--zone", default="America/Los_Angeles", help=text)
     add("--detector", default="jungfrau", metavar="TYPE", help="detector type (default: %(default)s)")

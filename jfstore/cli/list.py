@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             raise error
         note(str(error))
     listings = {
-        name: repository.list(_known_to(repository, wanted), types=args.types, time=args.time)
+        name: repository.list(_restrict_panels(repository, wanted), types=args.types, time=args.time)
         for name, repository in repositories.items()
     }
     compared = compare_listings(listings)
@@ -75,11 +75,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _open_repositories(args: argparse.Namespace) -> tuple[dict[str, Repository], dict[str, str]]:
     """Return the repositories to list by name, and why others are missing; Failed if there is none."""
-    from jfstore.repository.catalogue import configured, open_repository
+    from jfstore.repository.catalogue import open_repository, read_names
 
     if hasattr(args, "repo"):
         repository = open_repository(args.repo)
-        return {args.repo if args.repo in configured() else repository.role: repository}, {}
+        return {args.repo if args.repo in read_names() else repository.role: repository}, {}
     repositories, missing = {}, {}
     for name in ("test", "real"):
         try:
@@ -92,7 +92,7 @@ def _open_repositories(args: argparse.Namespace) -> tuple[dict[str, Repository],
     return repositories, missing
 
 
-def _known_to(repository: Repository, wanted: list[str] | None) -> list[str] | None:
+def _restrict_panels(repository: Repository, wanted: list[str] | None) -> list[str] | None:
     if wanted is None:
         return None
     known = {str(panel) for panel in repository.panels}

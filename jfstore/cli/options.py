@@ -76,7 +76,7 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(None, f"{name}: {value!r} is unknown{hint}")
 
 
-def checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+def as_option(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return `parse` as argparse calls it: its BadValue becomes an error of the option."""
 
     def parse_option(text: str) -> Any:
@@ -150,20 +150,20 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
 
 def add_types(parser: argparse.ArgumentParser, text: str) -> None:
     """Add ``-t``, which may be repeated."""
-    options: dict[str, Any] = {"type": checked(_parse_type), "action": "append", "help": text}
+    options: dict[str, Any] = {"type": as_option(_parse_type), "action": "append", "help": text}
     parser.add_argument("-t", "--type", dest="types", metavar="TYPE", **options)
 
 
 def add_time(parser: argparse.ArgumentParser, text: str) -> None:
     """Add ``-T``."""
     forms = "a stamp YYYYMMDDHHMMSS in the repository's zone, ISO 8601 with a zone, @UNIX-SECONDS, or now"
-    options: dict[str, Any] = {"type": checked(_parse_time), "action": Once, "help": f"{text}: {forms}"}
+    options: dict[str, Any] = {"type": as_option(_parse_time), "action": Once, "help": f"{text}: {forms}"}
     parser.add_argument("-T", "--time", metavar="TIME", **options)
 
 
 def add_number(parser: argparse.ArgumentParser, text: str) -> None:
     """Add ``-v``."""
-    parser.add_argument("-v", "--number", metavar="N", type=checked(_parse_number), action=Once, help=text)
+    parser.add_argument("-v", "--number", metavar="N", type=as_option(_parse_number), action=Once, help=text)
 
 
 def add_detector(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
@@ -197,10 +197,10 @@ def add_rights(parser: argparse.ArgumentParser) -> None:
     """Add ``--dirmode``, ``--filemode`` and ``--group``."""
     for name, what, needed, usual in (("--dirmode", "directories", 0o700, 2775), ("--filemode", "files", 0o600, 664)):
         text = f"octal mode of new {what}, whatever the umask (default: {usual})"
-        parse = checked(partial(_parse_mode, needed))
+        parse = as_option(partial(_parse_mode, needed))
         parser.add_argument(name, metavar="MODE", action=Once, type=parse, help=text)
     text = "group of new files and directories (default: the group that their directory gives them)"
-    parser.add_argument("--group", metavar="GROUP", action=Once, type=checked(_parse_group), help=text)
+    parser.add_argument("--group", metavar="GROUP", action=Once, type=as_option(_parse_group), help=text)
 
 
 def rights_of(args: argparse.Namespace) -> Rights:

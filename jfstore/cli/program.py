@@ -23,7 +23,7 @@ def warn_all(texts: Iterable[str]) -> None:
 
 
 def report_errors(errors: Sequence[JfstoreError]) -> int:
-    """Print errors that did not keep the program from printing the rest; return the exit code, 0 if there are none."""
+    """Print errors that did not keep the program from printing the rest; return the exit code, 0 without errors."""
     for error in errors:
         note(f"{_running[-1]}: error: {error}")
     return max((error.exit_code for error in errors), default=0)

@@ -75,13 +75,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _repair(args: argparse.Namespace) -> list[str]:
     """Restore from a mirror; return the names of the files restored."""
-    from jfstore.repository.catalogue import broken_storage, open_repository
+    from jfstore.repository.catalogue import find_broken_storage, open_repository
     from jfstore.repository.log import IDENTITY_NAME
     from jfstore.repository.repair import repair, repair_identity
 
     source = open_repository(args.repair_from)
     restored = []
-    storage = broken_storage(args.repo, source) if hasattr(args, "repo") else None
+    storage = find_broken_storage(args.repo, source) if hasattr(args, "repo") else None
     if storage:
         confirm_real(args, source, storage.location)
         repair_identity(storage, source)

@@ -92,7 +92,7 @@ def parse_panel(text: str) -> PanelId:
 
 
 def is_short_with_stamp(text: str) -> bool:
-    """Whether `text` is a two-field panel Id with a stamp, which also reads as three fields of a panel Id."""
+    """Return whether `text` is a two-field panel Id with a stamp, which also reads as three fields of a panel Id."""
     match = _SHORT_WITH_STAMP.fullmatch(text)
     if not match:
         return False
@@ -115,7 +115,7 @@ def resolve_panel(text: str, known: Iterable[str]) -> PanelId:
     Raises
     ------
     BadValue
-        If `text` is no panel Id, or if it fits several panels (they are listed).
+        If `text` is not a panel Id, or if it fits several panels (they are listed).
     NotFound
         If a two-field Id fits no known panel.
     """
@@ -142,7 +142,7 @@ def resolve_detector(text: str, known: Iterable[str] = ()) -> tuple[PanelId, ...
     Raises
     ------
     BadValue
-        If a part is no panel Id or is ambiguous, or if a panel comes twice.
+        If a part is not a panel Id or is ambiguous, or if a panel comes twice.
     NotFound
         If a short part fits no known panel.
     """

@@ -61,7 +61,7 @@ class Instant:
         return self.stamp
 
 
-def zone_named(name: str) -> ZoneInfo:
+def find_zone(name: str) -> ZoneInfo:
     """Return the time zone called `name` in the IANA database; BadValue if there is none."""
     try:
         return ZoneInfo(name)
@@ -69,7 +69,7 @@ def zone_named(name: str) -> ZoneInfo:
         raise BadValue(f"{name!r} is not a time zone of the IANA database, such as {DEFAULT_ZONE}") from None
 
 
-def checked_zone(name: str) -> str:
+def check_zone(name: str) -> str:
     """Return `name` if it may become the zone of a new repository, where it must mean the same on every machine.
 
     Raises
@@ -77,7 +77,7 @@ def checked_zone(name: str) -> str:
     BadValue
         If it is not a zone of the IANA database, or a name that depends on the machine, such as ``localtime``.
     """
-    zone_named(name)
+    find_zone(name)
     if name not in available_timezones() or name in ("localtime", "posixrules", "Factory"):
         raise BadValue(f"zone {name!r} does not mean the same on every machine: take one such as {DEFAULT_ZONE} or UTC")
     return name
@@ -88,7 +88,7 @@ def now() -> int:
     return time.time_ns()
 
 
-def _checked(ns: int, text: str) -> int:
+def _check_years(ns: int, text: str) -> int:
     if not 0 <= ns < _LAST:
         raise BadValue(f"time {text!r} {_OUTSIDE}")
     return ns
@@ -122,7 +122,7 @@ def _wall_clock(text: str, zone: ZoneInfo) -> list[int]:
         raise BadValue(f"time {text!r} {_OUTSIDE}") from None
     if not instants:
         raise BadValue(f"stamp {text} does not exist in {zone.key}: the clocks skipped that hour; take one after it")
-    return [_checked(instant, text) for instant in instants]
+    return [_check_years(instant, text) for instant in instants]
 
 
 def _hint(text: str) -> str:
@@ -160,7 +160,7 @@ def parse_time(text: str, zone: ZoneInfo) -> int:
     if _STAMP.fullmatch(text):
         return _wall_clock(text, zone)[0]
     if match := _UNIX.fullmatch(text):
-        return _checked(int(match[1]) * SECOND + _fraction(match[2]), text)
+        return _check_years(int(match[1]) * SECOND + _fraction(match[2]), text)
     if match := _ISO.fullmatch(text):
         date, clock, fraction, utc, sign, hours, minutes = match.groups()
         if not (utc or sign):
@@ -172,7 +172,7 @@ def parse_time(text: str, zone: ZoneInfo) -> int:
             moment = datetime.fromisoformat(f"{date}T{clock}").replace(
                 tzinfo=timezone(-offset if sign == "-" else offset)
             )
-            return _checked(_nanoseconds(moment) + _fraction(fraction), text)
+            return _check_years(_nanoseconds(moment) + _fraction(fraction), text)
         except (ValueError, OverflowError) as error:
             if isinstance(error, BadValue):
                 raise
@@ -200,7 +200,7 @@ def parse_instant(when: str | datetime | Instant, zone: ZoneInfo) -> Instant:
     if when.tzinfo is None or when.utcoffset() is None:
         raise BadValue(f"datetime {when} has no zone")
     # A pandas.Timestamp is a datetime that has nanoseconds besides.
-    return instant_at(_checked(_nanoseconds(when) + int(getattr(when, "nanosecond", 0)), str(when)), zone)
+    return instant_at(_check_years(_nanoseconds(when) + int(getattr(when, "nanosecond", 0)), str(when)), zone)
 
 
 def instant_at(ns: int, zone: ZoneInfo) -> Instant:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from jfstore.core.ids import parse_panel, version_name
-from jfstore.core.instants import BEGINNING, Instant, iso, parse_iso, zone_named
-from jfstore.core.sealing import parts, reframed, seal, unseal
+from jfstore.core.instants import BEGINNING, Instant, find_zone, iso, parse_iso
+from jfstore.core.sealing import parts, replace_extra, seal, unseal
 from jfstore.errors import Damaged, NotFound, Refused
 
 FORMAT = 1
@@ -130,7 +130,7 @@ class Identity:
     hash: str = field(default="", compare=False)
 
 
-def sealed_hash(raw: bytes, where: str) -> str:
+def read_hash(raw: bytes, where: str) -> str:
     """Return the hash of the commit whose bytes are `raw`, without reading what it says.
 
     Raises
@@ -160,7 +160,7 @@ def encode_identity(identity: Identity) -> bytes:
 
 def with_storage(raw: bytes, kind: str, **more: Any) -> bytes:
     """Return the bytes of a ``repository.json`` for a copy in a storage of another kind, or in another state."""
-    return reframed(raw, "repository", "storage", {"kind": kind, **more})
+    return replace_extra(raw, "repository", "storage", {"kind": kind, **more})
 
 
 def decode_identity(raw: bytes, where: str) -> Identity:
@@ -184,7 +184,7 @@ def decode_identity(raw: bytes, where: str) -> Identity:
             raise Refused(f"{where} was made by a newer jfstore (format {body['format']}); this one reads {FORMAT}")
         if body["role"] not in ROLES:
             raise ValueError(f"its role is {body['role']!r}")
-        zone_named(_field(body, "zone", str))
+        find_zone(_field(body, "zone", str))
         return Identity(
             id=_field({**body, **storage}, "id", str),
             role=body["role"],
@@ -285,7 +285,7 @@ def encode_commit(commit: Commit) -> tuple[bytes, str]:
 
 def with_files(raw: bytes, files: Sequence[StoredFile]) -> bytes:
     """Return the bytes of a commit for a storage that keeps the arrays of its versions in `files`."""
-    return reframed(raw, "commit", "files", _files(files))
+    return replace_extra(raw, "commit", "files", _files(files))
 
 
 def _files(files: Sequence[StoredFile]) -> list[dict[str, Any]]:

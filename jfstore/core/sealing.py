@@ -30,7 +30,7 @@ def seal(kind: str, body: Any, extra: str, extra_body: Any) -> tuple[bytes, str]
     return _frame(kind, first, sealed, extra, second), sealed
 
 
-def reframed(raw: bytes, kind: str, extra: str, extra_body: Any) -> bytes:
+def replace_extra(raw: bytes, kind: str, extra: str, extra_body: Any) -> bytes:
     """Return the bytes of a file with another part beside what it says; that stays byte for byte, and its hash."""
     first, sealed, _ = parts(raw, kind, extra)
     return _frame(kind, first, sealed, extra, _line(extra_body))

@@ -95,7 +95,7 @@ class Table:
         return _text(self.commits["hash"][-1]) if self.seq else ""
 
     def continues(self, other: Table) -> bool:
-        """Whether `other` is the table of this log at an earlier commit, or at the same."""
+        """Return whether `other` is the table of this log at an earlier commit, or at the same."""
         return other.seq <= self.seq and bool(np.array_equal(other.commits["hash"][-1:], self._hash_at(other.seq)))
 
     def _hash_at(self, seq: int) -> Columns:

@@ -158,7 +158,7 @@ def select(
         raise _nothing_valid(line, t, zone, as_of)
     row, start = line.rows[place], int(line.starts[place])
     if number is not None:
-        row = _numbered_row(line, start, number, t, zone, as_of)
+        row = _row_of_number(line, start, number, t, zone, as_of)
     end = line.end(place)
     return Selection(
         version=table.version_list([row])[0],
@@ -168,7 +168,7 @@ def select(
     )
 
 
-def _numbered_row(line: Timeline, start: int, number: int, t: int, zone: ZoneInfo, as_of: int | None) -> np.intp:
+def _row_of_number(line: Timeline, start: int, number: int, t: int, zone: ZoneInfo, as_of: int | None) -> np.intp:
     rows = _rows_at(line.table, line.panel, start, line.type, as_of)
     numbers = line.table.versions["number"][rows].tolist()
     if number not in numbers:

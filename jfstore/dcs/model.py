@@ -116,7 +116,7 @@ class DcsRange:
         return self.choose(self.usable)
 
     def choose(self, versions: Sequence[DcsVersion]) -> DcsVersion | None:
-        """Return the version that would be valid if the range had only `versions`; None if there are none."""
+        """Return the version that would be valid if the range had only `versions`; None without one."""
         default = [version for version in versions if version.number == self.default != 0]
         return find_last(default or versions)
 
@@ -186,7 +186,7 @@ def name_version(number: int) -> str:
 
 
 def find_last(versions: Iterable[DcsVersion]) -> DcsVersion | None:
-    """Return the version with the highest number; None if there are none."""
+    """Return the version with the highest number; None without one."""
     return max(versions, key=lambda version: version.number, default=None)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from jfstore.dcs.hdf5 import Dataset, Tree, read_array, read_tree
 from jfstore.dcs.model import TEXTS, TYPES, Blob, DcsContents, DcsRange, DcsType, DcsVersion, Notes, name_version
 from jfstore.errors import Damaged, Failed, NotFound
-from jfstore.fs.files import opened
+from jfstore.fs.files import open_checked
 
 _RANGE = re.compile(r"-?[0-9]{1,309}-(?:end|-?[0-9]{1,309})", re.ASCII)
 _VERSION = re.compile(r"v(-?[0-9]{1,9})", re.ASCII)
@@ -40,7 +40,7 @@ def open_dcs(path: Path) -> Iterator[DcsContents]:
         If it cannot be read, or changes while it is read.
     """
     try:
-        with opened(path, follow=True) as fd:
+        with open_checked(path, follow=True) as fd:
             yield _Reader(fd, str(path)).read_contents()
     except FileNotFoundError as error:
         raise NotFound(f"{error.filename or path}: no such file") from None

@@ -77,7 +77,7 @@ def change_dcs(
     if not lock.exists():
         with suppress(FileExistsError, Refused):
             durable.publish(lock, [], 0o664)
-    with durable.locked(lock, _WAIT) as is_locked:
+    with durable.hold_lock(lock, _WAIT) as is_locked:
         if is_locked is False:
             raise Busy(f"{path}: other programs have been changing files in its directory for {_WAIT:.0f} s")
         until = time.monotonic() + _WAIT

@@ -14,7 +14,7 @@ import numpy as np
 from jfstore.core.arrays import Float32
 from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.core.hashing import digest
-from jfstore.core.instants import DEFAULT_ZONE, Instant, instant_at, parse_instant, zone_named
+from jfstore.core.instants import DEFAULT_ZONE, Instant, find_zone, instant_at, parse_instant
 from jfstore.deployment.note import PanelConstants
 from jfstore.errors import BadValue, NotFound, Refused
 from jfstore.formats.gain_tree import (
@@ -24,7 +24,7 @@ from jfstore.formats.gain_tree import (
     scan_gain_tree,
     select_names,
 )
-from jfstore.repository.catalogue import configured, open_repository
+from jfstore.repository.catalogue import open_repository, read_names
 from jfstore.repository.repository import Repository
 from jfstore.runs.listing import Progress, list_runs
 from jfstore.runs.run import Jungfrau, Run, RunList, jungfrau_of
@@ -86,7 +86,7 @@ def constants_of(
     detector = jungfrau.require_id(run.label)
     tree = None if isinstance(repo, Repository) else _find_gain_tree(repo)
     repository = repo if isinstance(repo, Repository) else None if tree else open_repository(repo)
-    zone = repository.zone if repository else zone_named(DEFAULT_ZONE)
+    zone = repository.zone if repository else find_zone(DEFAULT_ZONE)
     when = instant_at(run.require_start(), zone) if time is None else parse_instant(time, zone)
     notes = (*run.notes, *run.problems)
     if repository:
@@ -98,7 +98,7 @@ def constants_of(
 def _find_gain_tree(place: str | os.PathLike[str]) -> Path | None:
     """Return the directory of a gain tree, None if `place` is to be a repository."""
     path = Path(place)
-    if not path.is_dir() or (path / "repository.json").exists() or str(place) in configured():
+    if not path.is_dir() or (path / "repository.json").exists() or str(place) in read_names():
         return None
     if not is_gain_tree(path):
         raise Refused(f"{place} is neither a repository nor a gain tree: no name in it is <panel Id>-<stamp>")

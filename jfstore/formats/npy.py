@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jfstore.errors import BadValue
-from jfstore.fs.files import given, opened, read_into
+from jfstore.fs.files import open_checked, read_into, user_errors
 
 _HEADER_LIMIT = 1 << 14
 _MAGIC = b"\x93NUMPY"
@@ -41,7 +41,7 @@ def read_npy(path: Path, shapes: Collection[tuple[int, ...]] | None, follow: boo
     Failed
         If the file cannot be read.
     """
-    with given(path), opened(path, follow) as fd:
+    with user_errors(path), open_checked(path, follow) as fd:
         size = os.fstat(fd).st_size
         head = io.BytesIO(os.pread(fd, _HEADER_LIMIT, 0))
         shape, is_fortran, dtype = _parse_header(head, path)
@@ -61,7 +61,7 @@ def read_npy(path: Path, shapes: Collection[tuple[int, ...]] | None, follow: boo
 
 def read_npy_shape(path: Path, follow: bool = True) -> tuple[int, ...]:
     """Return the shape in the header of an ``.npy`` file."""
-    with given(path), opened(path, follow) as fd:
+    with user_errors(path), open_checked(path, follow) as fd:
         return _parse_header(io.BytesIO(os.pread(fd, _HEADER_LIMIT, 0)), path)[0]
 
 

@@ -19,7 +19,7 @@ import orjson
 from numpy.typing import NDArray
 
 from jfstore.errors import BadValue
-from jfstore.fs.files import given, read_regular
+from jfstore.fs.files import read_regular, user_errors
 
 FORMAT = re.compile(r"%\.[0-9]{1,2}[efg]", re.ASCII)
 """Matches a format of values for `format_text`, such as ``%.4f``."""
@@ -110,7 +110,7 @@ def _format_rows(rows: NDArray[Any], fmt: str | None) -> Iterator[bytes]:
 
 def read_text(path: Path) -> TextArray:
     """Read the array of a text file; BadValue, with the number of the line, if the file is missing or malformed."""
-    with given(path):
+    with user_errors(path):
         raw = read_regular(path, _SIZE_LIMIT, follow=True)
     return parse_text(raw, str(path))
 

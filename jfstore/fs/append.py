@@ -50,7 +50,7 @@ class Appender:
 
 @contextmanager
 def appending(path: Path, mode: int, group: int | None = None, timeout: float = 10.0) -> Iterator[Appender]:
-    """Open a file to add lines to it, made if it is not there, and hold a lock on it.
+    """Open a file to add lines to it, made if it does not exist, and hold a lock on it.
 
     Parameters
     ----------

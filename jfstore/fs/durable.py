@@ -336,7 +336,7 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, timeout: float = 10.0) -> Iterator[bool | None]:
+def hold_lock(path: Path, timeout: float = 10.0) -> Iterator[bool | None]:
     """Hold a lock on the permanent file `path`, to save others a retry; correctness of a repository never rests on it.
 
     Yields

@@ -42,7 +42,7 @@ def open_regular(path: Path | str, follow: bool = False) -> int:
 
 
 @contextmanager
-def opened(path: Path | str, follow: bool = False) -> Iterator[int]:
+def open_checked(path: Path | str, follow: bool = False) -> Iterator[int]:
     """Open a file as `open_regular` does, and close it in the end."""
     fd = open_regular(path, follow)
     try:
@@ -52,7 +52,7 @@ def opened(path: Path | str, follow: bool = False) -> Iterator[int]:
 
 
 @contextmanager
-def given(path: Path | str) -> Iterator[None]:
+def user_errors(path: Path | str) -> Iterator[None]:
     """Turn what goes wrong with a file that the user gave into BadValue, or Failed if the system is to blame."""
     try:
         yield
@@ -65,8 +65,8 @@ def given(path: Path | str) -> Iterator[None]:
 
 
 def read_regular(path: Path, limit: int, follow: bool = False) -> bytes:
-    """Return the bytes of a regular file of at most `limit` bytes; see `opened`."""
-    with opened(path, follow) as fd:
+    """Return the bytes of a regular file of at most `limit` bytes; see `open_checked`."""
+    with open_checked(path, follow) as fd:
         size = os.fstat(fd).st_size
         if size > limit:
             raise Damaged(f"{path} has {size} bytes, more than the {limit} that it may have")
@@ -80,8 +80,8 @@ def read_regular(path: Path, limit: int, follow: bool = False) -> bytes:
 
 
 def pieces_of(path: Path, follow: bool = False) -> Iterator[bytes]:
-    """Yield the bytes of a regular file piece by piece; see `opened`."""
-    with opened(path, follow) as fd:
+    """Yield the bytes of a regular file piece by piece; see `open_checked`."""
+    with open_checked(path, follow) as fd:
         while piece := os.read(fd, _PIECE):
             yield piece
 

@@ -26,7 +26,7 @@ def npy_pieces(array: NDArray[Any]) -> list[Any]:
 
 
 def place_of_file(file: str) -> Path:
-    """Return where a file lies that is to be replaced: a link stays a link, and what is no regular file stays at all.
+    """Return where a file lies that is to be replaced; a link stays a link.
 
     Raises
     ------
@@ -75,5 +75,5 @@ def publish_file(file: str, pieces: Sequence[Any], *, replace: bool = False, hin
             raise
         durable.overwrite(path, pieces, mode=None)
     except OSError as error:
-        where = f"{path.parent} is not there" if error.errno == errno.ENOENT else f"{path}: {error.strerror}"
+        where = f"{path.parent} does not exist" if error.errno == errno.ENOENT else f"{path}: {error.strerror}"
         raise Failed(where) from None

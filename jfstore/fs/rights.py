@@ -27,7 +27,7 @@ def parse_mode(text: str, needed: int) -> int:
     Raises
     ------
     BadValue
-        If it is no mode, or the owner would not have the permissions `needed`.
+        If it is not a mode, or the owner would not have the permissions `needed`.
     """
     match = _MODE.fullmatch(text)
     if not match:

@@ -14,7 +14,7 @@ from jfstore.core.arrays import Checked
 from jfstore.core.calib_types import CALIB_TYPES, calib_type
 from jfstore.core.hashing import digest
 from jfstore.core.ids import parse_panel
-from jfstore.core.instants import Instant, exact_stamp, zone_named
+from jfstore.core.instants import Instant, exact_stamp, find_zone
 from jfstore.core.records import Array, Commit, Identity, StoredFile, Version
 from jfstore.core.table import Table
 from jfstore.core.validity import Change, changes, find_holder
@@ -163,7 +163,7 @@ def _publish_arrays(
 
     Entries are taken one by one, so that the arrays of one are freed before the next.
     """
-    zone = zone_named(identity.zone)
+    zone = find_zone(identity.zone)
     files: dict[tuple[tuple[str, str], ...], StoredFile] = {}
     for entry in entries:
         _check_entry(entry, zone)
@@ -279,7 +279,7 @@ def origin_rule(table: Table, commit_of: Callable[[int], Commit], pending: Seque
 
     commit = cache(commit_of)
 
-    def known(version: Version, new: Sequence[Version]) -> str | None:
+    def find_equal(version: Version, new: Sequence[Version]) -> str | None:
         nonlocal seen
         fresh.update(map(_place_of, new[seen:]))
         seen = len(new)
@@ -300,7 +300,7 @@ def origin_rule(table: Table, commit_of: Callable[[int], Commit], pending: Seque
             return None
         return same[-1].name
 
-    return known
+    return find_equal
 
 
 def _place_of(version: Version) -> tuple[Any, ...]:

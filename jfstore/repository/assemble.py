@@ -86,7 +86,7 @@ def _assemble(storage: Storage, parts: Sequence[Part], verify: bool, writable: b
         out = map_slabs(slabs, writable).view(np.float32).reshape(gains, len(parts), rows, columns)
         if verify:
             # What this process compared before, in a file that is unchanged since, is the same memory.
-            seen = [_seen(slabs, array) for slabs, (array, _) in zip(places, parts, strict=True)]
+            seen = [_observe(slabs, array) for slabs, (array, _) in zip(places, parts, strict=True)]
             _verify(storage, out, parts, [i for i, (what, _) in enumerate(seen) if what not in storage.verified])
             storage.verified.update(what for what, changed in seen if changed < time.time_ns() - _SETTLED)
         return out
@@ -107,7 +107,7 @@ def _open_mapped(storage: Storage, parts: Sequence[Part], stack: ExitStack) -> l
     return places
 
 
-def _seen(slabs: Sequence[Slab], array: Array) -> tuple[Seen, int]:
+def _observe(slabs: Sequence[Slab], array: Array) -> tuple[Seen, int]:
     """Return an array as it is seen, and when the last of its files changed."""
     status = {slab.fd: os.fstat(slab.fd) for slab in slabs}
     files = [(s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in status.values()]

@@ -38,7 +38,7 @@ def variable_of(name: str) -> str:
     return f"JFSTORE_{name.upper()}"
 
 
-def configured() -> dict[str, str]:
+def read_names() -> dict[str, str]:
     """Return every configured name with its path, as environment, user, site and LCLS give them.
 
     Raises
@@ -87,7 +87,7 @@ def locate(place: str) -> tuple[str | None, Path | str]:
     if "://" in place:
         return None, _place(place)
     # A path is a path, whatever is configured and whether that can be read.
-    names = {} if os.sep in place else configured()
+    names = {} if os.sep in place else read_names()
     if place in names:
         if not names[place]:
             raise Failed(f"the configured path of repository {place!r} is empty")
@@ -133,9 +133,9 @@ def open_repository(place: str | os.PathLike[str] = "real") -> Repository:
     Failed
         If its directory does not exist, or its server does not answer.
     Refused
-        If the place is no repository, its role is not that of its name, or a newer jfstore made it.
+        If the place is not a repository, its role is not that of its name, or a newer jfstore made it.
     BadValue
-        If `place` is no name.
+        If `place` is not a name.
     """
     if not isinstance(place, (str, os.PathLike)):
         raise BadValue(f"a repository is opened by its name, path or URL, not by {type(place).__name__}")
@@ -220,7 +220,7 @@ def make_repository(
 
 def _new_place(place: str) -> tuple[str | None, Path | str]:
     """Return name and place as `locate` does, of something that need not be there: a word is a directory."""
-    if place and os.sep not in place and place not in configured():
+    if place and os.sep not in place and place not in read_names():
         place = f".{os.sep}{place}"
     return locate(place)
 
@@ -270,7 +270,7 @@ def mirror_storage(place: str, source: Repository, kind: str | None) -> Storage:
     return _storage_of(path, there, source.identity.detector)
 
 
-def broken_storage(place: str, source: Repository) -> Storage | None:
+def find_broken_storage(place: str, source: Repository) -> Storage | None:
     """Return the storage of a copy of `source` whose ``repository.json`` cannot be read, None if it can."""
     path = locate(place)[1]
     index = f"{source.identity.detector}.index"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from jfstore._version import __version__
 from jfstore.core.instants import SECOND, now
-from jfstore.core.records import Commit, Identity, Version, decode_commit, encode_commit, sealed_hash
+from jfstore.core.records import Commit, Identity, Version, decode_commit, encode_commit, read_hash
 from jfstore.core.table import KINDS_LIMIT, Table
 from jfstore.errors import Busy, Damaged, InDoubt, JfstoreError
 from jfstore.fs import owner
@@ -117,12 +117,12 @@ class Log:
             If the commit `as_of`, or one before it, cannot be read and no index is past it. Commits after `as_of`
             may be unreadable, and may be missing from the table.
         """
-        state = self._refreshed_state()
+        state = self._refresh()
         if state.broken and (as_of is None or as_of >= state.broken[0]):
             raise state.broken[1]
         return state.table
 
-    def _refreshed_state(self) -> _State:
+    def _refresh(self) -> _State:
         state = self._state
         if state is None or state.broken:
             state = self._load()
@@ -169,7 +169,7 @@ class Log:
         name = commit_name(table.seq)
         where = f"{self._storage.location}/{name}"
         try:
-            found = sealed_hash(self._storage.read(name), where)
+            found = read_hash(self._storage.read(name), where)
             if found != table.head:
                 found = read_commit(self._storage, table.seq).hash
         except FileNotFoundError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from contextlib import suppress
 
-from jfstore.core.instants import DEFAULT_ZONE, checked_zone, now
+from jfstore.core.instants import DEFAULT_ZONE, check_zone, now
 from jfstore.core.records import ROLES, Identity, decode_identity, encode_identity
 from jfstore.errors import BadValue, Damaged, Refused
 from jfstore.repository.log import IDENTITY_NAME
@@ -37,7 +37,7 @@ def create(
         raise BadValue(f"role {role!r} is not {' or '.join(ROLES)}")
     if len(panel_shape) != 3 or not all(0 < size <= 1 << 16 for size in panel_shape):
         raise BadValue(f"panel shape {panel_shape} is not gain x row x column")
-    identity = Identity(str(uuid.uuid4()), role, detector, panel_shape, checked_zone(zone), now(), storage.kind)
+    identity = Identity(str(uuid.uuid4()), role, detector, panel_shape, check_zone(zone), now(), storage.kind)
     if _is_there(storage):
         storage.settle(IDENTITY_NAME)  # who made it may have been stopped before
         raise Refused(f"{storage.location} is a repository already; it is left as it is")

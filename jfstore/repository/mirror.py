@@ -69,14 +69,14 @@ def copy_commits(
     Raises
     ------
     Refused
-        If `target` holds another repository, one that is no mirror, or commits that are not in the chain of
+        If `target` holds another repository, one that is not a mirror, or commits that are not in the chain of
         `source`.
     Damaged
-        If what is to be copied, or what is there already, is not what was written.
+        If what is to be copied, or what the copy has already, is not what was written.
     """
     if address(source.storage) == address(target):
         raise Refused(f"source and copy are the same repository, {target.location}")
-    copy = _begun(source, target)
+    copy = _open_copy(source, target)
     table, have = source.log.table(), copy.log.table()
     if not table.continues(have):
         raise Refused(
@@ -89,7 +89,7 @@ def copy_commits(
         commit, raw = sound_commit(source, table, seq)
         for version in commit.versions:
             if version.file.path not in there:
-                there[version.file.path] = copied(source, version, target)
+                there[version.file.path] = copy_version(source, version, target)
         _publish(target, seq, with_files(raw, [there[version.file.path] for version in commit.versions]))
         if seq % _SAVE_EVERY == 0:
             copy.log.save_index()
@@ -99,7 +99,7 @@ def copy_commits(
     return Mirrored(copy, table.seq - have.seq, table.seq)
 
 
-def _begun(source: Repository, target: Storage) -> Repository:
+def _open_copy(source: Repository, target: Storage) -> Repository:
     """Return the copy in `target`, begun if there is nothing."""
     try:
         identity = read_identity(target)
@@ -111,9 +111,9 @@ def _begun(source: Repository, target: Storage) -> Repository:
         target.publish(IDENTITY_NAME, raw)
         identity = decode_identity(raw, f"{target.location}/{IDENTITY_NAME}")
     if not are_copies(identity, source.identity):
-        raise Refused(f"{target.location} is no copy of {source.storage.location}: it is repository {identity.id}")
+        raise Refused(f"{target.location} is not a copy of {source.storage.location}: it is repository {identity.id}")
     if identity.mirror_of is None:
-        raise Refused(f"{target.location} is no mirror but a repository of its own; it is left as it is")
+        raise Refused(f"{target.location} is not a mirror but an independent repository; nothing was changed")
     copy = Repository(target, identity)
     copy.log.make_sure()
     return copy
@@ -125,7 +125,7 @@ def address(storage: Storage) -> str:
 
 
 def are_copies(one: Identity, other: Identity) -> bool:
-    """Whether two repositories are copies of one."""
+    """Return whether two repositories are copies of one."""
     return (one.id, one.hash) == (other.id, other.hash)
 
 
@@ -155,7 +155,7 @@ def arrays_of(source: Repository, version: Version) -> dict[str, Float32]:
     return {array.type: source.panel_array(version, array.type) for array in version.arrays}
 
 
-def copied(source: Repository, version: Version, target: Storage, mend: bool = False) -> StoredFile:
+def copy_version(source: Repository, version: Version, target: Storage, mend: bool = False) -> StoredFile:
     """Store the arrays of a version in `target`, where its file would lie had it been added there."""
     _, panel, name = version.file.path.split("/")[:3]
     arrays = {name: array.copy() for name, array in arrays_of(source, version).items()}
@@ -177,13 +177,13 @@ def detach(copy: Repository) -> Repository:
     Raises
     ------
     Refused
-        If it is no mirror.
+        If it is not a mirror.
     Damaged
         If its log cannot be read to its end.
     """
     storage, identity = copy.storage, copy.identity
     if identity.mirror_of is None:
-        raise Refused(f"{storage.location} is no mirror")
+        raise Refused(f"{storage.location} is not a mirror")
     table = copy.log.table()
     origin = {"repository": identity.id, "seq": table.seq, "commit": table.head}
     raw = with_storage(storage.read(IDENTITY_NAME), storage.kind, id=str(uuid.uuid4()), detached_from=origin)

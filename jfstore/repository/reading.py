@@ -8,7 +8,7 @@ from typing import Any
 from jfstore.core.arrays import Float32
 from jfstore.core.calib_types import calib_type
 from jfstore.core.ids import PanelId, parse_panel, parse_version, version_name
-from jfstore.core.instants import zone_named
+from jfstore.core.instants import find_zone
 from jfstore.core.records import Commit, Identity, Version
 from jfstore.core.table import CommitSummary, Table
 from jfstore.core.validity import Timeline, rejections, timeline
@@ -39,7 +39,7 @@ class ReadableRepository:
     def __init__(self, storage: Storage, identity: Identity) -> None:
         self.storage = storage
         self.identity = identity
-        self.zone = zone_named(identity.zone)
+        self.zone = find_zone(identity.zone)
         self.log = Log(storage, identity)
         # One value, swapped whole: plans of one table are never looked up in those of another.
         self._plans: tuple[Table, dict[tuple[Any, ...], Plan]] = (Table.empty(), {})
@@ -178,7 +178,7 @@ class ReadableRepository:
         last = table.seq if seq is None else seq
         return Answer(asked.panels, asked.time, last, plan.by_type, notes, asked.run, asked.jungfrau, self)
 
-    def rejected(self, answer: Answer) -> dict[str, tuple[tuple[tuple[Version, str], ...], ...]]:
+    def rejections(self, answer: Answer) -> dict[str, tuple[tuple[tuple[Version, str], ...], ...]]:
         """Return, by calibration type, for each panel the versions that were not selected, with the reasons."""
         table = self.log.table(answer.as_of)
         return {

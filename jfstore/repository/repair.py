@@ -7,7 +7,7 @@ from collections.abc import Callable
 from jfstore.core.records import Commit, StoredFile, Version, with_files
 from jfstore.errors import Damaged, JfstoreError, Refused
 from jfstore.repository.log import IDENTITY_NAME, Log, commit_name, read_commit
-from jfstore.repository.mirror import address, are_copies, copied, identity_for, sound_commit
+from jfstore.repository.mirror import address, are_copies, copy_version, identity_for, sound_commit
 from jfstore.repository.repository import Repository
 from jfstore.storage.base import Storage
 
@@ -41,9 +41,9 @@ def repair(
     if address(storage) == address(source.storage):
         raise Refused(f"{storage.location} cannot be repaired from itself: name a copy of it")
     if not are_copies(repository.identity, source.identity):
-        raise Refused(f"{source.storage.location} is no copy of {storage.location}: it is {source.identity.id}")
+        raise Refused(f"{source.storage.location} is not a copy of {storage.location}: it is {source.identity.id}")
     table = source.log.table()
-    indexed = _indexed(repository)
+    indexed = _index_files(repository)
     restored: list[str] = []
     files: dict[str, StoredFile] = {}
     for seq in range(1, table.seq + 1):
@@ -55,7 +55,7 @@ def repair(
             path = version.file.path
             if path not in files:
                 file = known[number] if known else None
-                files[path] = _restored(repository, source, version, file, restored)
+                files[path] = _restore(repository, source, version, file, restored)
         if own is None:
             data = with_files(raw, known or [files[version.file.path] for version in commit.versions])
             storage.objects.replace(commit_name(seq), [data])
@@ -66,7 +66,7 @@ def repair(
     return restored
 
 
-def _indexed(repository: Repository) -> dict[int, list[StoredFile]]:
+def _index_files(repository: Repository) -> dict[int, list[StoredFile]]:
     """Return the files of each commit as a sound index of this repository says them."""
     saved = repository.storage.load_index()
     found: dict[int, list[StoredFile]] = {}
@@ -89,14 +89,14 @@ def _own_files(repository: Repository, right: Commit) -> list[StoredFile] | None
     return None
 
 
-def _restored(
+def _restore(
     repository: Repository, source: Repository, version: Version, file: StoredFile | None, restored: list[str]
 ) -> StoredFile:
     """Return where the arrays of a version are, once they are what they were."""
     storage = repository.storage
     if file and storage.check(file, version.arrays, quick=False) is None:
         return file
-    made = copied(source, version, storage, mend=True)
+    made = copy_version(source, version, storage, mend=True)
     if file and made != file:
         raise Damaged(f"{storage.location}/{file.path} cannot be made again: it would be {made.path}")
     restored.append(made.path)

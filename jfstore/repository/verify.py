@@ -26,7 +26,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `verify` found: problems, and notes (file, text) on what is left over and does no harm."""
+    """What `verify` found: problems, and notes (file, text) on leftover files, which do no harm."""
 
     commits: int
     versions: int
@@ -55,7 +55,7 @@ def verify(
     Returns
     -------
     Report
-        Every problem, and notes on what is left over.
+        Every problem, and notes on leftover files.
     """
     repository = repository if isinstance(repository, Repository) else open_repository(repository)
     storage = repository.storage
@@ -65,7 +65,7 @@ def verify(
     except Damaged as error:
         numbers = []
         problems.append(Problem("log", error.message))
-    indexed = _indexed(repository)
+    indexed = _index_versions(repository)
     commits = _check_log(repository, numbers, indexed, problems)
     files: dict[str, list[Version]] = {}
     # What an index still serves is checked, too, where its commit cannot be read any more.
@@ -135,7 +135,7 @@ def _check_log(
     return commits
 
 
-def _indexed(repository: Repository) -> dict[int, list[Version]]:
+def _index_versions(repository: Repository) -> dict[int, list[Version]]:
     """Return the versions of each commit as a sound index of this repository says them."""
     saved = repository.storage.load_index()
     if saved is None or saved.repository != repository.identity.id:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from jfstore.errors import Damaged, Failed
-from jfstore.fs.files import opened
+from jfstore.fs.files import open_checked
 from jfstore.runs.head import ALIAS, JUNGFRAU, Aliases, read_aliases, read_jungfrau
 from jfstore.runs.tree import LOWEST_CONTROL_STREAM, RunFiles
 from jfstore.runs.xtc import Datagram, Readable, Source, Transition, XtcBytes, XtcObject, read_datagrams, read_objects
@@ -111,7 +111,7 @@ def read_events(run: RunFiles, problems: list[str]) -> Iterator[Event]:
         for stream, paths in run.streams().items():
             for path in paths:
                 try:
-                    fd = stack.enter_context(opened(path, follow=True))
+                    fd = stack.enter_context(open_checked(path, follow=True))
                     streams.setdefault(stream, []).append(XtcBytes(fd, path))
                 except Damaged as error:
                     problems.append(str(error))

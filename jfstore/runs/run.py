@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from jfstore.core.ids import PanelId, detector_id
 from jfstore.core.instants import iso
 from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, NotFound, nearest
-from jfstore.fs.files import opened
+from jfstore.fs.files import open_checked
 from jfstore.runs.dataset import ANY_JUNGFRAU, parse_dataset
 from jfstore.runs.head import Aliases, Head, JungfrauConfig, read_head
 from jfstore.runs.tree import LOWEST_CONTROL_STREAM, RunFiles, Tree
@@ -245,7 +245,7 @@ def read_run(files: RunFiles) -> Run:
 
 def _read_head(path: str) -> Head:
     try:
-        with opened(path, follow=True) as fd:
+        with open_checked(path, follow=True) as fd:
             return read_head(XtcBytes(fd, path))
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}") from None
@@ -253,7 +253,7 @@ def _read_head(path: str) -> Head:
 
 def _check_is_xtc(path: str) -> None:
     """Raise BadValue for a file without the name of an XTC file that does not start as one."""
-    with suppress(OSError), opened(path, follow=True) as fd:
+    with suppress(OSError), open_checked(path, follow=True) as fd:
         try:
             next(read_datagrams(XtcBytes(fd, path)), None)
         except Damaged as error:

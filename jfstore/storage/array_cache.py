@@ -74,7 +74,7 @@ class Cache:
             # In one order, so that two that want the same never wait for each other.
             for bucket in sorted({key[:2] for key in missing}):
                 try:
-                    stack.enter_context(durable.locked(self._lock(bucket), _PATIENCE))
+                    stack.enter_context(durable.hold_lock(self._lock(bucket), _PATIENCE))
                 except (OSError, JfstoreError) as error:
                     self.trouble = _reason(error)
             missing = self._missing(missing)
@@ -125,7 +125,7 @@ class Cache:
             durable.remove(path)
         return not os.path.lexists(path)
 
-    def kept(self) -> list[Kept]:
+    def list_files(self) -> list[Kept]:
         """Return every file, the one that was not used for longest first."""
         found = []
         for path in (self.root / "arrays").glob("*/*"):
@@ -136,7 +136,7 @@ class Cache:
 
     def shrink(self, needed: Sequence[str] = ()) -> None:
         """Remove what was not used for longest until the limit is kept, but not `needed`; and what was left behind."""
-        kept = self.kept()
+        kept = self.list_files()
         size = sum(each.size for each in kept)
         for each in kept:
             # Another process may be writing a temporary file that is not old.
@@ -149,7 +149,7 @@ class Cache:
 
     def clear(self) -> int:
         """Remove everything; return how many bytes. Who has mapped a file keeps it."""
-        return sum([self._remove(each) for each in self.kept()])
+        return sum([self._remove(each) for each in self.list_files()])
 
     def _remove(self, kept: Kept) -> int:
         with suppress(OSError):
@@ -175,7 +175,7 @@ def usual_cache() -> Cache | None:
     Raises
     ------
     Failed
-        If ``JFSTORE_CACHE_SIZE`` is no size.
+        If ``JFSTORE_CACHE_SIZE`` is not a size.
     """
     text = os.environ.get("JFSTORE_CACHE_SIZE") or USUAL_LIMIT
     match = _SIZE.fullmatch(text)

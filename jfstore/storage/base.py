@@ -21,7 +21,7 @@ _NAME = re.compile(rf"{_PART}(?:/{_PART}){{0,5}}", re.ASCII)
 _TEXT_LIMIT = 1 << 26
 
 
-def checked_name(name: str) -> str:
+def check_name(name: str) -> str:
     """Return `name` if it may name something in a storage; the one door for names, in and out.
 
     Raises
@@ -30,7 +30,7 @@ def checked_name(name: str) -> str:
         If it is absolute, has a part ``..``, or has characters other than letters, digits and ``_.-``.
     """
     if not _NAME.fullmatch(name) or ".." in name:
-        raise Damaged(f"{name!r} is no name of a file in a repository")
+        raise Damaged(f"{name!r} is not the name of a file in a repository")
     return name
 
 
@@ -52,7 +52,7 @@ class SavedIndex:
 
 class Storage(ABC):
     """The files of one repository: texts by name, the log, arrays and the index. Names are relative, with
-    ``/``; see `checked_name`.
+    ``/``; see `check_name`.
 
     Errors of the operating system, and of a server, are raised as `OSError`.
 
@@ -69,7 +69,7 @@ class Storage(ABC):
 
     def __init__(self, objects: Objects, index_name: str) -> None:
         self.objects = objects
-        self.index_name = checked_name(index_name)
+        self.index_name = check_name(index_name)
         self.verified: set[Seen] = set()
         """Arrays that this process has compared with their hashes, in files that are unchanged since."""
 
@@ -106,12 +106,12 @@ class Storage(ABC):
 
     def make_sure(self, name: str) -> None:
         """Raise Refused unless this place refuses to create `name`, which exists, a second time."""
-        if not self.objects.refuses_a_second(checked_name(name)):
+        if not self.objects.refuses_a_second(check_name(name)):
             raise Refused(f"{self.location} created {name} twice: it cannot tell writers apart, so nothing is written")
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of `name`. FileNotFoundError if there is none, Damaged if it is no regular file."""
-        return self.objects.read(checked_name(name), _TEXT_LIMIT)
+        """Return the bytes of `name`. FileNotFoundError if there is none, Damaged if it is not a regular file."""
+        return self.objects.read(check_name(name), _TEXT_LIMIT)
 
     def check_writable(self) -> None:
         """Raise OSError if this process obviously may not write here; nothing is written to find out."""
@@ -138,11 +138,11 @@ class Storage(ABC):
         """
         if len(data) > _TEXT_LIMIT:
             raise Refused(f"{name} would have {len(data)} bytes, more than can be read back: take fewer at a time")
-        self.objects.create(checked_name(name), [data], clock)
+        self.objects.create(check_name(name), [data], clock)
 
     def settle(self, name: str) -> None:
         """Make sure that `name`, which exists, survives a power failure."""
-        self.objects.settle(checked_name(name))
+        self.objects.settle(check_name(name))
 
     def commits(self, after: int = 0) -> list[int]:
         """Return the numbers of all commits in the log after `after`, ascending."""
@@ -162,7 +162,7 @@ class Storage(ABC):
     def strays(self, known: set[str]) -> tuple[list[str], list[str]]:
         """Return the names of temporary files, and of other files in the repository's places not in `known`."""
         there = {self._file_of(f"{place}/{name}") for place in ("log", "panels") for name in self.objects.sizes(place)}
-        return self.objects.unfinished(), sorted(there - known)
+        return self.objects.list_unfinished(), sorted(there - known)
 
     def _file_of(self, name: str) -> str:
         """Return the path of the `StoredFile` that an object would belong to."""
@@ -188,7 +188,7 @@ class Storage(ABC):
         """
 
     def fetch(self, parts: Sequence[tuple[Array, StoredFile]]) -> None:
-        """Bring arrays near that are far away and will be loaded or mapped next, all of them at once."""
+        """Fetch arrays that are far away and will be loaded or mapped next, all of them at once."""
         return
 
     def forget(self, arrays: Sequence[Array]) -> bool:

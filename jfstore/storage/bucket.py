@@ -1,8 +1,8 @@
 """Objects in a bucket of an object store, by its URL, through obstore.
 
-A name is given by a conditional create (``If-None-Match: *``), which a store refuses if the name is
-taken. An answer may be lost: what is there then, with our very bytes, is ours, for no two writers
-ever have the same ones to give a name to, unless they mean the same.
+An object is created by a conditional request (``If-None-Match: *``), which a store refuses if the name is taken. If
+the request gets no response, the object is read back: commits contain a random request id and payload names contain a
+content hash, so an object with exactly these bytes was written by this writer or is what it meant to write.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class Remote(Objects):
     def __init__(self, url: str) -> None:
         scheme = url.partition("://")[0]
         if scheme not in SCHEMES:
-            raise BadValue(f"{scheme}:// is no place of a repository: {', '.join(f'{s}://' for s in SCHEMES)}, file://")
+            raise BadValue(
+                f"{scheme}:// is not a place for a repository: {', '.join(f'{s}://' for s in SCHEMES)}, file://"
+            )
         if not _URL.fullmatch(url) or ".." in url:
             # What is wrong may be a password: it is not repeated.
             raise BadValue(
@@ -88,7 +90,7 @@ class Remote(Objects):
 
     # -- requests --------------------------------------------------------------------------------
 
-    def _opened(self) -> ObjectStore:
+    def _connect(self) -> ObjectStore:
         if _used_by - {os.getpid()}:
             raise Failed(f"{self.location} cannot be used in a forked process: start it with spawn or forkserver")
         if self._store is None:
@@ -102,7 +104,7 @@ class Remote(Objects):
 
         where = f"{self.location}/{name}"
         try:
-            return work(self._opened())
+            return work(self._connect())
         except exceptions.AlreadyExistsError:
             raise FileExistsError(errno.EEXIST, "exists", where) from None
         except (exceptions.BaseError, FileNotFoundError, PermissionError, NotImplementedError) as error:
@@ -225,17 +227,17 @@ class Remote(Objects):
 
     def names(self, folder: str, after: str = "") -> list[str]:
         offset = f"{folder}/{after}" if after else None
-        return sorted(name for name, _ in self._listed(folder, offset))
+        return sorted(name for name, _ in self._list(folder, offset))
 
     def sizes(self, folder: str) -> dict[str, int]:
-        return dict(self._listed(folder, None))
+        return dict(self._list(folder, None))
 
-    def _listed(self, folder: str, offset: str | None) -> list[tuple[str, int]]:
-        def listed(store: ObjectStore) -> list[tuple[str, int]]:
+    def _list(self, folder: str, offset: str | None) -> list[tuple[str, int]]:
+        def list_objects(store: ObjectStore) -> list[tuple[str, int]]:
             found = [meta for part in store.list(folder, offset=offset, chunk_size=1000) for meta in part]
             return [(meta["path"][len(folder) + 1 :], meta["size"]) for meta in found]
 
-        return self._again(folder, listed)
+        return self._again(folder, list_objects)
 
     def remove(self, name: str) -> None:
         self._again(name, lambda store: store.delete(name))

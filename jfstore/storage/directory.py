@@ -124,7 +124,7 @@ class Directory(Objects):
         return f"{status.st_ino}-{status.st_mtime_ns}"
 
     def lock(self) -> AbstractContextManager[bool | None]:
-        return durable.locked(self.root / _LOCK)
+        return durable.hold_lock(self.root / _LOCK)
 
     def _below(self, folder: Path) -> Iterator[os.DirEntry[str]]:
         """Yield everything below a folder that is not a folder itself, without following links."""
@@ -136,7 +136,7 @@ class Directory(Objects):
             else:
                 yield entry
 
-    def unfinished(self) -> list[str]:
+    def list_unfinished(self) -> list[str]:
         there = list(os.scandir(self.root)) if self.root.is_dir() else []
         for name in _FOLDERS:
             there += self._below(self.root / name)
@@ -145,7 +145,7 @@ class Directory(Objects):
 
     def clean(self, older_than: float) -> list[str]:
         removed = []
-        for name in self.unfinished():
+        for name in self.list_unfinished():
             with suppress(FileNotFoundError):  # its writer may just be done with it
                 status = os.lstat(self.root / name)
                 if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > older_than:

@@ -14,7 +14,7 @@ from jfstore.core.table import Table
 from jfstore.errors import Damaged
 from jfstore.fs import files
 from jfstore.storage import index, payload
-from jfstore.storage.base import SavedIndex, Storage, checked_name
+from jfstore.storage.base import SavedIndex, Storage, check_name
 from jfstore.storage.directory import Directory
 from jfstore.storage.mapped import Slab
 
@@ -37,7 +37,7 @@ class Hdf5Storage(Storage):
         self.root = root
 
     def _path(self, name: str) -> Path:
-        return self.root / checked_name(name)
+        return self.root / check_name(name)
 
     def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32], mend: bool = False) -> StoredFile:
         parts, offsets = payload.pieces(arrays)
@@ -59,12 +59,12 @@ class Hdf5Storage(Storage):
         return file
 
     def _open(self, file: StoredFile) -> int:
-        fd = self.objects.descriptor(checked_name(file.path), file.size)
+        fd = self.objects.descriptor(check_name(file.path), file.size)
         assert fd is not None
         return fd
 
     @contextmanager
-    def _opened(self, file: StoredFile) -> Iterator[int]:
+    def _open_file(self, file: StoredFile) -> Iterator[int]:
         fd = self._open(file)
         try:
             yield fd
@@ -86,7 +86,7 @@ class Hdf5Storage(Storage):
     def load(self, file: StoredFile, array: Array, out: Float32) -> None:
         path = self._path(file.path)
         slabs = [out[gain].reshape(-1).view("u1").data for gain in range(array.shape[0])]
-        with self._opened(file) as fd:
+        with self._open_file(file) as fd:
             offset = self._offset(file, array)
             for slab in slabs:
                 files.read_into(fd, slab, offset, str(path))
@@ -94,7 +94,7 @@ class Hdf5Storage(Storage):
 
     def check(self, file: StoredFile, arrays: Sequence[Array], quick: bool) -> str | None:
         try:
-            with self._opened(file) as fd:
+            with self._open_file(file) as fd:
                 if quick:
                     return None
                 data = os.pread(fd, file.size, 0)
@@ -113,7 +113,7 @@ class Hdf5Storage(Storage):
     @contextmanager
     def _index(self) -> Iterator[tuple[index.Reader, int]]:
         path = self.root / self.index_name
-        with files.opened(path) as fd:
+        with files.open_checked(path) as fd:
 
             def read(offset: int, length: int) -> bytes:
                 data = os.pread(fd, length, offset) if min(offset, length) >= 0 else b""
@@ -142,7 +142,7 @@ class Hdf5Storage(Storage):
         if not (saved and saved.repository == identity.id and table.continues(saved.table)):
             image = None
         done = len(saved.table.versions) if saved and image else 0
-        pieces = index.encode(identity, table, log_state, index.linked(image, table, done))
+        pieces = index.encode(identity, table, log_state, index.link_versions(image, table, done))
         # Its name need not survive a power failure: an older index does no harm.
         self.objects.replace(self.index_name, pieces, settle=False)
 

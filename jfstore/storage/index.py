@@ -25,14 +25,14 @@ from jfstore.core.records import DTYPES, Identity
 from jfstore.core.table import LAYOUT, Table
 from jfstore.errors import Damaged
 from jfstore.fs.hdf5_image import hdf5_bytes
-from jfstore.storage.base import SavedIndex, checked_name
+from jfstore.storage.base import SavedIndex, check_name
 
 _TAIL = b"%b %010d jfstore-index-1\n"
 _TAIL_SIZE = len(_TAIL % (b"0" * 64, 0))
 _FOOTER_LIMIT = 1 << 16
 
 NOT_SOUND = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, Damaged)
-"""What goes wrong when something is read that is no index, or not whole."""
+"""Errors of reading something that is not an index, or is cut off."""
 
 Reader = Callable[[int, int], bytes]
 """Returns so many bytes from an offset of the index file."""
@@ -80,7 +80,7 @@ def decode(read: Reader, size: int) -> SavedIndex:
     return SavedIndex(footer["repository"], footer["log_state"], table)
 
 
-def decoded(data: bytes) -> SavedIndex | None:
+def decode_checked(data: bytes) -> SavedIndex | None:
     """Return the index whose bytes are `data`, None if it is not sound."""
 
     def read(offset: int, length: int) -> bytes:
@@ -96,7 +96,7 @@ def decoded(data: bytes) -> SavedIndex | None:
 
 
 def _check(table: Table) -> None:
-    """Raise ValueError if rows refer to rows that are not there; also a table whose hash is right is foreign."""
+    """Raise ValueError if rows refer to rows that do not exist; also a table whose hash is right is foreign."""
     below = (
         (table.versions["panel"], len(table.panels)),
         (table.versions["file"], len(table.files)),
@@ -147,13 +147,13 @@ def encode(identity: Identity, table: Table, log_state: str | None, image: bytes
 
 def missing(path: object) -> str:
     """Say that there is no index."""
-    return f"{path} is missing; jfstore verify --rebuild-index makes it anew"
+    return f"{path} is missing; jfstore verify --rebuild-index rebuilds it"
 
 
 def differences(path: object, saved: SavedIndex | None, identity: Identity, table: Table) -> list[str]:
     """Return what is wrong with the table of a saved index (None: with the whole), given the one that the log says."""
     if saved is None:
-        return [f"{path} is damaged: it does not match its hashes; jfstore verify --rebuild-index makes it anew"]
+        return [f"{path} is damaged: it does not match its hashes; jfstore verify --rebuild-index rebuilds it"]
     if saved.repository != identity.id:
         return [f"{path} belongs to another repository, {saved.repository}"]
     if not table.continues(saved.table):
@@ -163,7 +163,7 @@ def differences(path: object, saved: SavedIndex | None, identity: Identity, tabl
     return []
 
 
-def linked(image: bytes | None, table: Table, done: int) -> bytes:
+def link_versions(image: bytes | None, table: Table, done: int) -> bytes:
     """Return `image` (an empty file if None) with a link for each version of `table` after the first `done`."""
     from h5py import h5p
 
@@ -173,7 +173,7 @@ def linked(image: bytes | None, table: Table, done: int) -> bytes:
     def fill(file: Any) -> None:
         for version in table.version_list(range(done, len(table.versions))):
             path = link_path(version.panel, version.stamp, version.number).encode()
-            file.id.links.create_external(path, checked_name(version.file.path).encode(), b"/", lcpl=intermediate)
+            file.id.links.create_external(path, check_name(version.file.path).encode(), b"/", lcpl=intermediate)
 
     return hdf5_bytes(fill, image)
 

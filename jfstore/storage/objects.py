@@ -44,7 +44,7 @@ class Objects(ABC):
 
     @abstractmethod
     def exists(self, name: str) -> bool:
-        """Whether anything bears the name."""
+        """Return whether anything bears the name."""
 
     @abstractmethod
     def read(self, name: str, limit: int) -> bytes:
@@ -103,7 +103,7 @@ class Objects(ABC):
         """
 
     def refuses_a_second(self, name: str) -> bool:
-        """Whether creating `name`, which exists, once more is refused, as publishing needs; it stays what it is."""
+        """Return whether creating `name` again, which exists, is refused, as publishing needs; it is not changed."""
         return True
 
     def make_folders(self, name: str) -> None:
@@ -133,7 +133,7 @@ class Objects(ABC):
         """Ask other writers to wait for a moment; correctness never rests on it."""
         return nullcontext(None)
 
-    def unfinished(self) -> list[str]:
+    def list_unfinished(self) -> list[str]:
         """Return the names of what writers have begun and not finished."""
         return []
 

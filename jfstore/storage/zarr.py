@@ -18,7 +18,7 @@ from jfstore.errors import Damaged
 from jfstore.fs import events, files
 from jfstore.storage import index, layout
 from jfstore.storage.array_cache import Cache
-from jfstore.storage.base import SavedIndex, Storage, checked_name
+from jfstore.storage.base import SavedIndex, Storage, check_name
 from jfstore.storage.directory import Directory
 from jfstore.storage.mapped import Slab
 from jfstore.storage.objects import Objects
@@ -37,7 +37,7 @@ class ZarrStorage(Storage):
     index_name : str
         Name of the index, such as ``jungfrau.index``.
     cache : Cache, optional
-        Where arrays are kept on this machine, if they are not there anyway.
+        Where arrays are kept on this machine, if the storage is far away.
     """
 
     kind = "zarr"
@@ -54,7 +54,7 @@ class ZarrStorage(Storage):
     def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32], mend: bool = False) -> StoredFile:
         parts, offsets = layout.parts(arrays)
         whole = digest(*parts.values())
-        path = checked_name(f"panels/{panel}/{stamp}-{whole[:12]}")
+        path = check_name(f"panels/{panel}/{stamp}-{whole[:12]}")
         file = StoredFile(path, sum(map(len, parts.values())), whole, offsets)
         for name in layout.folders(arrays):
             self.objects.make_folders(f"{path}/{name}")
@@ -131,7 +131,7 @@ class ZarrStorage(Storage):
         return self.cache.descriptor(array.blake3, array.nbytes) if self.cache else None
 
     def _chunks(self, file: StoredFile, array: Array) -> list[str]:
-        return [checked_name(f"{file.path}/{name}") for name in layout.chunks(array.type, array.shape)]
+        return [check_name(f"{file.path}/{name}") for name in layout.chunks(array.type, array.shape)]
 
     def open_mapped(self, file: StoredFile, array: Array) -> list[Slab] | None:
         size = array.nbytes // array.shape[0]
@@ -154,7 +154,7 @@ class ZarrStorage(Storage):
         where = f"{self.location}/{file.path}"
         try:
             members = layout.members(file, arrays)
-            there = self.objects.sizes(checked_name(file.path))
+            there = self.objects.sizes(check_name(file.path))
             for name, size in members.items():
                 if name not in there:
                     return f"{where}/{name} is missing"
@@ -186,7 +186,7 @@ class ZarrStorage(Storage):
             data = self.objects.read(self.index_name, _INDEX_LIMIT)
         except (FileNotFoundError, Damaged):
             return None
-        return index.decoded(data)
+        return index.decode_checked(data)
 
     def save_index(self, identity: Identity, table: Table, log_state: str | None, afresh: bool = False) -> None:
         # Its name need not survive a power failure: an older index does no harm.

@@ -239,7 +239,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def configured(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def read_names(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world)
     for role in ("test", "real"):
         monkeypatch.setenv(f"JFSTORE_{role.upper()}", str(world / role))

@@ -18,7 +18,7 @@ import pytest
 
 import jfstore
 from jfstore.cli.app import main
-from jfstore.core.instants import DEFAULT_ZONE, zone_named
+from jfstore.core.instants import DEFAULT_ZONE, find_zone
 from jfstore.repository.verify import verify
 from tests.makers.children import CHILDREN, MODULES
 from tests.makers.repositories import EARLY, LATER, STAMP, A, B, constants, entry, new_repository, tree
@@ -37,7 +37,7 @@ def child(who: tuple[int, int, list[int]], umask: int, work: Callable[..., Any],
     # What is loaded late must be loaded while everything may be read.
     for name in MODULES:
         import_module(name)
-    zone_named(DEFAULT_ZONE), zone_named("UTC")
+    find_zone(DEFAULT_ZONE), find_zone("UTC")
     os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_CONFIG_DIRS"] = "/nonexistent"
     user, group, groups = who
     os.setgroups(groups)

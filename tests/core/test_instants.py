@@ -12,14 +12,14 @@ from jfstore.core.instants import (
     BEGINNING,
     BEGINNING_STAMP,
     Instant,
-    checked_zone,
+    check_zone,
     exact_stamp,
+    find_zone,
     iso,
     parse_instant,
     parse_iso,
     parse_time,
     stamp_at,
-    zone_named,
 )
 from jfstore.errors import BadValue
 
@@ -308,13 +308,13 @@ def test_a_start_with_a_fraction_has_no_stamp():
 
 @pytest.mark.parametrize("name", ["America/Los_Angeles", "UTC", "Europe/Zurich"])
 def test_a_zone_has_its_name(name):
-    assert zone_named(name).key == name
+    assert find_zone(name).key == name
 
 
 @pytest.mark.parametrize("name", ["", "Mars/Olympus", "../etc/passwd", "/etc/localtime", "America", "America/", "a\0b"])
 def test_no_other_zone_exists(name):
     with pytest.raises(BadValue, match="time zone"):
-        zone_named(name)
+        find_zone(name)
 
 
 @settings(deadline=None, database=None)
@@ -375,9 +375,9 @@ def test_the_nanoseconds_of_a_pandas_timestamp_count():
 @pytest.mark.parametrize("name", ["localtime", "posixrules", "Factory", "right/UTC", "posix/UTC", "nowhere", "../UTC"])
 def test_a_zone_that_depends_on_the_machine_is_refused(name):
     with pytest.raises(BadValue, match="America/Los_Angeles"):
-        checked_zone(name)
+        check_zone(name)
 
 
 @pytest.mark.parametrize("name", ["America/Los_Angeles", "UTC", "Europe/Berlin"])
 def test_a_zone_of_the_database_is_taken(name):
-    assert checked_zone(name) == name
+    assert check_zone(name) == name

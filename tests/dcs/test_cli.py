@@ -76,7 +76,7 @@ def sound(store: Store) -> Store:
         (f"get H -t pixel_gain -v 9 -T {T}", 3, "has no version 9; existing: 1"),
         (f"get H -t pixel_offset -T {T}", 3, "H has no pixel_offset; nearest: pixel_gain"),
         (f"get H -t bogus -T {T}", 2, "'bogus' is not a calibration type"),
-        (f"get H -t pixel_gain -f nodir/o.npy -T {T}", 1, "nodir is not there"),
+        (f"get H -t pixel_gain -f nodir/o.npy -T {T}", 1, "nodir does not exist"),
         (f"get H -t pixel_gain -f H -T {T}", 2, "written as .npy or as text"),
         (f"get jungfrau-short.h5 -t pixel_gain -T {T}", 4, "truncated file"),
         (f"get H -t pixel_gain -T {T} -g {T}-end", 2, "leave out one"),

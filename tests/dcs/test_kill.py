@@ -259,7 +259,7 @@ def test_the_lock_is_waited_for_and_no_lock_is_warned_of(
     start(place, "add")
     (place / ".dcs-lock").touch()
     monkeypatch.setattr("jfstore.dcs.write._WAIT", 0.1)
-    with durable.locked(place / ".dcs-lock") as had:
+    with durable.hold_lock(place / ".dcs-lock") as had:
         assert had
         code, _, err = run(capsys, *KINDS["add"].argv(place))
     assert (code, "other programs have been changing files" in err) == (6, True)

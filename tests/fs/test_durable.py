@@ -257,7 +257,7 @@ def holder(tmp_path: Path) -> Any:
 
 
 def test_lock_held_by_another_process_is_waited_for_at_most_so_long(tmp_path: Path, holder: Any) -> None:
-    with durable.locked(tmp_path / "lock", timeout=0.05) as had:
+    with durable.hold_lock(tmp_path / "lock", timeout=0.05) as had:
         assert had is False
 
 
@@ -268,7 +268,7 @@ def test_lock_is_had_once_the_other_process_ends(tmp_path: Path, holder: Any, pu
             holder.wait()
 
     system = put_in_place(Recording(fail))
-    with durable.locked(tmp_path / "lock", timeout=60) as had:
+    with durable.hold_lock(tmp_path / "lock", timeout=60) as had:
         assert had is True
     assert len(system.calls) >= 3
 
@@ -276,7 +276,7 @@ def test_lock_is_had_once_the_other_process_ends(tmp_path: Path, holder: Any, pu
 def test_lock_excludes_and_is_given_back(tmp_path: Path) -> None:
     (tmp_path / "lock").touch()
     for _ in range(2):
-        with durable.locked(tmp_path / "lock") as one, durable.locked(tmp_path / "lock", timeout=0) as two:
+        with durable.hold_lock(tmp_path / "lock") as one, durable.hold_lock(tmp_path / "lock", timeout=0) as two:
             assert (one, two) == (True, False)
 
 
@@ -284,12 +284,12 @@ def test_lock_excludes_and_is_given_back(tmp_path: Path) -> None:
 def test_file_system_without_locks_goes_on(tmp_path: Path, put_in_place: Place, code: int) -> None:
     (tmp_path / "lock").touch()
     put_in_place(failing("lock", code))
-    with durable.locked(tmp_path / "lock") as had:
+    with durable.hold_lock(tmp_path / "lock") as had:
         assert had is None
 
 
 def test_lock_file_that_is_not_there_goes_on(tmp_path: Path) -> None:
-    with durable.locked(tmp_path / "lock") as had:
+    with durable.hold_lock(tmp_path / "lock") as had:
         assert had is None
     assert os.listdir(tmp_path) == []
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import jfstore
 from jfstore.core.arrays import check_array
-from jfstore.core.instants import DEFAULT_ZONE, parse_instant, zone_named
+from jfstore.core.instants import DEFAULT_ZONE, find_zone, parse_instant
 from jfstore.repository.repository import Entry, Repository
 
 SHAPE = (3, 4, 8)
@@ -53,7 +53,7 @@ def entry(
 ) -> Entry:
     """Return an entry that holds `constants` of `seed` for each of `types`."""
     arrays = {name: check_array(constants(seed, name, shape), name, shape, "made for a test") for name in types}
-    return Entry(panel, parse_instant(stamp, zone_named(DEFAULT_ZONE)), arrays, source)
+    return Entry(panel, parse_instant(stamp, find_zone(DEFAULT_ZONE)), arrays, source)
 
 
 def story(path: Path | str, storage: str = "hdf5") -> Repository:

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import jfstore
 from jfstore.cli.app import main
-from jfstore.core.instants import BEGINNING_STAMP, DEFAULT_ZONE, SECOND, iso, parse_time, zone_named
+from jfstore.core.instants import BEGINNING_STAMP, DEFAULT_ZONE, SECOND, find_zone, iso, parse_time
 from jfstore.fs import durable
 from jfstore.repository.repository import Entry, Repository
 from jfstore.repository.verify import verify
@@ -39,7 +39,7 @@ CLOCKS = (
 CALLS = [name for name in vars(durable.System) if not name.startswith("_")]
 CODES = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.ESTALE)
 BYTES = {(seed, name): constants(seed, name).tobytes() for seed in SEEDS for name in TYPES}
-ZONE = zone_named(DEFAULT_ZONE)
+ZONE = find_zone(DEFAULT_ZONE)
 
 panels = st.sampled_from(PANELS)
 stamps = st.sampled_from(STAMPS)

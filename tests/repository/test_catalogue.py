@@ -42,7 +42,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def test_names_mean_the_directories_of_lcls(world: World) -> None:
-    assert catalogue.configured() == {
+    assert catalogue.read_names() == {
         "test": "/reg/g/psdm/detector/calib/jungfrau",
         "real": "/reg/d/psdm/detector/calib/jungfrau",
     }
@@ -58,7 +58,7 @@ def test_user_wins_over_site_and_environment_over_both(world: World, monkeypatch
     assert test_means() == "/of/user"
     monkeypatch.setenv("JFSTORE_TEST", "/of/environment")
     assert test_means() == "/of/environment"
-    assert catalogue.configured()["real"] == catalogue.LCLS["real"]
+    assert catalogue.read_names()["real"] == catalogue.LCLS["real"]
 
 
 def test_site_and_user_may_name_others(world: World) -> None:

@@ -85,7 +85,7 @@ def test_interval_and_the_reasons_of_the_rejected(three_stamps: Repository) -> N
     zone = three_stamps.zone
     assert selection.version.name == f"{A}/{STAMP}/v2"
     assert (selection.valid_from, selection.valid_to) == (parse_instant(STAMP, zone), parse_instant(LATER, zone))
-    (rejected,) = three_stamps.rejected(answer)["pixel_gain"]
+    (rejected,) = three_stamps.rejections(answer)["pixel_gain"]
     reasons = {version.name: reason for version, reason in rejected}
     assert reasons.keys() == {f"{A}/{EARLY}/v1", f"{A}/{LATER}/v1", f"{A}/{STAMP}/v1"}
     assert f"superseded from {STAMP}" in reasons[f"{A}/{EARLY}/v1"]
@@ -96,7 +96,7 @@ def test_interval_and_the_reasons_of_the_rejected(three_stamps: Repository) -> N
 def test_interval_as_of_an_earlier_commit(three_stamps: Repository) -> None:
     answer = three_stamps.find(A, GAIN, "20180401000000", as_of=1)
     (selection,) = answer.selections["pixel_gain"]
-    (rejected,) = three_stamps.rejected(answer)["pixel_gain"]
+    (rejected,) = three_stamps.rejections(answer)["pixel_gain"]
     assert (selection.version.name, selection.valid_to) == (f"{A}/{EARLY}/v1", None)
     assert all("added later" in reason for _, reason in rejected)
     assert len(rejected) == 3

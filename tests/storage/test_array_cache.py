@@ -170,9 +170,9 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     left.write_bytes(b"left behind")
     os.utime(left, (1, 1))
     cache.shrink(["bb" * 32])
-    assert [kept.path.name[:2] for kept in cache.kept()] == ["bb", "cc", "dd"]
+    assert [kept.path.name[:2] for kept in cache.list_files()] == ["bb", "cc", "dd"]
     assert cache.clear() == 30
-    assert cache.kept() == []
+    assert cache.list_files() == []
 
 
 def test_command_shows_and_clears(

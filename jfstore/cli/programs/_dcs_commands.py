@@ -22,7 +22,7 @@ from jfstore.errors import BadValue, Refused
 from jfstore.formats.npy import read_npy
 from jfstore.formats.text import format_text, read_text
 from jfstore.fs import durable
-from jfstore.fs.files import given, read_regular
+from jfstore.fs.files import read_regular, user_errors
 from jfstore.fs.output_file import npy_pieces, publish_file
 from jfstore.runs.run import Run
 from jfstore.runs.tree import Tree
@@ -110,7 +110,7 @@ def _read_constants(name: str, type_name: str) -> Blob:
         return edit.make_array_blob(read_npy(path, None), type_name, name)
     if type_name != model.GEOMETRY:
         return edit.make_array_blob(read_text(path).array, type_name, name)
-    with given(path):
+    with user_errors(path):
         text = read_regular(path, _TEXT_LIMIT, follow=True).decode("utf-8", "surrogateescape")
     return edit.make_text_blob(text, name)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from jfstore._version import __version__
-from jfstore.cli.options import Once, Parser, add_rights, checked
+from jfstore.cli.options import Once, Parser, add_rights, as_option
 from jfstore.cli.program import run_program
 from jfstore.errors import BadValue, nearest
 
@@ -109,10 +109,10 @@ def get_parser() -> Parser:
     )
     add = parser.add_argument
     add("--version", action="version", version=f"dcs of jfstore {__version__}")
-    add("command", metavar="COMMAND", nargs="?", type=checked(_parse_command), help=", ".join(COMMANDS))
+    add("command", metavar="COMMAND", nargs="?", type=as_option(_parse_command), help=", ".join(COMMANDS))
     add("file", metavar="FILE", nargs="?", help="<detector type>-<detector Id>.h5 (default: the file of a run)")
     for flags, name, metavar, parse, text in _OPTIONS:
-        add(*flags.split(), dest=name, metavar=metavar, type=checked(parse), action=Once, help=text)
+        add(*flags.split(), dest=name, metavar=metavar, type=as_option(parse), action=Once, help=text)
     add("-i", "--verbos", dest="quiet", action="store_true", help="print only errors and warnings")
     add_rights(parser)
     return parser

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from jfstore._version import __version__
-from jfstore.cli.options import Parser, checked
+from jfstore.cli.options import Parser, as_option
 from jfstore.cli.output import printable
 from jfstore.cli.program import report_errors, run_program
 from jfstore.errors import BadValue, Damaged, Refused
@@ -45,13 +45,13 @@ def get_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"event_keys of jfstore {__version__}")
     add = parser.add_argument
     add("-d", "--dataset", metavar="DATASET", help="exp=EXP:run=RUN, or an .xtc file")
-    number = checked(_parse_count)
+    number = as_option(_parse_count)
     text = "the event to stop before (default: %(default)s)"
     add("-n", "--nevents", metavar="N", type=number, default=10, help=text)
     text = "number of events to skip at the start (default: %(default)s)"
     add("-s", "--skip", metavar="N", type=number, default=0, help=text)
     text = "keys: 1 event, 2 configuration, 4 calibration (files have none), or a sum (default: %(default)s)"
-    add("-m", "--mode", metavar="BITS", type=checked(_parse_modes), default=7, help=text)
+    add("-m", "--mode", metavar="BITS", type=as_option(_parse_modes), default=7, help=text)
     add("-f", "--file", metavar="FILE", help="also write the keys to this file, which must not exist")
     add("-v", "--quiet", action="store_true", help="do not print the keys")
     add("-p", "--pattern", metavar="TEXT", help="only lines that contain this text")
