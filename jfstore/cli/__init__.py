@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 
 TYPE_CHECKING = False  # the one of typing takes milliseconds to load, in which Ctrl-C is a traceback; so does signal
 if TYPE_CHECKING:
@@ -28,11 +29,10 @@ def _start(program: str, module: str) -> int:
     # A background job of a shell script ignores Ctrl-C, and must not stop.
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, interrupt)
-    name = f"jfstore.cli.{module}"
-    __import__(name)
+    main = import_module(f"jfstore.cli.{module}").main
     try:
         state = "running"
-        return int(sys.modules[name].main())
+        return int(main())
     except BaseException:
         # A library that Ctrl-C meets while it loads may raise anything.
         if state != "interrupted":
@@ -42,7 +42,7 @@ def _start(program: str, module: str) -> int:
 
 
 def _say_interrupted(program: str) -> None:
-    os.write(2, f"{program}: interrupted\n".encode())
+    print(f"{program}: interrupted", file=sys.stderr, flush=True)
 
 
 def run_jfstore() -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from jfstore.errors import BadValue, Damaged, Failed
 
 _PIECE = 16 << 20
+_AT_ONCE = 1 << 30
 
 
 def open_regular(path: Path | str, follow: bool = False) -> int:
@@ -84,6 +85,19 @@ def pieces_of(path: Path, follow: bool = False) -> Iterator[bytes]:
     with open_checked(path, follow) as fd:
         while piece := os.read(fd, _PIECE):
             yield piece
+
+
+def read_at(fd: int, length: int, offset: int) -> bytes:
+    """Return `length` bytes from `offset` of the file, fewer if it ends before that; the system gives 2 GiB at most."""
+    data = os.pread(fd, min(length, _AT_ONCE), offset)
+    if len(data) == length or not data:
+        return data
+    pieces = [data]
+    while data and (length := length - len(data)):
+        offset += len(data)
+        data = os.pread(fd, min(length, _AT_ONCE), offset)
+        pieces.append(data)
+    return b"".join(pieces)
 
 
 def read_into(fd: int, buffer: memoryview, offset: int, where: str) -> None:

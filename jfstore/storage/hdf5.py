@@ -97,7 +97,7 @@ class Hdf5Storage(Storage):
             with self._open_file(file) as fd:
                 if quick:
                     return None
-                data = os.pread(fd, file.size, 0)
+                data = files.read_at(fd, file.size, 0)
         except Damaged as error:
             return error.message
         except OSError as error:
@@ -116,7 +116,7 @@ class Hdf5Storage(Storage):
         with files.open_checked(path) as fd:
 
             def read(offset: int, length: int) -> bytes:
-                data = os.pread(fd, length, offset) if min(offset, length) >= 0 else b""
+                data = files.read_at(fd, length, offset) if min(offset, length) >= 0 else b""
                 if len(data) != length:
                     raise ValueError("it is too short")
                 return data

@@ -11,7 +11,7 @@ import pytest
 
 from jfstore.cli.programs import event_keys, jungfrau_id
 from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, NotFound
-from jfstore.fs.files import opened
+from jfstore.fs.files import open_checked
 from jfstore.runs.event_keys import read_events
 from jfstore.runs.head import read_head
 from jfstore.runs.run import match_jungfrau, read_run
@@ -157,7 +157,7 @@ def test_no_regular_file_beside_one(tree: Path, program: Program, monkeypatch: p
 def test_a_file_that_shrinks(tmp_path: Path, left: int) -> None:
     path = tmp_path / "shrinking.xtc"
     path.write_bytes(made.run_bytes(PAIR, BEGIN, 7))
-    with opened(path) as fd:
+    with open_checked(path) as fd:
         file = XtcBytes(fd, str(path))
         os.truncate(path, left)
         with soon(), pytest.raises(Damaged, match=r"shrinking\.xtc is shorter than it was"):
@@ -167,7 +167,7 @@ def test_a_file_that_shrinks(tmp_path: Path, left: int) -> None:
 def test_a_file_that_shrinks_while_it_is_walked(tmp_path: Path) -> None:
     path = tmp_path / "shrinking.xtc"
     path.write_bytes(made.run_bytes(PAIR, BEGIN, 7, others=[made.xtc(29, 1, 1, 0, 5, bytes(1 << 17))]))
-    with opened(path) as fd:
+    with open_checked(path) as fd:
         file = XtcBytes(fd, str(path))
         first, *_ = read_datagrams(file)
         os.truncate(path, 1 << 16)
@@ -179,7 +179,7 @@ def test_a_file_that_shrinks_while_it_is_walked(tmp_path: Path) -> None:
 def test_a_size_that_was_never_true(tmp_path: Path) -> None:
     path = tmp_path / "stub.xtc"
     path.write_bytes(made.configure(BEGIN, made.jungfrau(3, PAIR)))
-    with opened(path) as fd:
+    with open_checked(path) as fd:
         file = XtcBytes(fd, str(path))
         file.size += 1000
         with pytest.raises(Damaged, match="shorter than it was"):
