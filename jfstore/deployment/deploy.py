@@ -93,7 +93,7 @@ class Deployer:
     Files that jfstore did not write are replaced only if `replacing`.
     """
 
-    def __init__(self, replacing: bool = False, rights: Rights = Rights()) -> None:  # noqa: B008 - immutable
+    def __init__(self, replacing: bool = False, rights: Rights = Rights()) -> None:
         self._replacing, self._rights = replacing, rights
         self._staged: list[_Staged] = []
         self._stack = ExitStack()

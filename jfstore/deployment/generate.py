@@ -73,7 +73,7 @@ def generate(
     directory: str | os.PathLike[str] = ".",
     replace: bool = False,
     fmt: str | None = None,
-    rights: Rights = Rights(),  # noqa: B008 - immutable
+    rights: Rights = Rights(),
     progress: Progress = lambda done, total: None,
 ) -> Generated:
     """Write the constants of a run to local files: for each calibration type an .npy file and a text.
@@ -114,7 +114,7 @@ def deploy(
     replace: bool = False,
     from_test: bool = False,
     fmt: str | None = None,
-    rights: Rights = Rights(),  # noqa: B008 - immutable
+    rights: Rights = Rights(),
     dry_run: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Generated:

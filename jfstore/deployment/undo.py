@@ -32,7 +32,7 @@ def undo_deploy(
     calibdir: str | os.PathLike[str] | None = None,
     replace: bool = False,
     dry_run: bool = False,
-    rights: Rights = Rights(),  # noqa: B008 - immutable
+    rights: Rights = Rights(),
 ) -> tuple[Deployed, ...]:
     """Bring back the files from before the last deployment for a run; XTC files are not needed.
 
@@ -97,7 +97,7 @@ def _find_last_deployed(calibdir: Path, run: int, pattern: str | None) -> list[C
     return [file for file, deployment in noted[matches[0]] if deployment.call == newest.call]
 
 
-def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights()) -> Deployed:  # noqa: B008 - immutable
+def undo(file: CalibFile, *, replacing: bool = False, rights: Rights = Rights()) -> Deployed:
     """Bring back the file from before the last deployment, and keep the deployed file beside it.
 
     NotFound if jfstore deployed nothing, or the previous file is gone; Refused if somebody has changed the file since.
