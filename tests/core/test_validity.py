@@ -188,6 +188,7 @@ def one_panel(*contents, stamp=T1):
         ("gain and offset exchanged", [{"gain": "a", "offset": "b"}], {"gain": "b", "offset": "a"}, None, None),
         ("back to an older one", [{"gain": "a"}, {"gain": "b"}], {"gain": "a"}, None, 1),
         ("the newest of two", [{"gain": "a"}, {"gain": "b"}], {"gain": "b"}, 2, 2),
+        ("27 a part of an older one", [{"gain": "a", "offset": "b"}, {"gain": "c"}], {"gain": "a"}, None, 1),
         ("one came back already", [{"gain": "a"}, {"gain": "b"}, {"gain": "a"}], {"gain": "a"}, 3, 3),
         ("nothing stored", [], {"gain": "a"}, None, None),
     ],

@@ -20,6 +20,7 @@ from jfstore.fs import durable
 from jfstore.repository import log
 from jfstore.repository.repository import Repository
 from jfstore.repository.verify import verify
+from jfstore.storage.hdf5 import Hdf5Storage
 from tests.makers.repositories import (
     LATER,
     STORY,
@@ -344,6 +345,26 @@ def test_commit_in_doubt_is_settled_by_the_same_request(
     assert (done.seq, [version.number for version in done.versions]) == (5, [3])
     assert len(log_names(repository)) == 5
     assert seeds_of(reopened(repository)) == {**STORY[4], A: 8}
+
+
+@pytest.mark.parametrize(("seed", "then"), [(0, []), (8, [("publish", log.commit_name(5))])], ids=["unchanged", "new"])
+def test_last_commit_of_another_writer_is_synced_before_anything_relies_on_it(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, seed: int, then: list[tuple[str, str]]
+) -> None:
+    done: list[tuple[str, str]] = []
+    for call in ("settle", "publish"):
+        real = getattr(Hdf5Storage, call)
+
+        def noted(self: Hdf5Storage, name: str, *rest: Any, call: str = call, real: Any = real) -> Any:
+            if name.startswith("log/"):
+                done.append((call, name))
+            return real(self, name, *rest)
+
+        monkeypatch.setattr(Hdf5Storage, call, noted)
+    index_path(repository).unlink()  # what an index holds was synced before the index was saved
+    held = {0: STORY[4][A], 8: 8}[seed]
+    reopened(repository).add_entries([entry(A, seed=held)], "why")
+    assert done[: 1 + len(then)] == [("settle", log.commit_name(4)), *then]
 
 
 def test_request_given_is_the_request_in_doubt(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -294,3 +294,17 @@ def test_what_was_verified_is_not_read_again_until_its_file_changes(
         file.write(b"X")
     with pytest.raises(jfstore.Damaged, match="pixel_gain does not match"):
         repository.get(A, "pixel_gain", "now")
+
+
+def test_what_was_verified_in_a_file_that_has_just_changed_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The clock of a file system ticks every few milliseconds: a second change within a tick would not show.
+    assert assemble._SETTLED >= 100_000_000
+    repository = filled(tmp_path / "R", PAGES)
+    hashed = []
+    monkeypatch.setattr(assemble, "hasher", lambda size: hashed.append(size) or hasher(size))
+    monkeypatch.setattr(assemble, "_SETTLED", 10**12)  # so that a slow machine does not matter
+    repository.get(A, "pixel_gain", "now")
+    repository.get(A, "pixel_gain", "now")
+    assert len(hashed) == 2
