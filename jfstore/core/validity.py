@@ -281,7 +281,7 @@ def changes(before: Table, after: Table, versions: Sequence[Version], zone: Zone
 
 def _differences(old: Timeline, new: Timeline, zone: ZoneInfo) -> Iterator[Change]:
     # The new table continues the old one, so that equal rows are equal versions: most intervals need no more.
-    edges = np.union1d(old.starts, new.starts)
+    edges = np.array(sorted({*old.starts.tolist(), *new.starts.tolist()}), np.int64)
     old_rows, new_rows = _rows_valid_at(old, edges), _rows_valid_at(new, edges)
     ends = [*edges[1:].tolist(), FOREVER]
     last: Change | None = None

@@ -95,7 +95,7 @@ def locate(place: str) -> tuple[str | None, Path | str]:
     if os.sep not in place and place not in (".", "..") and not os.path.lexists(place):
         near = nearest(place, names) or sorted(names)
         raise BadValue(f"{place!r} is neither a configured repository nor a directory that exists", near)
-    return None, Path(place).expanduser()
+    return None, Path(os.path.expanduser(place))
 
 
 def _place(text: str) -> Path | str:
@@ -103,7 +103,7 @@ def _place(text: str) -> Path | str:
     if text.endswith("://"):
         raise BadValue(f"{text} names no place: expected a URL such as s3://bucket/jungfrau")
     if not text.startswith("file://"):
-        return text if "://" in text else Path(text).expanduser()
+        return text if "://" in text else Path(os.path.expanduser(text))
     path = text.removeprefix("file://")
     if not path.startswith("/"):
         raise BadValue(f"{text} names no path: file:// and an absolute path, file:///path")

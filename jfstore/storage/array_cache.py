@@ -183,4 +183,4 @@ def usual_cache() -> Cache | None:
         raise Failed(f"JFSTORE_CACHE_SIZE is {text!r}, not a number of bytes such as {USUAL_LIMIT}")
     place = os.environ.get("JFSTORE_CACHE") or Path(platformdirs.user_cache_dir("jfstore"), "store")
     limit = int(match[1]) * _UNITS[match[2]]
-    return Cache(Path(place).expanduser().absolute(), limit) if limit else None
+    return Cache(Path(os.path.expanduser(place)).absolute(), limit) if limit else None

@@ -273,7 +273,7 @@ def _from_files() -> Any:
     """Return what reads the credential files of the AWS tools, None where the environment says all."""
     if any(os.environ.get(name) for name in _GIVEN):
         return None
-    paths = [Path(os.environ.get(name, usual)).expanduser() for name, usual in _FILES.items()]
+    paths = [Path(os.path.expanduser(os.environ.get(name, usual))) for name, usual in _FILES.items()]
     if not any(path.is_file() for path in paths):
         return None
     try:

@@ -26,7 +26,7 @@ from tests.makers.repositories import new_repository
 COUNT = 50
 T = 1.5e9
 PANEL, TINY = (3, 512, 1024), (3, 4, 8)
-_MEMORY = "import sys; from jfstore.cli import {module}; code = {module}.main(sys.argv[1:]); "
+_MEMORY = "import sys; from {module} import main; code = main(sys.argv[1:]); "
 _MEMORY += (
     "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0]); sys.exit(code)"
 )
@@ -109,11 +109,11 @@ def test_memory(full: Path, tmp_path: Path, shape: tuple[int, int, int], record:
     new_repository(tmp_path / "R", shape=shape)
     np.save(tmp_path / "new.npy", array(99, (shape[0], 1, *shape[1:])))
     one = plain_read(full, 1).nbytes
-    base = memory_of(["print", str(full)], "dcs")  # what has loaded the libraries, and no array
+    base = memory_of(["print", str(full)], "jfstore.cli.programs.dcs")  # what has loaded the libraries, and no array
     add = ["add", str(full), "-t", "pixel_gain", "-T", f"{T:.0f}", "-f", str(tmp_path / "new.npy")]
     for what, words, module in (
-        ("dcs add", add, "dcs"),
-        ("import", ["import", str(full), "-m", "all", "--repo", str(tmp_path / "R")], "main"),
+        ("dcs add", add, "jfstore.cli.programs.dcs"),
+        ("import", ["import", str(full), "-m", "all", "--repo", str(tmp_path / "R")], "jfstore.cli.app"),
     ):
         used = memory_of(words, module) - base
         record("DCS: memory above print, of one array", f"{what}, 50 versions", used / 1e6, used / one, "a few arrays")

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import jfstore
 from jfstore.cli.app import main
 from jfstore.fs import durable
 from jfstore.repository.repository import Repository
+from tests.conftest import ROOT
 from tests.makers.gains import make_gain_directory
 from tests.makers.repositories import SHAPE, STAMP, A, B, C, constants, log_names, new_repository, reopened, tree
 
@@ -222,3 +225,26 @@ def test_a_command_in_doubt_is_printed_with_the_second_that_now_was(
     assert again[4].startswith("@")
     code, _, err = run(capsys, *again[1:])
     assert (code, len(repository.versions())) == (0, 1), err
+
+
+def test_nothing_is_loaded_after_the_commit(repository: Repository) -> None:
+    """A module that cannot be read must not turn a commit that was made into an error."""
+    script = """
+import sys
+from jfstore.cli.app import main
+from jfstore.repository.log import Log
+publish, loaded = Log._publish, set()
+
+def observed(*arguments):
+    publish(*arguments)
+    loaded.update(sys.modules)
+
+Log._publish = observed
+code = main(sys.argv[1:])
+print(code, *sorted(sys.modules.keys() - loaded) if loaded else "none was published")
+"""
+    words = ["add", A, "-t", "pixel_gain", "-f", saved("g.npy", gains(1)), *COMMON]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1] == "0", done.stdout + done.stderr

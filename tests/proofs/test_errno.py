@@ -102,7 +102,9 @@ def check(stock: Path, kind: str, root: Path, expect: Expected, result: tuple[in
         assert_sound(root)
     committed = len(there.hashes) > len(expect.before.hashes)
     if expect.after.hashes != expect.before.hashes:
-        assert committed == (code in (0, 75)), f"exit code {code}, and the commit is {'' if committed else 'not '}there"
+        assert committed == (code in (0, 75)), (
+            f"exit code {code}, and the commit is {'' if committed else 'not '}there: {err}"
+        )
     assert code != 1 or not out, out
     again = shlex.split(retries[0].removeprefix(_RETRY)) if retries else KINDS[kind].argv(stock, root, REQUEST)
     for _ in range(2):

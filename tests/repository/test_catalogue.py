@@ -274,6 +274,11 @@ def test_a_tilde_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.Monke
     assert jfstore.open("~/R").id == made.id
 
 
+def test_a_home_directory_of_nobody_does_not_exist() -> None:
+    with pytest.raises(jfstore.Failed, match="repository ~no such user/R does not exist"):
+        jfstore.open("~no such user/R")
+
+
 def test_a_repository_is_opened_by_a_name_a_path_or_a_url_only() -> None:
     with pytest.raises(jfstore.BadValue, match="not by int"):
         jfstore.open(5)  # type: ignore[arg-type]
