@@ -21,7 +21,7 @@ Functions
     runs_with_constants            which runs of an experiment have constants in a repository
     generate, deploy, undo_deploy  write the constants of a run to files, and to where psana reads them
     audit                          check deployed files against a repository
-    mirror, verify                 copy a repository, check every stored byte
+    mirror, verify, repair         copy a repository, check every stored byte, restore what is damaged from a copy
     check_array                    check an array before it is stored
 
 Classes
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from jfstore.repository.catalogue import make_repository as init
     from jfstore.repository.catalogue import open_repository as open
     from jfstore.repository.mirror import mirror
+    from jfstore.repository.repair import repair
     from jfstore.repository.repository import Repository
     from jfstore.repository.verify import verify
     from jfstore.runs.listing import list_runs as runs
@@ -82,6 +83,7 @@ _PLACES = {
     "repository.answer": "Answer",
     "repository.catalogue": "open:open_repository init:make_repository",
     "repository.mirror": "mirror",
+    "repository.repair": "repair",
     "repository.repository": "Repository",
     "repository.verify": "verify",
     "deployment.audit": "audit Audit Finding",
@@ -125,6 +127,7 @@ __all__ = [
     "init",
     "mirror",
     "open",
+    "repair",
     "run",
     "runs",
     "runs_with_constants",

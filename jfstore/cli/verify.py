@@ -6,8 +6,8 @@ import argparse
 
 from jfstore.cli.options import Parser, add_json, add_repo
 from jfstore.cli.output import count, emit, note, progress
-from jfstore.cli.writing import confirm_real, open_to_read, open_to_write
-from jfstore.errors import Damaged
+from jfstore.cli.writing import NO_REPO, confirm_real, open_to_read, open_to_write
+from jfstore.errors import BadValue, Damaged
 
 _DAY = 86400.0
 EPILOG = """\
@@ -37,7 +37,7 @@ def add_options(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     from jfstore.repository.verify import verify
 
-    restored = _repair(args) if args.repair_from else []
+    restored = _repair(args) if args.repair_from else ()
     changes = args.clean or args.rebuild_index
     repository = open_to_write(args) if changes else open_to_read(args)
     if changes:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         "files": report.files,
         "quick": args.quick,
         "removed": removed,
-        "restored": restored,
+        "restored": list(restored),
         "problems": problems,
         "notes": notes,
     }
@@ -73,23 +73,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _repair(args: argparse.Namespace) -> list[str]:
+def _repair(args: argparse.Namespace) -> tuple[str, ...]:
     """Restore from a mirror; return the names of the files restored."""
-    from jfstore.repository.catalogue import find_broken_storage, open_repository
-    from jfstore.repository.log import IDENTITY_NAME
-    from jfstore.repository.repair import repair, repair_identity
+    from jfstore.repository.catalogue import locate, open_repository
+    from jfstore.repository.repair import repair
 
+    if not hasattr(args, "repo"):
+        raise BadValue(NO_REPO)
     source = open_repository(args.repair_from)
-    restored = []
-    storage = find_broken_storage(args.repo, source) if hasattr(args, "repo") else None
-    if storage:
-        confirm_real(args, source, storage.location)
-        repair_identity(storage, source)
-        restored.append(IDENTITY_NAME)
-    repository = open_to_write(args)
-    confirm_real(args, repository)
+    # Copies of one repository have one role; the damaged one may not be able to say its own.
+    confirm_real(args, source, str(locate(args.repo)[1]))
     with progress("repair") as show:
-        restored += repair(repository, source, show)
+        restored = repair(args.repo, source, progress=show)
     for name in restored:
         note(f"restored {name}")
     return restored

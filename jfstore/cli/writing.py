@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jfstore.repository.repository import Repository
 
 
+NO_REPO = "the repository is missing, writing has no default: --repo test, --repo real, or a path"
 _COLUMNS = ("state", "version", "types", "source")
 
 
@@ -31,7 +32,7 @@ def open_to_write(args: argparse.Namespace) -> Repository:
     from jfstore.repository.catalogue import open_repository
 
     if not hasattr(args, "repo"):
-        raise BadValue("the repository is missing, writing has no default: --repo test, --repo real, or a path")
+        raise BadValue(NO_REPO)
     return open_repository(args.repo)
 
 

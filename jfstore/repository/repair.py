@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from jfstore.core.records import Commit, StoredFile, Version, with_files
 from jfstore.errors import Damaged, JfstoreError, Refused
+from jfstore.repository.catalogue import find_broken_storage, open_repository
 from jfstore.repository.log import IDENTITY_NAME, Log, commit_name, read_commit
 from jfstore.repository.mirror import address, are_copies, copy_version, identity_for, sound_commit
 from jfstore.repository.repository import Repository
-from jfstore.storage.base import Storage
-
-
-def repair_identity(storage: Storage, source: Repository) -> None:
-    """Put ``repository.json`` back: of two copies one is the mirror of the other."""
-    mirror_of = address(source.storage) if source.identity.mirror_of is None else None
-    storage.objects.replace(IDENTITY_NAME, [identity_for(source, storage, mirror_of)])
 
 
 def repair(
-    repository: Repository, source: Repository, progress: Callable[[int, int], None] = lambda done, total: None
-) -> list[str]:
-    """Restore every commit and file that is not what it was, and the index; return the names of what was restored.
+    repository: Repository | str | os.PathLike[str],
+    source: Repository | str | os.PathLike[str],
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[str, ...]:
+    """Restore every commit and file that is not as it was written, ``repository.json``, and the index.
 
     Parameters
     ----------
-    repository : Repository
-        The damaged one.
-    source : Repository
+    repository : Repository, or its name, path or URL
+        The damaged one. By name, path or URL, if its ``repository.json`` is damaged or missing.
+    source : Repository, or its name, path or URL
         A mirror of it, or what it is a mirror of. Commits that it does not have are left as they are.
+    progress : callable
+        Called with the number of commits checked and their total.
+
+    Returns
+    -------
+    tuple of str
+        The names of what was restored.
 
     Raises
     ------
@@ -37,6 +42,20 @@ def repair(
     Damaged
         If `source` is damaged as well where it is needed.
     """
+    source = source if isinstance(source, Repository) else open_repository(source)
+    restored: list[str] = []
+    if not isinstance(repository, Repository):
+        if broken := find_broken_storage(os.fspath(repository), source):
+            # Of two copies one is the mirror of the other.
+            mirror_of = address(source.storage) if source.identity.mirror_of is None else None
+            broken.objects.replace(IDENTITY_NAME, [identity_for(source, broken, mirror_of)])
+            restored.append(IDENTITY_NAME)
+        repository = open_repository(repository)
+    return (*restored, *_repair_contents(repository, source, progress))
+
+
+def _repair_contents(repository: Repository, source: Repository, progress: Callable[[int, int], None]) -> list[str]:
+    """Restore the commits, files and index of a repository that can be opened; return the names restored."""
     storage = repository.storage
     if address(storage) == address(source.storage):
         raise Refused(f"{storage.location} cannot be repaired from itself: name a copy of it")

@@ -49,7 +49,7 @@ class Hdf5Storage(Storage):
         try:
             self.objects.create(name, parts)
         except FileExistsError:
-            wrong = self.check(file, (), quick=False)
+            wrong = self._find_wrong(file, ())
             if wrong and mend:
                 self.objects.replace(name, parts)
             elif wrong:
@@ -94,14 +94,22 @@ class Hdf5Storage(Storage):
 
     def check(self, file: StoredFile, arrays: Sequence[Array], quick: bool) -> str | None:
         try:
-            with self._open_file(file) as fd:
-                if quick:
-                    return None
-                data = files.read_at(fd, file.size, 0)
+            if quick:
+                os.close(self._open(file))
+                return None
+            return self._find_wrong(file, arrays)
         except Damaged as error:
             return error.message
         except OSError as error:
             return f"{self._path(file.path)} cannot be read: {error.strerror}"
+
+    def _find_wrong(self, file: StoredFile, arrays: Sequence[Array]) -> str | None:
+        """Return what is wrong with the bytes of a payload, None if nothing; OSError if it cannot be read."""
+        try:
+            with self._open_file(file) as fd:
+                data = files.read_at(fd, file.size, 0)
+        except Damaged as error:
+            return error.message
         if digest(data) != file.blake3:
             return f"{self._path(file.path)} is damaged: it does not match its hash"
         for array in arrays:

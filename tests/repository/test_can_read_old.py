@@ -88,6 +88,6 @@ def test_the_log_alone_says_the_same(old: jfstore.Repository, tmp_path: Path) ->
 
 if __name__ == "__main__":
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jfstore.repository.log._user", lambda: "maintainer")
+        patch.setattr("jfstore.fs.owner.user", lambda: "maintainer")
         patch.setattr("socket.gethostname", lambda: "example")
         make(DATA / sys.argv[1])

@@ -20,7 +20,22 @@ from jfstore.repository.repair import repair
 from jfstore.repository.verify import verify
 from tests.makers import buckets
 from tests.makers.buckets import Place
-from tests.makers.repositories import EARLY, LATER, STAMP, STORY, TYPES, A, B, C, D, entry, reopened, seeds_of, story
+from tests.makers.repositories import (
+    EARLY,
+    LATER,
+    STAMP,
+    STORY,
+    TYPES,
+    A,
+    B,
+    C,
+    D,
+    entry,
+    flip,
+    reopened,
+    seeds_of,
+    story,
+)
 from tests.proofs.test_every_storage import KINDS, spoil
 
 STORAGES = ("hdf5", "zarr", "s3")
@@ -309,6 +324,19 @@ def test_everything_at_once_is_restored_without_an_index(tmp_path: Path, capfd: 
     after = {name: place.read(name) for name in place.names()}
     assert {name for name in before if before[name] != after.get(name)} <= {"jungfrau.h5"}
     assert verify(jfstore.open(place.url)).problems == ()
+
+
+def test_a_repository_is_repaired_from_python(pair: tuple[Repository, Repository]) -> None:
+    source, copy = pair
+    place = Path(source.storage.location)
+    place.joinpath("repository.json").unlink()
+    flip(place / commit_name(2), 100)
+    done: list[tuple[int, int]] = []
+    restored = jfstore.repair(place, copy, progress=lambda number, total: done.append((number, total)))
+    assert restored == ("repository.json", commit_name(2))
+    assert done[-1] == (source.log.table().seq,) * 2
+    assert jfstore.verify(place).problems == ()
+    assert jfstore.repair(place, copy) == ()
 
 
 def test_mirror_is_restored_from_its_source(pair: tuple[Repository, Repository]) -> None:

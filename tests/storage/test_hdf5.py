@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -156,6 +157,19 @@ def test_damaged_file_in_the_way_of_the_same_content(tmp_path: Path) -> None:
     flip(tmp_path / "R" / file.path, 8 * file.offsets["pixel_gain"])
     with pytest.raises(jfstore.Damaged):
         storage.store(A, STAMP, {"pixel_gain": constants(1)})
+
+
+def test_a_payload_that_cannot_be_read_now_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = new_repository(tmp_path / "R").storage
+    arrays = {"pixel_gain": constants(1, "pixel_gain")}
+    stored = storage.store(A, STAMP, arrays)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pread", lambda *arguments: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
+        with pytest.raises(OSError, match="Input/output error"):
+            storage.store(A, STAMP, arrays)
+    assert storage.store(A, STAMP, arrays) == stored
 
 
 def test_file_that_is_there_already_is_synced_with_its_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
