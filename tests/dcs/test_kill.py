@@ -19,9 +19,8 @@ from jfstore.dcs.read import open_dcs
 from jfstore.fs import durable
 from tests.makers.children import CHILDREN
 from tests.makers.dcs import NAME, array, make_dcs, run
+from tests.proofs.harness import CHANGING, CODES, Failing, Helper, changes_something, count_calls, numbered
 from tests.proofs.simfs import directory_in_memory
-from tests.proofs.test_errno import CODES, Failing
-from tests.proofs.test_kill import CHANGING, Helper, changes_something, count_calls, numbered
 
 Capture = pytest.CaptureFixture[str]
 T = 1_500_000_000

@@ -23,9 +23,8 @@ from tests.conftest import ROOT
 from tests.makers import deployed as world
 from tests.makers.deployed import RUN, TYPES, command, data_of
 from tests.makers.telling import XTC
+from tests.proofs.harness import CHANGING, Failing, Helper, changes_something, count_calls, numbered
 from tests.proofs.simfs import directory_in_memory
-from tests.proofs.test_errno import Failing
-from tests.proofs.test_kill import CHANGING, Helper, changes_something, count_calls, numbered
 
 LINE = re.compile(r"file:\S+ +copy_of:\S+ ctype:\S+ user:\S+ host:\S+ cptime:[0-9T:-]+ cwd:\S+ cmt:jfstore .*")
 SEEDS = (7, 8)

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import jfstore
 
 MODULES = [
@@ -69,3 +71,11 @@ def _one_after_the_other(
         child.join()
         ours.close()
     return found
+
+
+def in_place(environment: dict[str, str], work: Callable[..., None], *arguments: Any) -> None:
+    """Do `work` where the server of the tests is the object store."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        work(*arguments)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.makers.buckets import Place
 from tests.makers.repositories import flip, put
 
 
@@ -75,3 +76,26 @@ KINDS: list[Callable[[Path], None]] = [
 
 def ways(path: Path) -> list[Callable[[Path], None]]:
     return [*flips(path), *KINDS]
+
+
+def spoil_in_place(place: Place, name: str, kind: str, choose: random.Random) -> set[str]:
+    """Damage a file; return the names of those that are not what they were."""
+    data = place.read(name)
+    hit = {name}
+    if kind == "flip":
+        where = choose.randrange(len(data))
+        place.put(name, data[:where] + bytes([data[where] ^ 1 << choose.randrange(8)]) + data[where + 1 :])
+    elif kind == "swap":
+        names = [other for other in place.names() if other != name and place.read(other) != data]
+        sibling = min(names, key=lambda other: (other.split("/")[0] != name.split("/")[0], other[-6:] != name[-6:]))
+        place.put(name, place.read(sibling))
+        place.put(sibling, data)
+        hit.add(sibling)
+    elif kind == "delete":
+        place.delete(name)
+    else:
+        place.put(name, {"cut": data[:-1], "empty": b"", "lengthen": data + b"\0"}[kind])
+    return hit
+
+
+PLACE_KINDS = ("flip", "swap", "delete", "cut", "empty", "lengthen")

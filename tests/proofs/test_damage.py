@@ -6,9 +6,8 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,64 +17,11 @@ import jfstore
 from jfstore.repository.repository import Repository
 from jfstore.repository.verify import verify
 from tests.makers.children import in_children
-from tests.makers.repositories import EARLY, LATER, STAMP, A, B, C, D, constants, entry, new_repository, put
+from tests.makers.repositories import A, entry, new_repository, put
+from tests.proofs.answers import AFTER, COMMITS, GAIN, LAST, Damage, complaints
 
 SHAPES = {"mapped": (3, 32, 32), "read": (3, 4, 8)}
 PAGE = 4096
-GAIN, OFFSET = "pixel_gain", "pixel_offset"
-AFTER = "20200101000000"
-COMMITS: list[list[tuple[str, str, int, tuple[str, ...]]]] = [
-    [(A, EARLY, 1, (GAIN, OFFSET))],
-    [(B, STAMP, 2, (GAIN, OFFSET)), (C, STAMP, 3, (GAIN, OFFSET))],
-    [(A, EARLY, 4, (GAIN, OFFSET))],
-    [(D, STAMP, 1, (GAIN, OFFSET))],
-    [(A, STAMP, 5, (GAIN,))],
-    [(B, LATER, 6, (GAIN, OFFSET))],
-]
-"""What each commit adds: panel, stamp, seed of the constants, types. Commit 4 shares the payload of commit 1."""
-LAST = len(COMMITS)
-
-
-@dataclass(frozen=True)
-class Damage:
-    """One damage: of what kind, to which file, where; `without_index`: the index is deleted as well."""
-
-    kind: str
-    file: str
-    place: int = 0
-    without_index: bool = False
-
-
-@dataclass(frozen=True)
-class Question:
-    """What `get` is asked, the seed of the right answer (0: nothing is valid), and the commit that holds it."""
-
-    panel: str
-    type: str
-    when: str
-    as_of: int | None
-    seed: int
-    seq: int
-
-
-def questions() -> list[Question]:
-    found = []
-    for as_of in (*range(1, LAST + 1), None):
-        for panel in (A, B, C, D):
-            for calib_type in (GAIN, OFFSET):
-                for when in (STAMP, AFTER) if as_of in (None, LAST) else (AFTER,):
-                    held = [
-                        (stamp, seq, seed)
-                        for seq, commit in enumerate(COMMITS[:as_of], 1)
-                        for who, stamp, seed, types in commit
-                        if who == panel and calib_type in types and stamp <= when
-                    ]
-                    _, seq, seed = max(held, default=("", 0, 0))
-                    found.append(Question(panel, calib_type, when, as_of, seed, seq))
-    return found
-
-
-QUESTIONS = questions()
 
 
 def make(root: Path, shape: tuple[int, int, int], commits: int = LAST) -> Repository:
@@ -194,57 +140,6 @@ def inflict(root: Path, damage: Damage, others: Path) -> set[str]:
 
 
 # -- what must hold
-
-
-def touched(question: Question, hit: set[str], damage: Damage, files: dict[tuple[str, str, int], str]) -> bool:
-    """Return whether the answer rests on a file that was damaged, so that it may be refused."""
-    if files.get((question.panel, question.type, question.seq)) in hit or "repository.json" in hit:
-        return True
-    if damage.kind in ("foreign", "lie"):
-        return True
-    head = question.as_of or LAST
-    commits = [int(Path(name).stem) for name in hit if name.startswith("log/")]
-    if damage.kind == "ahead":
-        return question.as_of is None
-    if not commits:
-        return False
-    # An index past the commit vouches for what it said; of the last commit nothing else does.
-    first = min(commits) if damage.without_index else LAST if LAST in commits else LAST + 1
-    return head >= first
-
-
-@cache
-def right(seed: int, calib_type: str, shape: tuple[int, int, int]) -> bytes:
-    return constants(seed, calib_type, shape).tobytes()
-
-
-def complaints(
-    repository: Repository,
-    shape: tuple[int, int, int],
-    hit: set[str],
-    damage: Damage,
-    files: dict[Any, str],
-    questions: Sequence[Question] = QUESTIONS,
-) -> Iterator[str]:
-    """Ask `questions`; say which answers are wrong, or refused though nothing of theirs was damaged."""
-    for question in questions:
-        try:
-            array = repository.get(question.panel, question.type, question.when, as_of=question.as_of)
-        except jfstore.NotFound:
-            answer = "nothing"
-        except (jfstore.Damaged, jfstore.Refused) as error:
-            if not touched(question, hit, damage, files):
-                yield f"{question} was refused: {error}"
-            continue
-        else:
-            answer = "array"
-        if not question.seed:
-            if answer != "nothing":
-                yield f"{question} was answered"
-        elif answer == "nothing":
-            yield f"{question} was not found"
-        elif array[:, 0].tobytes() != right(question.seed, question.type, shape):
-            yield f"{question} was answered with other constants"
 
 
 def trial(damage: Damage, template: str, shape: tuple[int, int, int]) -> list[str]:

@@ -20,9 +20,8 @@ from jfstore.repository import Repository
 from jfstore.repository.log import commit_name, read_commit
 from jfstore.repository.verify import verify
 from tests.conftest import ROOT
-from tests.makers import buckets
 from tests.makers.buckets import Place
-from tests.makers.children import CHILDREN
+from tests.makers.children import CHILDREN, in_place
 from tests.makers.gains import make_gain_tree
 from tests.makers.repositories import (
     EARLY,
@@ -41,19 +40,11 @@ from tests.makers.repositories import (
     seeds_of,
     story,
 )
-from tests.proofs.test_damage import COMMITS, LAST, QUESTIONS, Damage, complaints
-from tests.proofs.test_races import look, read, write
+from tests.makers.spoiling import PLACE_KINDS, spoil_in_place
+from tests.proofs.answers import COMMITS, LAST, QUESTIONS, Damage, complaints
+from tests.proofs.racing import look, read, write
 
-STORAGES = ("hdf5", "zarr", "s3")
 REQUEST = "0123456789abcdef" * 2
-
-
-@pytest.fixture(params=STORAGES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param != "s3":
-        return Place(request.param, str(tmp_path / "R"), {})
-    port = request.getfixturevalue("port")
-    return Place("zarr", request.getfixturevalue("s3"), buckets.environment_of(port), port)
 
 
 @pytest.fixture
@@ -263,33 +254,13 @@ def make(place: Place) -> Repository:
     return reopened(repository)
 
 
-def spoil(place: Place, name: str, kind: str, choose: random.Random) -> set[str]:
-    """Damage a file; return the names of those that are not what they were."""
-    data = place.read(name)
-    hit = {name}
-    if kind == "flip":
-        where = choose.randrange(len(data))
-        place.put(name, data[:where] + bytes([data[where] ^ 1 << choose.randrange(8)]) + data[where + 1 :])
-    elif kind == "swap":
-        names = [other for other in place.names() if other != name and place.read(other) != data]
-        sibling = min(names, key=lambda other: (other.split("/")[0] != name.split("/")[0], other[-6:] != name[-6:]))
-        place.put(name, place.read(sibling))
-        place.put(sibling, data)
-        hit.add(sibling)
-    elif kind == "delete":
-        place.delete(name)
-    else:
-        place.put(name, {"cut": data[:-1], "empty": b"", "lengthen": data + b"\0"}[kind])
-    return hit
-
-
 def damaged(place: Place, chosen: list[tuple[str, str]], questions: list[Any]) -> None:
     repository = make(place)
     files = {(v.panel, kind, v.seq): v.file.path for v in repository.versions() for kind in v.content}
     choose = random.Random(5)
     for name, kind in chosen:
         before = {name: place.read(name) for name in place.names()}
-        changed = spoil(place, name, kind, choose)
+        changed = spoil_in_place(place, name, kind, choose)
         hit = {group_of(name) for name in changed}
         try:
             again = reopened(repository)
@@ -307,14 +278,11 @@ def damaged(place: Place, chosen: list[tuple[str, str]], questions: list[Any]) -
     assert verify(reopened(repository)).problems == ()
 
 
-KINDS = ("flip", "swap", "delete", "cut", "empty", "lengthen")
-
-
 def test_some_damages(place: Place, nothing_kept: None) -> None:
     names = [name for name in sorted(make_names(place)) if name != commit_name(LAST)]
     # The place is of one story only: a name of each kind of file, and each kind of damage.
     of_each = {re.sub(r"[0-9a-f-]{8,}|c[.][12]", "*", name): name for name in names}.values()
-    chosen = [(name, KINDS[number % len(KINDS)]) for number, name in enumerate(of_each)]
+    chosen = [(name, PLACE_KINDS[number % len(PLACE_KINDS)]) for number, name in enumerate(of_each)]
     chosen += [(commit_name(LAST), "flip"), (names[-1], "delete")]
     # A trial takes its time in a bucket.
     damaged(place, chosen[::2] if place.port else chosen, QUESTIONS[-16::2] if place.port else QUESTIONS)
@@ -322,7 +290,7 @@ def test_some_damages(place: Place, nothing_kept: None) -> None:
 
 @pytest.mark.full
 def test_all_damages(place: Place, nothing_kept: None) -> None:
-    chosen = [(name, kind) for name in make_names(place) for kind in KINDS]
+    chosen = [(name, kind) for name in make_names(place) for kind in PLACE_KINDS]
     chosen.remove((place.index, "swap"))  # there is no other
     print(f"\n{place.url}: {len(chosen)} damages")
     damaged(place, chosen, QUESTIONS[-16:])
@@ -412,14 +380,6 @@ def race(place: Place, writers: int, adds: int, readers: int) -> None:
     report = verify(reopened(repository))
     assert (report.problems, report.notes) == ((), ())
     assert (report.commits, report.versions, report.files) == (total, total, total)
-
-
-def in_place(environment: dict[str, str], work: Callable[..., None], *arguments: Any) -> None:
-    """Do `work` where the server of the tests is the object store."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        work(*arguments)
 
 
 def test_race(place: Place) -> None:

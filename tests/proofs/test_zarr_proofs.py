@@ -14,15 +14,13 @@ import jfstore
 from jfstore.fs import durable
 from jfstore.repository.verify import verify
 from jfstore.storage.zarr import ZarrStorage
-from tests.makers.children import CHILDREN
+from tests.makers.buckets import Place
+from tests.makers.children import CHILDREN, in_place
 from tests.makers.repositories import LATER, A, constants, entry, new_repository, reopened
-from tests.proofs import test_errno, test_kill, test_power_loss
+from tests.proofs import harness, power
+from tests.proofs.harness import Helper, expected
+from tests.proofs.power import crashes, each_kind, each_pair, report, run, tell
 from tests.proofs.simfs import KINDS, command, directory_in_memory, make_stock, start
-from tests.proofs.test_every_storage import Place, in_place, place
-from tests.proofs.test_kill import Helper, expected
-from tests.proofs.test_power_loss import crashes, each_kind, each_pair, report, run, tell
-
-__all__ = ["place"]  # a fixture
 
 SOME = ("init", "one type", "shared payload")
 
@@ -49,7 +47,7 @@ def world(tmp_path: Path) -> Iterator[Path]:
 
 
 def killed(stock: Path, helper: Helper, world: Path, kinds: list[str], both: bool) -> None:
-    results = [test_kill.killed(stock, helper, world, kind, both) for kind in kinds]
+    results = [harness.killed(stock, helper, world, kind, both) for kind in kinds]
     wrong = [line for _, lines in results for line in lines]
     print(f"\nzarr, killed at {sum(points for points, _ in results)} calls: {len(wrong)} violations")
     assert not wrong, "\n".join(wrong)
@@ -69,12 +67,12 @@ def failing(stock: Path, world: Path, kind: str, monkeypatch: pytest.MonkeyPatch
     expect = expected(stock, kind, world)
     wrong = []
     for call in range(0, expect.calls, step):
-        code, for_ever = test_errno.CODES[call % len(test_errno.CODES)], call % 2 == 1
+        code, for_ever = harness.CODES[call % len(harness.CODES)], call % 2 == 1
         root = start(stock, kind, world)
         with monkeypatch.context() as patch:
-            patch.setattr(durable, "system", test_errno.Failing(call, code, for_ever))
+            patch.setattr(durable, "system", harness.Failing(call, code, for_ever))
             result = command(KINDS[kind].argv(stock, root))
-        if error := test_errno.violation(stock, kind, root, expect, result):
+        if error := harness.violation(stock, kind, root, expect, result):
             wrong.append(f"{code} at call {call}{' and after' if for_ever else ''}: {error}")
     assert not wrong, "\n".join(wrong)
 
@@ -117,7 +115,7 @@ MUTANTS = {
 )
 def test_without_a_sync_the_proof_fails(stock: Path, world: Path, mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = ("the same payload", "a new panel directory")
-    monkeypatch.setattr(test_power_loss, "PAIRS", {name: test_power_loss.PAIRS[name] for name in pairs})
+    monkeypatch.setattr(power, "PAIRS", {name: power.PAIRS[name] for name in pairs})
     if not MUTANTS[mutant]:
         monkeypatch.setattr(ZarrStorage, "settle", lambda self, name: None)
         monkeypatch.setattr("jfstore.storage.directory.Directory.settle", lambda self, name: None)
@@ -129,7 +127,7 @@ def test_without_a_sync_the_proof_fails(stock: Path, world: Path, mutant: str, m
     steps = [links[-3] + 1, calls.index("make_directory") + 1] if "EEXIST" in mutant else []
     for story in (alone, *each_pair(stock, world, steps, **MUTANTS[mutant])):
         for step, tree in crashes(story, 8, random.Random(5)):
-            if test_power_loss.violation(story, step, tree):
+            if power.violation(story, step, tree):
                 return
     pytest.fail("the proof is too weak: nothing was violated")
 

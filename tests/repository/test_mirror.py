@@ -36,7 +36,7 @@ from tests.makers.repositories import (
     seeds_of,
     story,
 )
-from tests.proofs.test_every_storage import KINDS, spoil
+from tests.makers.spoiling import PLACE_KINDS, spoil_in_place
 
 STORAGES = ("hdf5", "zarr", "s3")
 
@@ -257,7 +257,7 @@ def test_detached_mirror_says_where_it_comes_from(
 def test_damaged_source_is_not_copied(pair: tuple[Repository, Repository], tmp_path: Path) -> None:
     source, _ = pair
     path = Path(source.storage.location, source.versions()[1].file.path)
-    spoil(
+    spoil_in_place(
         Place("hdf5", source.storage.location, {}),
         str(path.relative_to(source.storage.location)),
         "cut",
@@ -274,7 +274,7 @@ def test_damaged_source_is_not_copied(pair: tuple[Repository, Repository], tmp_p
 def restored(place: Place, kind: str, name: str, mend: Callable[[], int]) -> None:
     """Damage a file, restore it, and compare every byte."""
     before = {each: place.read(each) for each in place.names()}
-    spoil(place, name, kind, random.Random(3))
+    spoil_in_place(place, name, kind, random.Random(3))
     assert mend() == 0, f"{kind} {name}"
     after = {each: place.read(each) for each in place.names()}
     assert after.keys() == before.keys()
@@ -285,7 +285,7 @@ def restored(place: Place, kind: str, name: str, mend: Callable[[], int]) -> Non
     assert seeds_of(again) == STORY[4]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PLACE_KINDS)
 @each_pair(NEAR)
 def test_every_file_is_restored_bit_for_bit(
     places: tuple[Place, Place], kind: str, capfd: pytest.CaptureFixture[str]

@@ -312,3 +312,9 @@ class StorageSuite:
             writer = (repository, other)[seed % 2]
             (version,) = writer.add_entries([entry(A, seed=seed)], "turn").versions
             assert (version.seq, version.number) == (seed + 1, seed + 1)
+
+
+class ZarrSuite(StorageSuite):
+    def of_another_size(self, file: StoredFile) -> list[tuple[StoredFile, Array]]:
+        # An object is as long as its array says.
+        return [(file, replace(described("pixel_gain", GAIN), shape=shape)) for shape in ((3, 4, 7), (3, 4, 9))]

@@ -20,11 +20,10 @@ from jfstore.repository import Repository
 from jfstore.storage.array_cache import Cache, usual_cache
 from tests.makers import buckets
 from tests.makers.buckets import Place
-from tests.makers.children import CHILDREN
+from tests.makers.children import CHILDREN, in_place
 from tests.makers.proxy import proxied
 from tests.makers.repositories import LATER, A, B, C, constants, entry, new_repository, reopened
 from tests.makers.spoiling import KINDS
-from tests.proofs.test_every_storage import in_place
 
 SHAPES = {"mapped": (3, 32, 32), "read": (3, 4, 8)}
 DETECTOR = f"{A}_{B}_{C}"

@@ -28,8 +28,7 @@ from tests.conftest import ROOT
 from tests.makers import buckets
 from tests.makers.proxy import FAULTS, proxied
 from tests.makers.repositories import LATER, SHAPE, A, constants, entry, new_repository, reopened, seeds_of, story
-from tests.storage.suite import Reopen
-from tests.storage.test_zarr import ZarrSuite
+from tests.storage.suite import Reopen, ZarrSuite
 
 REQUEST = "0123456789abcdef" * 2
 

@@ -11,18 +11,11 @@ import pytest
 import zarr
 
 import jfstore
-from jfstore.core.records import Array, StoredFile
 from jfstore.repository import Repository
 from jfstore.repository.verify import verify
 from jfstore.storage.zarr import ZarrStorage
 from tests.makers.repositories import LATER, SHAPE, STAMP, A, B, constants, entry, flip, put, reopened, seeds_of, story
-from tests.storage.suite import GAIN, Reopen, StorageSuite, described
-
-
-class ZarrSuite(StorageSuite):
-    def of_another_size(self, file: StoredFile) -> list[tuple[StoredFile, Array]]:
-        # An object is as long as its array says.
-        return [(file, replace(described("pixel_gain", GAIN), shape=shape)) for shape in ((3, 4, 7), (3, 4, 9))]
+from tests.storage.suite import Reopen, ZarrSuite, described
 
 
 class TestZarrStorage(ZarrSuite):
