@@ -13,7 +13,7 @@ from jfstore.cli.output import terminal_width
 from jfstore.errors import BadValue, nearest
 
 if TYPE_CHECKING:
-    from jfstore.fs.rights import Rights
+    from jfstore.fs.owner import Rights
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -182,13 +182,13 @@ def detector_of(args: argparse.Namespace) -> str:
 
 
 def _parse_mode(needed: int, text: str) -> int:
-    from jfstore.fs.rights import parse_mode
+    from jfstore.fs.owner import parse_mode
 
     return parse_mode(text, needed)
 
 
 def _parse_group(text: str) -> int:
-    from jfstore.fs.rights import group_number
+    from jfstore.fs.owner import group_number
 
     return group_number(text)
 
@@ -205,7 +205,7 @@ def add_rights(parser: argparse.ArgumentParser) -> None:
 
 def rights_of(args: argparse.Namespace) -> Rights:
     """Return the modes and the group of new files and directories."""
-    from jfstore.fs.rights import Rights
+    from jfstore.fs.owner import Rights
 
     named = {"directory": args.dirmode, "file": args.filemode, "group": args.group}
     return Rights(**{name: value for name, value in named.items() if value is not None})

@@ -25,7 +25,7 @@ from jfstore.dcs.model import Blob, DcsContents, DcsRange, Notes, name_version
 from jfstore.dcs.read import open_dcs
 from jfstore.errors import BadValue, Busy, Damaged, Failed, InDoubt, NotFound, Refused
 from jfstore.fs import durable
-from jfstore.fs.rights import Rights
+from jfstore.fs.owner import Rights
 
 Progress = Callable[[int, int], None]
 

@@ -26,7 +26,7 @@ from jfstore.formats.text import read_text
 from jfstore.fs import durable, owner
 from jfstore.fs.append import Appender, appending
 from jfstore.fs.files import pieces_of
-from jfstore.fs.rights import Rights
+from jfstore.fs.owner import Rights
 
 _DAY = 86400.0
 _PATIENCE = 60.0

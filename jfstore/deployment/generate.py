@@ -25,7 +25,7 @@ from jfstore.formats.text import FORMAT, format_text, parse_text
 from jfstore.fs import durable, owner
 from jfstore.fs.files import pieces_of
 from jfstore.fs.output_file import npy_pieces, place_of_file
-from jfstore.fs.rights import Rights
+from jfstore.fs.owner import Rights
 from jfstore.repository.catalogue import locate
 from jfstore.runs.tree import Tree
 

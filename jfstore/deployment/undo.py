@@ -19,7 +19,7 @@ from jfstore.deployment.deploy import (
 from jfstore.deployment.note import read_note
 from jfstore.errors import BadValue, NotFound, Refused, nearest
 from jfstore.fs import durable
-from jfstore.fs.rights import Rights
+from jfstore.fs.owner import Rights
 from jfstore.runs.dataset import parse_dataset
 from jfstore.runs.run import is_part
 from jfstore.runs.tree import Tree

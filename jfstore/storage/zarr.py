@@ -1,22 +1,30 @@
 """The zarr storage: each version a zarr v3 group of plain arrays, each object published as it is.
 
-A version's objects, one after the other as `layout.members` orders them, are to a commit one file:
-its size, its BLAKE3 and where in it each array begins are what ``files`` says (format 1).
+A version is a group, an array for each calibration type, a chunk for each gain range. Chunks are not compressed:
+float constants hardly shrink, and so they can be mapped, and their bytes in order are what the hash of an array is of.
+A version's objects, one after the other as `_members` orders them, are to a commit one file: its size, its BLAKE3
+and where in it each array begins are what ``files`` says (format 1). The metadata is written here and not by a
+library, so that the same arrays have the same bytes for ever.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from jfstore.core.arrays import Float32
+from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.core.hashing import digest
 from jfstore.core.records import Array, Identity, StoredFile
 from jfstore.core.table import Table
 from jfstore.errors import Damaged
 from jfstore.fs import events, files
-from jfstore.storage import index, layout
+from jfstore.storage import index
 from jfstore.storage.array_cache import Cache
 from jfstore.storage.base import SavedIndex, Storage, check_name
 from jfstore.storage.directory import Directory
@@ -25,6 +33,12 @@ from jfstore.storage.objects import Objects
 
 _INDEX_LIMIT = 1 << 31
 _DEPTH = 3  # panels/<panel Id>/<stamp>-<hash>
+_METADATA = "zarr.json"
+_DTYPES = {"<f4": "float32"}
+_DIMENSIONS = ("gain", "row", "column")
+
+_Kind = tuple[str, str, tuple[int, ...]]
+"""Calibration type, dtype and shape of an array."""
 
 
 class ZarrStorage(Storage):
@@ -52,11 +66,11 @@ class ZarrStorage(Storage):
     # -- arrays ----------------------------------------------------------------------------------
 
     def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32], mend: bool = False) -> StoredFile:
-        parts, offsets = layout.parts(arrays)
+        parts, offsets = _parts(arrays)
         whole = digest(*parts.values())
         path = check_name(f"panels/{panel}/{stamp}-{whole[:12]}")
         file = StoredFile(path, sum(map(len, parts.values())), whole, offsets)
-        for name in layout.folders(arrays):
+        for name in _folders(arrays):
             self.objects.make_folders(f"{path}/{name}")
 
         def create(name: str) -> bool:
@@ -131,7 +145,7 @@ class ZarrStorage(Storage):
         return self.cache.descriptor(array.blake3, array.nbytes) if self.cache else None
 
     def _chunks(self, file: StoredFile, array: Array) -> list[str]:
-        return [check_name(f"{file.path}/{name}") for name in layout.chunks(array.type, array.shape)]
+        return [check_name(f"{file.path}/{name}") for name in _chunks(array.type, array.shape)]
 
     def open_mapped(self, file: StoredFile, array: Array) -> list[Slab] | None:
         size = array.nbytes // array.shape[0]
@@ -153,7 +167,7 @@ class ZarrStorage(Storage):
     def check(self, file: StoredFile, arrays: Sequence[Array], quick: bool) -> str | None:
         where = f"{self.location}/{file.path}"
         try:
-            members = layout.members(file, arrays)
+            members = _members(file, arrays)
             there = self.objects.sizes(check_name(file.path))
             for name, size in members.items():
                 if name not in there:
@@ -171,10 +185,10 @@ class ZarrStorage(Storage):
         except OSError as error:
             return f"{where} cannot be read: {error.strerror}"
         for array in arrays:
-            if digest(*(data[name] for name in layout.chunks(array.type, array.shape))) != array.blake3:
+            if digest(*(data[name] for name in _chunks(array.type, array.shape))) != array.blake3:
                 return f"{where}/{array.type} is damaged: it does not match its hash"
         if digest(*data.values()) != file.blake3:
-            usual = layout.metadata([(array.type, array.dtype, array.shape) for array in arrays])
+            usual = _metadata([(array.type, array.dtype, array.shape) for array in arrays])
             odd = [name for name, text in usual.items() if data[name] != text]
             return f"{where}/{' or '.join(odd)} is damaged: it does not match its hash"
         return None
@@ -197,3 +211,87 @@ class ZarrStorage(Storage):
         if not self.objects.exists(self.index_name):
             return [index.missing(path)]
         return index.differences(path, self.load_index(), identity, table)
+
+
+def _chunks(calib_type: str, shape: Sequence[int]) -> list[str]:
+    """Return the names of the chunks of an array, in order, below the group."""
+    return [f"{calib_type}/c.{gain}.0.0" for gain in range(shape[0])]
+
+
+def _folders(calib_types: Iterable[str]) -> list[str]:
+    """Return one name in each folder of a group."""
+    return [f"{name}/{_METADATA}" for name in sorted(calib_types)]
+
+
+def _array(name: str, dtype: str, shape: Sequence[int]) -> dict[str, Any]:
+    meaning = CALIB_TYPES.get(name)
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": _DTYPES[dtype],
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1, *shape[1:]]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+        # What other programs put in the place of a chunk that is gone: no value that could be believed.
+        "fill_value": "NaN",
+        "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
+        "attributes": {"units": meaning.units, "long_name": meaning.long_name} if meaning else {},
+        "dimension_names": list(_DIMENSIONS),
+        "storage_transformers": [],
+    }
+
+
+def _metadata(kinds: Iterable[_Kind]) -> dict[str, bytes]:
+    """Return the metadata objects of a group, by name; the group's own knows that of its arrays."""
+    arrays = {name: _array(name, dtype, shape) for name, dtype, shape in sorted(kinds)}
+    group = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": {},
+        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": arrays},
+    }
+    texts = {f"{name}/{_METADATA}": array for name, array in arrays.items()} | {_METADATA: group}
+    return {name: json.dumps(text, indent=2).encode() for name, text in texts.items()}
+
+
+def _parts(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the objects of a group as buffers by name, in order, and where in their bytes each array begins.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        C-contiguous, little-endian arrays by calibration type; their order does not matter.
+    """
+    texts = _metadata((name, array.dtype.str, array.shape) for name, array in arrays.items())
+    found: dict[str, Any] = {}
+    offsets = {}
+    done = 0
+    for name in sorted(arrays):
+        found[f"{name}/{_METADATA}"] = texts[f"{name}/{_METADATA}"]
+        done += len(texts[f"{name}/{_METADATA}"])
+        offsets[name] = done
+        for chunk, values in zip(_chunks(name, arrays[name].shape), arrays[name], strict=True):
+            found[chunk] = values.reshape(-1).view("u1").data
+        done += arrays[name].nbytes
+    return {**found, _METADATA: texts[_METADATA]}, offsets
+
+
+def _members(file: StoredFile, arrays: Sequence[Array]) -> dict[str, int]:
+    """Return the size of each object of a stored group by name, in order.
+
+    Raises
+    ------
+    Damaged
+        If what the commit says of them does not fit together.
+    """
+    sizes = {}
+    done = 0
+    for array in sorted(arrays, key=lambda array: file.offsets[array.type]):
+        sizes[f"{array.type}/{_METADATA}"] = file.offsets[array.type] - done
+        for chunk in _chunks(array.type, array.shape):
+            sizes[chunk] = array.nbytes // array.shape[0]
+        done = file.offsets[array.type] + array.nbytes
+    sizes[_METADATA] = file.size - done
+    if min(sizes.values()) <= 0 or sorted(file.offsets) != sorted(array.type for array in arrays):
+        raise Damaged(f"the log is damaged: what it says of {file.path} does not fit together")
+    return sizes

@@ -16,7 +16,7 @@ from jfstore.errors import BadValue, Busy, Damaged
 from jfstore.fs import durable
 from jfstore.fs.append import appending
 from jfstore.fs.events import listen
-from jfstore.fs.rights import group_number, parse_mode
+from jfstore.fs.owner import group_number, parse_mode
 
 
 class Failing(durable.System):
