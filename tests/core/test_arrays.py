@@ -1,5 +1,9 @@
 """Checks of constants before anything is stored: shape, dtype, every value."""
 
+from __future__ import annotations
+
+from typing import Any, Literal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,28 +18,28 @@ TYPES = ("pixel_gain", "pixel_offset")
 
 
 @pytest.fixture(params=TYPES)
-def made(request):
+def made(request: pytest.FixtureRequest) -> tuple[str, np.ndarray]:
     return request.param, constants(SHAPE, seed=7)[request.param]
 
 
-def same_bits(one, other):
+def same_bits(one: np.ndarray, other: np.ndarray) -> bool:
     return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
-def with_value(name, value, dtype="<f4", place=(2, 5, 9)):
+def with_value(name: str, value: float, dtype: str = "<f4", place: tuple[int, int, int] = (2, 5, 9)) -> np.ndarray:
     array = constants(SHAPE, dtype=dtype)[name]
     array[place] = value
     return array
 
 
-def test_float32_comes_out_bit_for_bit(made):
+def test_float32_comes_out_bit_for_bit(made: tuple[str, np.ndarray]) -> None:
     name, array = made
     checked = check_array(array, name, SHAPE, "x.npy")
     assert same_bits(checked.array, array)
     assert checked.converted_from is None
 
 
-def test_float64_is_rounded_and_that_is_recorded(made):
+def test_float64_is_rounded_and_that_is_recorded(made: tuple[str, np.ndarray]) -> None:
     name, array = made
     exact = array.astype("<f8") * (1 + 1e-9)
     checked = check_array(exact, name, SHAPE, "x.npy")
@@ -45,7 +49,9 @@ def test_float64_is_rounded_and_that_is_recorded(made):
 
 @pytest.mark.parametrize("dtype", [">f4", ">f8"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_byte_order_and_memory_order_are_normalised(made, dtype, order):
+def test_byte_order_and_memory_order_are_normalised(
+    made: tuple[str, np.ndarray], dtype: str, order: Literal["C", "F"]
+) -> None:
     name, array = made
     checked = check_array(np.array(array, dtype=dtype, order=order), name, SHAPE, "x.npy")
     assert same_bits(checked.array, array)
@@ -54,7 +60,7 @@ def test_byte_order_and_memory_order_are_normalised(made, dtype, order):
     assert checked.converted_from == (None if dtype == ">f4" else "<f8")
 
 
-def test_a_view_with_strides_comes_out_in_order(made):
+def test_a_view_with_strides_comes_out_in_order(made: tuple[str, np.ndarray]) -> None:
     name, array = made
     checked = check_array(array[:, ::-1, ::2], name, (3, 16, 16), "x.npy")
     assert same_bits(checked.array, array[:, ::-1, ::2].copy())
@@ -64,13 +70,13 @@ def test_a_view_with_strides_comes_out_in_order(made):
 @pytest.mark.parametrize(
     "shape", [(16, 32), (3, 32, 16), (1, 3, 16, 32), (3, 1, 16, 32), (2, 16, 32), (3, 16, 31), (0,), ()]
 )
-def test_another_shape_is_refused(made, shape):
+def test_another_shape_is_refused(made: tuple[str, np.ndarray], shape: Any) -> None:
     with pytest.raises(BadValue, match=r"x\.npy: shape"):
         check_array(np.ones(shape, "<f4"), made[0], SHAPE, "x.npy")
 
 
 @pytest.mark.parametrize("dtype", ["<i4", "<i8", "<u2", "?", "<f2", "<c8", "O", "S4", "<M8[s]", "V4", np.longdouble])
-def test_another_dtype_is_refused(made, dtype):
+def test_another_dtype_is_refused(made: tuple[str, np.ndarray], dtype: Any) -> None:
     with pytest.raises(BadValue, match="dtype"):
         check_array(np.empty(SHAPE, dtype), made[0], SHAPE, "x.npy")
 
@@ -78,20 +84,20 @@ def test_another_dtype_is_refused(made, dtype):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8"])
 @pytest.mark.parametrize("name", TYPES)
-def test_one_value_that_is_not_finite_is_refused_and_located(name, dtype, value):
+def test_one_value_that_is_not_finite_is_refused_and_located(name: str, dtype: str, value: float) -> None:
     with pytest.raises(BadValue, match=r"x\.npy: 1 of 1536 values.*gain 2, row 5, column 9"):
         check_array(with_value(name, value, dtype), name, SHAPE, "x.npy")
 
 
 @pytest.mark.parametrize("place", [(0, 0, 0), (2, 15, 31)])
-def test_the_first_and_the_last_pixel_are_checked(place):
+def test_the_first_and_the_last_pixel_are_checked(place: tuple[int, int, int]) -> None:
     with pytest.raises(BadValue, match="gain {}, row {}, column {}".format(*place)):
         check_array(with_value("pixel_offset", np.nan, place=place), "pixel_offset", SHAPE, "x.npy")
 
 
 @pytest.mark.parametrize("name", TYPES)
 @pytest.mark.parametrize("value", [1e39, -1e300])
-def test_a_float64_too_large_for_float32_is_refused(name, value):
+def test_a_float64_too_large_for_float32_is_refused(name: str, value: float) -> None:
     with pytest.raises(BadValue, match="not finite in float32"):
         check_array(with_value(name, value, "<f8"), name, SHAPE, "x.npy")
 
@@ -99,28 +105,28 @@ def test_a_float64_too_large_for_float32_is_refused(name, value):
 @pytest.mark.parametrize(
     ("value", "dtype"), [(0.0, "<f4"), (-0.0, "<f4"), (0.0, "<f8"), (1e-60, "<f8"), (-1e-60, "<f8")]
 )
-def test_a_gain_of_zero_is_refused_also_one_that_rounds_to_it(value, dtype):
+def test_a_gain_of_zero_is_refused_also_one_that_rounds_to_it(value: float, dtype: str) -> None:
     with pytest.raises(BadValue, match="zero"):
         check_array(with_value("pixel_gain", value, dtype), "pixel_gain", SHAPE, "x.npy")
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, -5.0, 1e-42, 3e38])
-def test_an_offset_may_be_any_finite_number(value):
+def test_an_offset_may_be_any_finite_number(value: float) -> None:
     array = with_value("pixel_offset", value)
     assert same_bits(check_array(array, "pixel_offset", SHAPE, "x.npy").array, array)
 
 
-def test_negative_gains_are_right_by_nature():
+def test_negative_gains_are_right_by_nature() -> None:
     array = np.full(SHAPE, -0.11, "<f4")
     assert same_bits(check_array(array, "pixel_gain", SHAPE, "x.npy").array, array)
 
 
-def test_every_bad_value_is_counted():
+def test_every_bad_value_is_counted() -> None:
     with pytest.raises(BadValue, match="1536 of 1536 values of pixel_gain are zero"):
         check_array(np.zeros(SHAPE, "<f4"), "pixel_gain", SHAPE, "x.npy")
 
 
-def test_the_array_that_was_given_is_not_changed(made):
+def test_the_array_that_was_given_is_not_changed(made: tuple[str, np.ndarray]) -> None:
     name, array = made
     given_one = array.astype(">f8")
     before = given_one.copy()
@@ -128,13 +134,13 @@ def test_the_array_that_was_given_is_not_changed(made):
     assert same_bits(given_one, before)
 
 
-def test_an_unknown_type_is_refused():
+def test_an_unknown_type_is_refused() -> None:
     with pytest.raises(BadValue, match="not a calibration type"):
         check_array(np.ones(SHAPE, "<f4"), "pixel_gains", SHAPE, "x.npy")
 
 
 @settings(deadline=None, database=None)
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=6, max_size=6))
-def test_every_finite_float32_is_kept_bit_for_bit(values):
+def test_every_finite_float32_is_kept_bit_for_bit(values: list[float]) -> None:
     array = np.array(values, "<f4").reshape(1, 2, 3)
     assert same_bits(check_array(array, "pixel_offset", array.shape, "x.npy").array, array)

@@ -6,7 +6,7 @@ from jfstore.core.calib_types import CALIB_TYPES, calib_type
 from jfstore.errors import BadValue
 
 
-def test_the_types_of_now():
+def test_the_types_of_now() -> None:
     assert list(CALIB_TYPES) == ["pixel_gain", "pixel_offset"]
 
 
@@ -17,7 +17,9 @@ def test_the_types_of_now():
         ("pixel_offset", "ADU", (0.0, 0.0, 0.0), False, "offset"),
     ],
 )
-def test_each_type_says_what_its_values_are(name, units, default, divides, legacy):
+def test_each_type_says_what_its_values_are(
+    name: str, units: str, default: tuple[float, float, float], divides: bool, legacy: str
+) -> None:
     found = calib_type(name)
     assert (found.name, found.units, found.divides, found.legacy) == (name, units, divides, legacy)
     assert found.default == pytest.approx(default)
@@ -27,7 +29,7 @@ def test_each_type_says_what_its_values_are(name, units, default, divides, legac
 
 
 @pytest.mark.parametrize("name", ["pixel_gains", "Pixel_gain", "pixel_gain ", "pixel_gain\n", "", "common_mode"])
-def test_any_other_name_is_refused_with_names_that_exist(name):
+def test_any_other_name_is_refused_with_names_that_exist(name: str) -> None:
     with pytest.raises(BadValue) as caught:
         calib_type(name)
     assert repr(name) in caught.value.message
@@ -35,17 +37,17 @@ def test_any_other_name_is_refused_with_names_that_exist(name):
     assert caught.value.nearest
 
 
-def test_the_nearest_name_comes_first():
+def test_the_nearest_name_comes_first() -> None:
     with pytest.raises(BadValue) as caught:
         calib_type("pixel_ofset")
     assert caught.value.nearest[0] == "pixel_offset"
 
 
-def test_a_stamp_given_as_type_gets_the_hint_to_use_T():
+def test_a_stamp_given_as_type_gets_the_hint_to_use_T() -> None:
     with pytest.raises(BadValue, match="-T 20180306000000"):
         calib_type("20180306000000")
 
 
-def test_a_type_cannot_be_changed():
+def test_a_type_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
-        calib_type("pixel_gain").units = "keV"
+        calib_type("pixel_gain").units = "keV"  # type: ignore[misc]

@@ -25,14 +25,14 @@ uint64 = st.integers(0, 2**64 - 1)
 panels = st.builds(PanelId, uint64, uint64, uint64)
 
 
-def test_the_numbers_of_the_seed_print_as_their_id():
+def test_the_numbers_of_the_seed_print_as_their_id() -> None:
     assert str(PanelId(1511699, 23403815178277, 3997947)) == FB
     assert parse_panel(FB) == PanelId(1511699, 23403815178277, 3997947)
 
 
 @settings(deadline=None, database=None)
 @given(panels)
-def test_every_panel_is_read_back_from_its_id(panel):
+def test_every_panel_is_read_back_from_its_id(panel: PanelId) -> None:
     assert parse_panel(str(panel)) == panel
     assert str(panel) == f"{panel.module:x}-{panel.firmware:x}-{panel.serial:x}"
 
@@ -51,7 +51,7 @@ def test_every_panel_is_read_back_from_its_id(panel):
         (LARGEST, LARGEST),
     ],
 )
-def test_other_spellings_are_normalised(text, normal):
+def test_other_spellings_are_normalised(text: str, normal: str) -> None:
     assert str(parse_panel(text)) == normal
 
 
@@ -76,28 +76,28 @@ def test_other_spellings_are_normalised(text, normal):
         "../171113-154920171025-3d00fb",
     ],
 )
-def test_anything_else_is_no_panel_id(text):
+def test_anything_else_is_no_panel_id(text: str) -> None:
     with pytest.raises(BadValue, match="is not a panel Id"):
         parse_panel(text)
 
 
-def test_a_panel_id_with_a_stamp_gets_the_hint_to_use_T():
+def test_a_panel_id_with_a_stamp_gets_the_hint_to_use_T() -> None:
     with pytest.raises(BadValue, match=f"pass {FB} -T 20180306000000"):
         parse_panel(f"{FB}-20180306000000")
 
 
 @pytest.mark.parametrize("numbers", [(-1, 0, 0), (0, 2**64, 0), (0, 0, -(2**63))])
-def test_a_number_that_is_not_unsigned_64_bit_is_refused(numbers):
+def test_a_number_that_is_not_unsigned_64_bit_is_refused(numbers: tuple[int, int, int]) -> None:
     with pytest.raises(BadValue, match="64-bit"):
         PanelId(*numbers)
 
 
-def test_a_panel_is_found_by_its_last_two_fields():
+def test_a_panel_is_found_by_its_last_two_fields() -> None:
     assert str(resolve_panel("154920171025-3d00fb", [B0, FB, F7])) == FB
     assert str(resolve_panel("154920171025-0x003D00FB", [FB])) == FB
 
 
-def test_a_short_id_that_fits_two_panels_is_refused_and_lists_both():
+def test_a_short_id_that_fits_two_panels_is_refused_and_lists_both() -> None:
     with pytest.raises(BadValue) as caught:
         resolve_panel("149520170815-3d00b0", [OTHER_B0, FB, B0])
     assert B0 in caught.value.message
@@ -105,38 +105,38 @@ def test_a_short_id_that_fits_two_panels_is_refused_and_lists_both():
     assert FB not in caught.value.message
 
 
-def test_a_short_id_that_fits_no_panel_is_not_found():
+def test_a_short_id_that_fits_no_panel_is_not_found() -> None:
     with pytest.raises(NotFound) as caught:
         resolve_panel("154920171025-3d00ff", [FB, B0])
     assert FB in caught.value.nearest
 
 
-def test_a_full_id_need_not_be_known():
+def test_a_full_id_need_not_be_known() -> None:
     assert str(resolve_panel(FB, [])) == FB
 
 
-def test_a_detector_keeps_the_order_of_its_panels():
+def test_a_detector_keeps_the_order_of_its_panels() -> None:
     assert [str(panel) for panel in resolve_detector(f"{F7}_{B0}")] == [F7, B0]
     assert detector_id(resolve_detector(f"{F7}_{B0}")) == f"{F7}_{B0}"
 
 
-def test_a_detector_may_be_written_short():
+def test_a_detector_may_be_written_short() -> None:
     panels = resolve_detector("149520170815-3d00b0_149520170815-3d00f7", [FB, F7, B0])
     assert detector_id(panels) == f"{B0}_{F7}"
 
 
-def test_one_panel_is_a_detector():
+def test_one_panel_is_a_detector() -> None:
     assert resolve_detector(FB) == (parse_panel(FB),)
 
 
 @pytest.mark.parametrize("text", [f"{FB}_{FB}", f"{FB}_{B0}_{FB.upper()}", f"{FB}_154920171025-3d00fb"])
-def test_a_panel_comes_once_in_a_detector(text):
+def test_a_panel_comes_once_in_a_detector(text: str) -> None:
     with pytest.raises(BadValue, match="twice"):
         resolve_detector(text, [FB, B0])
 
 
 @pytest.mark.parametrize("text", ["", "_", f"{FB}_", f"_{FB}", f"{FB}__{B0}", f"{FB},{B0}"])
-def test_a_detector_has_no_empty_parts(text):
+def test_a_detector_has_no_empty_parts(text: str) -> None:
     with pytest.raises(BadValue):
         resolve_detector(text)
 
@@ -145,12 +145,12 @@ def test_a_detector_has_no_empty_parts(text):
 @given(st.lists(panels.filter(lambda panel: not is_short_with_stamp(str(panel))), min_size=1, max_size=32, unique=True))
 @example([PanelId(0, 0, 0x20000000000000)])  # 14 digits, and no date
 @example([PanelId(0x8000000020000, 0x230920, 0x50C24600500101)])
-def test_every_detector_is_read_back_from_its_id(several):
+def test_every_detector_is_read_back_from_its_id(several: list[PanelId]) -> None:
     assert resolve_detector(detector_id(several)) == tuple(several)
 
 
 @pytest.mark.parametrize("number", ["v1", "v0001", "v01"])
-def test_a_version_is_read_with_or_without_zeros(number):
+def test_a_version_is_read_with_or_without_zeros(number: str) -> None:
     assert parse_version(f"{FB}/20180306000000/{number}") == (parse_panel(FB), "20180306000000", 1)
 
 
@@ -160,11 +160,11 @@ def test_a_version_is_read_with_or_without_zeros(number):
     st.integers(0, 10**14 - 1),
     st.integers(1, 10**9 - 1),
 )
-def test_every_version_is_read_back_from_its_name(panel, stamp, number):
+def test_every_version_is_read_back_from_its_name(panel: PanelId, stamp: int, number: int) -> None:
     assert parse_version(version_name(str(panel), f"{stamp:014d}", number)) == (panel, f"{stamp:014d}", number)
 
 
-def test_a_version_name_may_have_a_short_panel():
+def test_a_version_name_may_have_a_short_panel() -> None:
     assert parse_version("154920171025-3d00fb/20180306000000/v2", [FB, B0])[0] == parse_panel(FB)
 
 
@@ -185,6 +185,6 @@ def test_a_version_name_may_have_a_short_panel():
         "x/20180306000000/v1",
     ],
 )
-def test_anything_else_is_no_version(text):
+def test_anything_else_is_no_version(text: str) -> None:
     with pytest.raises(BadValue):
         parse_version(text)

@@ -1,7 +1,10 @@
 """Times: text to nanoseconds UTC and back; a time that is not clear is refused."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -54,15 +57,15 @@ seconds = st.integers(0, LAST // S - 1)
         ("@7", 7 * S),
     ],
 )
-def test_each_form_names_its_instant_exactly(text, ns):
+def test_each_form_names_its_instant_exactly(text: str, ns: int) -> None:
     assert parse_time(text, LA) == ns
 
 
-def test_a_stamp_is_read_in_the_zone_of_the_repository():
+def test_a_stamp_is_read_in_the_zone_of_the_repository() -> None:
     assert parse_time("20180306000000", ZoneInfo("UTC")) == MARCH - 8 * 3600 * S
 
 
-def test_now_is_now(monkeypatch):
+def test_now_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jfstore.core.instants.time.time_ns", lambda: 1520323200_123456789)
     assert parse_time("now", LA) == 1520323200_123456789
 
@@ -119,7 +122,7 @@ def test_now_is_now(monkeypatch):
         "0000000000000",
     ],
 )
-def test_every_other_text_is_refused(text):
+def test_every_other_text_is_refused(text: str) -> None:
     with pytest.raises(BadValue):
         parse_time(text, LA)
 
@@ -136,7 +139,7 @@ def test_every_other_text_is_refused(text):
         ("yesterday", "expected a stamp YYYYMMDDHHMMSS"),
     ],
 )
-def test_a_common_mistake_gets_a_hint(text, hint):
+def test_a_common_mistake_gets_a_hint(text: str, hint: str) -> None:
     with pytest.raises(BadValue, match=hint):
         parse_time(text, LA)
 
@@ -160,7 +163,7 @@ def test_a_common_mistake_gets_a_hint(text, hint):
         "2018-03-06T08:00:00+00:99",
     ],
 )
-def test_an_impossible_date_or_offset_is_refused(text):
+def test_an_impossible_date_or_offset_is_refused(text: str) -> None:
     with pytest.raises(BadValue):
         parse_time(text, LA)
 
@@ -175,7 +178,7 @@ def test_an_impossible_date_or_offset_is_refused(text):
         ("@9214646399.999999999", LAST - 1),
     ],
 )
-def test_the_years_are_1970_to_2261(text, ns):
+def test_the_years_are_1970_to_2261(text: str, ns: int) -> None:
     assert parse_time(text, ZoneInfo("UTC")) == ns
 
 
@@ -197,66 +200,72 @@ def test_the_years_are_1970_to_2261(text, ns):
         "@99999999999",
     ],
 )
-def test_a_time_outside_these_years_is_refused(text, zone):
+def test_a_time_outside_these_years_is_refused(text: str, zone: ZoneInfo) -> None:
     with pytest.raises(BadValue):
         parse_time(text, zone)
 
 
 @pytest.mark.parametrize("stamp", ["20180311020000", "20180311023000", "20180311025959"])
-def test_an_hour_that_daylight_saving_skips_is_refused(stamp):
+def test_an_hour_that_daylight_saving_skips_is_refused(stamp: str) -> None:
     with pytest.raises(BadValue, match="does not exist"):
         parse_time(stamp, LA)
 
 
 @pytest.mark.parametrize(("stamp", "ns"), [("20180311015959", 1520762399 * S), ("20180311030000", 1520762400 * S)])
-def test_the_seconds_around_a_skipped_hour_are_clear(stamp, ns):
+def test_the_seconds_around_a_skipped_hour_are_clear(stamp: str, ns: int) -> None:
     assert parse_time(stamp, LA) == ns
 
 
 @pytest.mark.parametrize(("stamp", "ns"), [("20181104010000", 1541318400 * S), ("20181104015959", 1541321999 * S)])
-def test_an_hour_that_comes_twice_is_the_first_with_a_note(stamp, ns):
+def test_an_hour_that_comes_twice_is_the_first_with_a_note(stamp: str, ns: int) -> None:
     instant = parse_instant(stamp, LA)
     assert (instant.ns, instant.stamp) == (ns, stamp)
     assert instant.note == f"stamp {stamp} comes twice in America/Los_Angeles; taken as the first, {iso(ns)}"
 
 
 @pytest.mark.parametrize(("stamp", "ns"), [("20181104005959", 1541318399 * S), ("20181104020000", 1541325600 * S)])
-def test_the_seconds_around_an_hour_that_comes_twice_need_no_note(stamp, ns):
+def test_the_seconds_around_an_hour_that_comes_twice_need_no_note(stamp: str, ns: int) -> None:
     assert parse_instant(stamp, LA).ns == ns
     assert parse_instant(stamp, LA).note is None
 
 
-def test_the_second_pass_of_an_hour_has_no_stamp():
+def test_the_second_pass_of_an_hour_has_no_stamp() -> None:
     with pytest.raises(BadValue, match="no stamp names"):
         exact_stamp(1541322000 * S, LA)
     assert exact_stamp(1541318400 * S, LA) == "20181104010000"
 
 
 @pytest.mark.parametrize("moment", [datetime(2018, 3, 6, 8, tzinfo=UTC), datetime(2018, 3, 6, tzinfo=LA)])
-def test_an_aware_datetime_is_a_time(moment):
+def test_an_aware_datetime_is_a_time(moment: datetime) -> None:
     assert parse_instant(moment, ZoneInfo("Asia/Tokyo")).ns == MARCH
 
 
-def test_a_datetime_keeps_its_microseconds():
+def test_a_datetime_keeps_its_microseconds() -> None:
     assert parse_instant(datetime(2018, 3, 6, 8, microsecond=999_999, tzinfo=UTC), LA).ns == MARCH + 999_999_000
 
 
-def test_a_datetime_keeps_the_fraction_of_its_offset():
+def test_a_datetime_keeps_the_fraction_of_its_offset() -> None:
     zone = timezone(timedelta(microseconds=250_000))
     assert parse_instant(datetime(2018, 3, 6, 8, tzinfo=zone), LA).ns == MARCH - S // 4
 
 
 @pytest.mark.parametrize("fold", [0, 1])
-def test_a_datetime_says_itself_which_of_two_hours_it_means(fold):
+def test_a_datetime_says_itself_which_of_two_hours_it_means(fold: int) -> None:
     moment = datetime(2018, 11, 4, 1, tzinfo=LA, fold=fold)
     assert parse_instant(moment, LA).ns == (1541318400 + 3600 * fold) * S
 
 
-class NoOffset(timezone.__base__):
-    def __repr__(self):
+class NoOffset(tzinfo):
+    def __repr__(self) -> str:
         return "NoOffset()"  # the id of a test, the same in every process
 
-    def utcoffset(self, when):
+    def utcoffset(self, when: datetime | None) -> None:
+        return None
+
+    def dst(self, when: datetime | None) -> None:
+        return None
+
+    def tzname(self, when: datetime | None) -> None:
         return None
 
 
@@ -275,51 +284,51 @@ class NoOffset(timezone.__base__):
     ],
     ids=repr,
 )
-def test_a_naive_datetime_or_a_number_is_no_time(when):
+def test_a_naive_datetime_or_a_number_is_no_time(when: Any) -> None:
     with pytest.raises(BadValue):
         parse_instant(when, LA)
 
 
 @pytest.mark.parametrize("year", [1, 1969, 2262, 9999])
-def test_a_datetime_outside_the_years_is_refused(year):
+def test_a_datetime_outside_the_years_is_refused(year: int) -> None:
     with pytest.raises(BadValue, match="1970 to 2261"):
         parse_instant(datetime(year, 6, 1, tzinfo=UTC), LA)
 
 
-def test_text_goes_the_way_of_parse_time():
+def test_text_goes_the_way_of_parse_time() -> None:
     assert parse_instant("20180306000000", LA).ns == MARCH
 
 
-def test_the_beginning_prints_and_reads_as_its_stamp():
+def test_the_beginning_prints_and_reads_as_its_stamp() -> None:
     assert (BEGINNING, BEGINNING_STAMP) == (-(2**63), "00000000000000")
     for zone in ZONES:
         assert stamp_at(BEGINNING, zone) == exact_stamp(BEGINNING, zone) == BEGINNING_STAMP
     assert iso(BEGINNING) == "the beginning"
 
 
-def test_a_stamp_is_floored_to_the_second():
+def test_a_stamp_is_floored_to_the_second() -> None:
     assert stamp_at(MARCH + S - 1, LA) == "20180306000000"
 
 
-def test_a_start_with_a_fraction_has_no_stamp():
+def test_a_start_with_a_fraction_has_no_stamp() -> None:
     with pytest.raises(BadValue, match="whole seconds"):
         exact_stamp(MARCH + 1, LA)
 
 
 @pytest.mark.parametrize("name", ["America/Los_Angeles", "UTC", "Europe/Zurich"])
-def test_a_zone_has_its_name(name):
+def test_a_zone_has_its_name(name: str) -> None:
     assert find_zone(name).key == name
 
 
 @pytest.mark.parametrize("name", ["", "Mars/Olympus", "../etc/passwd", "/etc/localtime", "America", "America/", "a\0b"])
-def test_no_other_zone_exists(name):
+def test_no_other_zone_exists(name: str) -> None:
     with pytest.raises(BadValue, match="time zone"):
         find_zone(name)
 
 
 @settings(deadline=None, database=None)
 @given(seconds, st.sampled_from(ZONES))
-def test_every_second_has_the_stamp_that_names_it_or_none(second, zone):
+def test_every_second_has_the_stamp_that_names_it_or_none(second: int, zone: ZoneInfo) -> None:
     assume(datetime.fromtimestamp(second, UTC).astimezone(zone).year <= 2261)
     stamp = stamp_at(second * S, zone)
     named = parse_time(stamp, zone)
@@ -333,7 +342,7 @@ def test_every_second_has_the_stamp_that_names_it_or_none(second, zone):
 
 @settings(deadline=None, database=None)
 @given(st.datetimes(datetime(1970, 1, 2), datetime(2261, 12, 30)), st.sampled_from(ZONES))
-def test_every_stamp_is_read_as_the_zone_says(wall, zone):
+def test_every_stamp_is_read_as_the_zone_says(wall: datetime, zone: ZoneInfo) -> None:
     wall = wall.replace(microsecond=0)
     passes = [wall.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
     there = [moment for moment in passes if moment.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == wall]
@@ -349,35 +358,35 @@ def test_every_stamp_is_read_as_the_zone_says(wall, zone):
 
 @settings(deadline=None, database=None)
 @given(st.integers(0, LAST - 1))
-def test_every_nanosecond_is_read_back_from_its_iso_text(ns):
+def test_every_nanosecond_is_read_back_from_its_iso_text(ns: int) -> None:
     assert parse_iso(iso(ns)) == ns
     assert parse_time(f"@{ns // S}.{ns % S:09d}", LA) == ns
 
 
 @settings(deadline=None, database=None)
 @given(st.datetimes(datetime(1970, 1, 3), datetime(2261, 12, 29), timezones=st.sampled_from([*ZONES, UTC])))
-def test_every_aware_datetime_is_its_instant(moment):
+def test_every_aware_datetime_is_its_instant(moment: datetime) -> None:
     expected = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
     assert parse_instant(moment, LA).ns == expected
 
 
-def test_instants_compare_by_their_nanoseconds_and_print_as_stamps():
+def test_instants_compare_by_their_nanoseconds_and_print_as_stamps() -> None:
     assert Instant(1, "a") == Instant(1, "b") < Instant(2, "a")
     assert str(Instant(MARCH, "20180306000000")) == "20180306000000"
     assert parse_instant(Instant(MARCH, "in another zone"), LA).stamp == "20180306000000"
 
 
-def test_the_nanoseconds_of_a_pandas_timestamp_count():
+def test_the_nanoseconds_of_a_pandas_timestamp_count() -> None:
     pandas = pytest.importorskip("pandas")
     assert parse_instant(pandas.Timestamp("2018-03-06T08:00:00.123456789Z"), LA).ns == MARCH + 123456789
 
 
 @pytest.mark.parametrize("name", ["localtime", "posixrules", "Factory", "right/UTC", "posix/UTC", "nowhere", "../UTC"])
-def test_a_zone_that_depends_on_the_machine_is_refused(name):
+def test_a_zone_that_depends_on_the_machine_is_refused(name: str) -> None:
     with pytest.raises(BadValue, match="America/Los_Angeles"):
         check_zone(name)
 
 
 @pytest.mark.parametrize("name", ["America/Los_Angeles", "UTC", "Europe/Berlin"])
-def test_a_zone_of_the_database_is_taken(name):
+def test_a_zone_of_the_database_is_taken(name: str) -> None:
     assert check_zone(name) == name

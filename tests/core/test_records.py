@@ -1,7 +1,11 @@
 """The sealed frames of ``repository.json`` and of commits: exact bytes, round trip, every flipped bit."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from blake3 import blake3
@@ -11,6 +15,7 @@ from hypothesis import strategies as st
 from jfstore.core.hashing import digest
 from jfstore.core.records import (
     Array,
+    Commit,
     Identity,
     StoredFile,
     decode_commit,
@@ -44,59 +49,58 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 hexes = st.text("0123456789abcdef", min_size=64, max_size=64)
 
 
-def hexed(data):
+def hexed(data: bytes) -> bytes:
     return blake3(data).hexdigest().encode()
 
 
-def frame(kind, body, extra, extra_body):
+def frame(kind: str, body: Any, extra: str, extra_body: Any) -> bytes:
     """The frame of docs/design.md, "The frame of JSON files", written independently: six lines, exact bytes."""
     first, second = (
         json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode() for part in (body, extra_body)
     )
-    kind, extra = kind.encode(), extra.encode()
     return b"".join(
         [
-            b'{"' + kind + b'":\n' + first + b",\n",
+            b'{"' + kind.encode() + b'":\n' + first + b",\n",
             b'"hash":"' + hexed(first) + b'",\n',
-            b'"' + extra + b'":\n' + second + b",\n",
-            b'"' + extra + b'_hash":"' + hexed(second) + b'"}\n',
+            b'"' + extra.encode() + b'":\n' + second + b",\n",
+            b'"' + extra.encode() + b'_hash":"' + hexed(second) + b'"}\n',
         ]
     )
 
 
-def commit_parts(commit=COMMIT):
+def commit_parts(commit: Commit = COMMIT) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     whole = json.loads(encode_commit(commit)[0])
     return whole["commit"], whole["files"]
 
 
-def identity_parts():
+def identity_parts() -> tuple[dict[str, Any], dict[str, str]]:
     whole = json.loads(encode_identity(IDENTITY))
     return whole["repository"], whole["storage"]
 
 
-def accepted(decode, raw):
+def accepted(decode: Callable[..., Any], raw: bytes) -> Any:
     try:
         return decode(raw, "x")
     except (Damaged, Refused):
         return None
 
 
-def test_the_digest_is_blake3():
+def test_the_digest_is_blake3() -> None:
     assert digest(b"") == "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
 
 
-def test_an_identity_is_read_back():
+def test_an_identity_is_read_back() -> None:
     found = decode_identity(encode_identity(IDENTITY), "x")
     assert found == IDENTITY
     assert found.hash == blake3(encode_identity(IDENTITY).split(b"\n")[1][:-1]).hexdigest()
 
 
-def test_a_commit_is_read_back():
+def test_a_commit_is_read_back() -> None:
     raw, sealed = encode_commit(COMMIT)
     assert decode_commit(raw, "x") == replace(COMMIT, hash=sealed)
 
 
-def test_the_bytes_of_a_commit_are_those_of_format_1():
+def test_the_bytes_of_a_commit_are_those_of_format_1() -> None:
     body, files = commit_parts()
     raw, sealed = encode_commit(COMMIT)
     assert raw == frame("commit", body, "files", files)
@@ -123,7 +127,7 @@ def test_the_bytes_of_a_commit_are_those_of_format_1():
     assert [list(file) for file in files] == [["path", "size", "blake3", "offsets"]] * 2
 
 
-def test_the_bytes_of_an_identity_are_those_of_format_1():
+def test_the_bytes_of_an_identity_are_those_of_format_1() -> None:
     body, storage = identity_parts()
     assert encode_identity(IDENTITY) == frame("repository", body, "storage", storage)
     assert body == {
@@ -138,7 +142,7 @@ def test_the_bytes_of_an_identity_are_those_of_format_1():
     assert storage == {"kind": "hdf5"}
 
 
-def test_the_hash_does_not_depend_on_where_the_arrays_lie():
+def test_the_hash_does_not_depend_on_where_the_arrays_lie() -> None:
     elsewhere = StoredFile("zarr/1", 1, seal("other file"), {"pixel_gain": 0, "pixel_offset": 9})
     moved = replace(COMMIT, versions=tuple(replace(version, file=elsewhere) for version in COMMIT.versions))
     (raw, sealed), (moved_raw, moved_sealed) = encode_commit(COMMIT), encode_commit(moved)
@@ -169,7 +173,7 @@ def test_the_hash_does_not_depend_on_where_the_arrays_lie():
     ],
     ids=repr,
 )
-def test_the_hash_depends_on_every_other_field(change):
+def test_the_hash_depends_on_every_other_field(change: Any) -> None:
     assert encode_commit(replace(COMMIT, **change))[1] != encode_commit(COMMIT)[1]
 
 
@@ -179,7 +183,7 @@ def test_the_hash_depends_on_every_other_field(change):
     ids=["commit", "identity"],
 )
 class TestDamage:
-    def test_no_flipped_bit_is_accepted(self, decode, raw):
+    def test_no_flipped_bit_is_accepted(self, decode: Callable[..., Any], raw: bytes) -> None:
         served = []
         for place in range(len(raw)):
             for bit in range(8):
@@ -188,13 +192,13 @@ class TestDamage:
                     served.append((place, bit))
         assert not served
 
-    def test_no_cut_or_lengthened_file_is_accepted(self, decode, raw):
+    def test_no_cut_or_lengthened_file_is_accepted(self, decode: Callable[..., Any], raw: bytes) -> None:
         assert not [size for size in range(len(raw)) if accepted(decode, raw[:size]) is not None]
         for more in (b"\n", b" ", b"\0", raw):
             with pytest.raises(Damaged):
                 decode(raw + more, "x")
 
-    def test_no_exchanged_lines_are_accepted(self, decode, raw):
+    def test_no_exchanged_lines_are_accepted(self, decode: Callable[..., Any], raw: bytes) -> None:
         lines = raw.splitlines(keepends=True)
         for i in range(len(lines)):
             for j in range(i):
@@ -203,41 +207,41 @@ class TestDamage:
                 assert accepted(decode, b"".join(swapped)) is None
 
     @pytest.mark.parametrize("other", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"\0" * 4096, b"[" * 100_000])
-    def test_nothing_else_is_accepted(self, decode, raw, other):
+    def test_nothing_else_is_accepted(self, decode: Callable[..., Any], raw: bytes, other: bytes) -> None:
         with pytest.raises(Damaged, match=r"^log/x is damaged"):
             decode(other, "log/x")
 
-    def test_the_other_kind_of_file_is_not_accepted(self, decode, raw):
+    def test_the_other_kind_of_file_is_not_accepted(self, decode: Callable[..., Any], raw: bytes) -> None:
         other = decode_identity if decode is decode_commit else decode_commit
         with pytest.raises(Damaged):
             other(raw, "x")
 
-    def test_the_same_json_in_other_bytes_is_not_accepted(self, decode, raw):
+    def test_the_same_json_in_other_bytes_is_not_accepted(self, decode: Callable[..., Any], raw: bytes) -> None:
         with pytest.raises(Damaged):
             decode(json.dumps(json.loads(raw)).encode(), "x")
 
 
 @pytest.mark.parametrize("raw", [b'{"format": 2}', b'{"format": 2, "repository": {}}\n\n', b'{\n"format":\n3\n}\n'])
-def test_a_newer_format_in_another_frame_is_refused_not_called_damaged(raw):
+def test_a_newer_format_in_another_frame_is_refused_not_called_damaged(raw: bytes) -> None:
     with pytest.raises(Refused, match=r"newer jfstore \(format [23]\)"):
         decode_identity(raw, "x")
 
 
 @pytest.mark.parametrize("fields", [{}, {"panel_shape": "unknown", "role": 7}])
-def test_a_newer_format_in_the_same_frame_is_refused_before_anything_else_is_read(fields):
+def test_a_newer_format_in_the_same_frame_is_refused_before_anything_else_is_read(fields: Any) -> None:
     body, storage = identity_parts()
     with pytest.raises(Refused, match="newer jfstore"):
         decode_identity(frame("repository", {**body, **fields, "format": 2}, "storage", storage), "x")
 
 
 @pytest.mark.parametrize("op", ["withdraw", "", "ADD", None, 1, ["add"]])
-def test_an_unknown_operation_is_refused(op):
+def test_an_unknown_operation_is_refused(op: Any) -> None:
     body, files = commit_parts()
     with pytest.raises(Refused, match="newer jfstore"):
         decode_commit(frame("commit", {**body, "op": op}, "files", files), "x")
 
 
-def test_an_unknown_operation_without_versions_is_refused():
+def test_an_unknown_operation_without_versions_is_refused() -> None:
     with pytest.raises(Refused, match="withdraw"):
         decode_commit(frame("commit", {"seq": 2, "op": "withdraw", "what": []}, "files", []), "x")
 
@@ -245,7 +249,7 @@ def test_an_unknown_operation_without_versions_is_refused():
 @pytest.mark.parametrize(
     "field", ["seq", "prev", "time", "clock", "user", "host", "program", "message", "request", "versions"]
 )
-def test_a_sealed_commit_that_lacks_a_field_is_damaged(field):
+def test_a_sealed_commit_that_lacks_a_field_is_damaged(field: str) -> None:
     body, files = commit_parts()
     del body[field]
     with pytest.raises(Damaged):
@@ -253,7 +257,7 @@ def test_a_sealed_commit_that_lacks_a_field_is_damaged(field):
 
 
 @pytest.mark.parametrize("field", ["panel", "stamp", "begin", "number", "arrays"])
-def test_a_sealed_version_that_lacks_a_field_is_damaged(field):
+def test_a_sealed_version_that_lacks_a_field_is_damaged(field: str) -> None:
     body, files = commit_parts()
     del body["versions"][0][field]
     with pytest.raises(Damaged):
@@ -261,27 +265,27 @@ def test_a_sealed_version_that_lacks_a_field_is_damaged(field):
 
 
 @pytest.mark.parametrize("change", [{"time": "the beginning"}, {"time": 5}, {"versions": 7}, {"versions": [7, 7]}])
-def test_a_sealed_commit_with_a_field_of_another_kind_is_damaged(change):
+def test_a_sealed_commit_with_a_field_of_another_kind_is_damaged(change: Any) -> None:
     body, files = commit_parts()
     with pytest.raises(Damaged):
         decode_commit(frame("commit", {**body, **change}, "files", files), "x")
 
 
 @pytest.mark.parametrize("files", [[], {}, None, 7, [{}], [{}, {}], [7, 7]])
-def test_a_sealed_commit_without_its_files_is_damaged(files):
+def test_a_sealed_commit_without_its_files_is_damaged(files: Any) -> None:
     with pytest.raises(Damaged):
         decode_commit(frame("commit", commit_parts()[0], "files", files), "x")
 
 
 @pytest.mark.parametrize("body", [[], 7, None, "commit"])
-def test_a_sealed_body_that_is_no_object_is_damaged(body):
+def test_a_sealed_body_that_is_no_object_is_damaged(body: Any) -> None:
     for decode, kind, extra in ((decode_commit, "commit", "files"), (decode_identity, "repository", "storage")):
         with pytest.raises(Damaged):
             decode(frame(kind, body, extra, []), "x")
 
 
 @pytest.mark.parametrize("field", ["format", "id", "role", "detector", "panel_shape", "zone", "created"])
-def test_a_sealed_identity_that_lacks_a_field_is_damaged(field):
+def test_a_sealed_identity_that_lacks_a_field_is_damaged(field: str) -> None:
     body, storage = identity_parts()
     del body[field]
     with pytest.raises(Damaged):
@@ -289,7 +293,7 @@ def test_a_sealed_identity_that_lacks_a_field_is_damaged(field):
 
 
 @pytest.mark.parametrize("change", [{"panel_shape": 3}, {"panel_shape": [3]}, {"created": "never"}, {"created": 1}])
-def test_a_sealed_identity_with_a_field_of_another_kind_is_damaged(change):
+def test_a_sealed_identity_with_a_field_of_another_kind_is_damaged(change: Any) -> None:
     body, storage = identity_parts()
     with pytest.raises(Damaged):
         decode_identity(frame("repository", {**body, **change}, "storage", storage), "x")
@@ -303,7 +307,9 @@ def test_a_sealed_identity_with_a_field_of_another_kind_is_damaged(change):
     seals=st.lists(hexes, min_size=1, max_size=3),
     rounded=st.booleans(),
 )
-def test_every_commit_is_read_back(message, user, source, seals, rounded):
+def test_every_commit_is_read_back(
+    message: str, user: str, source: str | None, seals: list[str], rounded: bool
+) -> None:
     arrays = tuple(Array(f"type{i}", "<f4", (3, 2, 1), s, "<f8" if rounded else None) for i, s in enumerate(seals))
     file = StoredFile("panels/x.h5", 1 << 20, seal("file"), {array.type: 4096 for array in arrays})
     version = make_version(seq=5, source=source, arrays=arrays, file=file)

@@ -1,13 +1,17 @@
 """The table: what the log says, in columns, whole or grown piece by piece."""
 
+from __future__ import annotations
+
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jfstore.core.records import Version
 from jfstore.core.table import LAYOUT, Table
 from tests.makers import BEGINNING, PANELS, make_commit, make_log, make_table, make_version, seal
 
@@ -23,18 +27,18 @@ VERSIONS = [version for commit in LOG for version in commit.versions]
 
 
 @pytest.fixture
-def table():
+def table() -> Table:
     return make_table(LOG)
 
 
-def same_columns(one, other):
+def same_columns(one: Table, other: Table) -> None:
     assert one.kinds == other.kinds
     for name in LAYOUT:
         assert np.array_equal(one.columns()[name], other.columns()[name]), name
         assert one.columns()[name].dtype == other.columns()[name].dtype == LAYOUT[name]
 
 
-def test_the_empty_table_knows_nothing():
+def test_the_empty_table_knows_nothing() -> None:
     empty = Table.empty()
     assert (empty.seq, empty.head, empty.types(), empty.version_list()) == (0, "", [], [])
     assert len(empty.rows(A)) == len(empty.rows(A, "pixel_gain")) == 0
@@ -42,11 +46,11 @@ def test_the_empty_table_knows_nothing():
     assert empty.find_content({"pixel_gain": seal("g")}) is None
 
 
-def test_every_version_of_the_log_comes_back_in_order(table):
+def test_every_version_of_the_log_comes_back_in_order(table: Table) -> None:
     assert table.version_list() == VERSIONS
 
 
-def test_the_head_is_the_last_commit(table):
+def test_the_head_is_the_last_commit(table: Table) -> None:
     assert (table.seq, table.head) == (3, LOG[-1].hash)
 
 
@@ -63,20 +67,22 @@ def test_the_head_is_the_last_commit(table):
         ("1-2-3", None, []),
     ],
 )
-def test_rows_are_those_of_one_panel_and_type_oldest_first(table, panel, calib_type, expected):
+def test_rows_are_those_of_one_panel_and_type_oldest_first(
+    table: Table, panel: str, calib_type: str | None, expected: Any
+) -> None:
     assert table.rows(panel, calib_type).tolist() == expected
 
 
-def test_rows_can_be_asked_for_one_by_one(table):
+def test_rows_can_be_asked_for_one_by_one(table: Table) -> None:
     assert table.version_list([3, 0]) == [VERSIONS[3], VERSIONS[0]]
     assert table.version_list([]) == []
 
 
-def test_the_types_are_those_that_are_held(table):
+def test_the_types_are_those_that_are_held(table: Table) -> None:
     assert table.types() == ["pixel_gain", "pixel_offset"]
 
 
-def test_a_type_stored_in_two_shapes_is_one_type():
+def test_a_type_stored_in_two_shapes_is_one_type() -> None:
     small = make_version(A, content=GAIN)
     other = make_version(B, content={"pixel_gain": "h"})
     arrays = tuple(replace(array, shape=(3, 4, 8)) for array in other.arrays)
@@ -89,33 +95,33 @@ def test_a_type_stored_in_two_shapes_is_one_type():
 
 
 @pytest.mark.parametrize("seq", [1, 2, 3])
-def test_a_summary_says_what_the_commit_says(table, seq):
+def test_a_summary_says_what_the_commit_says(table: Table, seq: int) -> None:
     commit, said = LOG[seq - 1], table.summary(seq)
     assert (said.seq, said.time, said.user, said.host, said.op, said.message, said.hash) == (
         seq, commit.time, commit.user, commit.host, commit.op, commit.message, commit.hash,
     )  # fmt: skip
 
 
-def test_there_is_no_summary_of_a_commit_that_is_not_there(table):
+def test_there_is_no_summary_of_a_commit_that_is_not_there(table: Table) -> None:
     for seq in (-1, 0, 4):
         with pytest.raises(LookupError):
             table.summary(seq)
 
 
 @pytest.mark.parametrize("message", ["", "récalibré µ", "two\nlines", '"quoted" \\ \u2028', "x" * 65536])
-def test_every_message_comes_back(message):
+def test_every_message_comes_back(message: str) -> None:
     table = make_table([make_commit(1), make_commit(2, message=message), make_commit(3)])
     assert [table.summary(seq).message for seq in (1, 2, 3)] == ["message 1", message, "message 3"]
 
 
-def test_a_request_is_found_in_the_commit_that_carries_it(table):
+def test_a_request_is_found_in_the_commit_that_carries_it(table: Table) -> None:
     assert [table.find_request(commit.request) for commit in LOG] == [1, 2, 3]
     assert table.find_request("f" * 32) is None
     assert table.find_request(LOG[0].request[:31]) is None
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
-def test_content_is_found_in_a_file_that_holds_exactly_it(table, version):
+def test_content_is_found_in_a_file_that_holds_exactly_it(table: Table, version: Version) -> None:
     found = table.find_content(version.content)
     holders = [other.file for other in VERSIONS if other.content == version.content]
     assert found in holders
@@ -131,11 +137,11 @@ def test_content_is_found_in_a_file_that_holds_exactly_it(table, version):
         {"pixel_gain": seal("unknown")},
     ],
 )
-def test_content_that_no_file_holds_exactly_is_not_found(table, content):
+def test_content_that_no_file_holds_exactly_is_not_found(table: Table, content: dict[str, str]) -> None:
     assert table.find_content(content) is None
 
 
-def test_versions_may_share_a_file():
+def test_versions_may_share_a_file() -> None:
     first = make_version(A, seq=1)
     again = make_version(B, seq=2, file=first.file)
     log = [make_commit(1, [first]), make_commit(2, [again])]
@@ -144,13 +150,13 @@ def test_versions_may_share_a_file():
         assert table.version_list() == [first, again]
 
 
-def test_the_longest_names_are_kept_whole():
+def test_the_longest_names_are_kept_whole() -> None:
     longest = "-".join(["f" * 16] * 3)
     version = make_version(longest, number=10**9 - 1)
     assert make_table([make_commit(1, [version])]).version_list() == [version]
 
 
-def test_growing_leaves_the_older_table_as_it_was(table):
+def test_growing_leaves_the_older_table_as_it_was(table: Table) -> None:
     before = {name: column.copy() for name, column in table.columns().items()}
     table.extend([make_commit(4, [make_version(C, seq=4)])])
     for name, column in table.columns().items():
@@ -158,7 +164,7 @@ def test_growing_leaves_the_older_table_as_it_was(table):
     assert table.seq == 3
 
 
-def test_nothing_added_is_the_same_table(table):
+def test_nothing_added_is_the_same_table(table: Table) -> None:
     assert table.extend([]) is table
 
 
@@ -171,7 +177,7 @@ additions = st.tuples(
 
 @settings(deadline=None, database=None, max_examples=60)
 @given(st.lists(st.lists(additions, max_size=3), max_size=6), st.data())
-def test_a_table_grown_in_pieces_is_the_one_made_at_once(commits, data):
+def test_a_table_grown_in_pieces_is_the_one_made_at_once(commits: Any, data: st.DataObject) -> None:
     log = make_log(*commits)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=3)))
     table = Table.empty()

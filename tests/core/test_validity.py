@@ -1,7 +1,9 @@
 """Which version is valid: a table of edge cases, an oracle in plain Python, and properties."""
 
+from __future__ import annotations
+
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jfstore.core.instants import stamp_at
-from jfstore.core.validity import changes, find_holder, rejections, select, timeline
+from jfstore.core.records import Commit
+from jfstore.core.table import Table
+from jfstore.core.validity import Selection, changes, find_holder, rejections, select, timeline
 from jfstore.errors import NotFound
 from tests.makers import (
     BEGIN_OF_ALL,
@@ -35,7 +39,7 @@ class Case(NamedTuple):
     """`adds` is a stamp, or (stamp, types), per commit; `expected` is (stamp, number) or what the error says."""
 
     name: str
-    adds: list
+    adds: list[Any]
     t: int
     expected: tuple[str, int] | str
     number: int | None = None
@@ -43,7 +47,7 @@ class Case(NamedTuple):
     panel: str = P
 
 
-def at(stamp, ns=0):
+def at(stamp: str, ns: int = 0) -> int:
     return begin_of(stamp) + ns
 
 
@@ -98,7 +102,7 @@ CASES = [
 ]
 
 
-def table_of(adds):
+def table_of(adds: Any) -> Table:
     commits = []
     for seq, entry in enumerate(adds, start=1):
         stamp, types = (entry, PAIR) if isinstance(entry, str) else entry
@@ -107,7 +111,7 @@ def table_of(adds):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_edge_case(case):
+def test_edge_case(case: Case) -> None:
     table = table_of(case.adds)
     ask = (table, case.panel, case.t, "pixel_gain", UTC, case.as_of, case.number)
     if isinstance(case.expected, str):
@@ -118,11 +122,11 @@ def test_edge_case(case):
         assert (found.panel, found.stamp, found.number) == (P, *case.expected)
 
 
-def test_case_names_are_unique():
+def test_case_names_are_unique() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
 
 
-def test_not_found_names_the_first_stamp_for_a_program_too():
+def test_not_found_names_the_first_stamp_for_a_program_too() -> None:
     with pytest.raises(NotFound) as caught:
         select(table_of([T2, T1]), P, at(T0), "pixel_gain", UTC)
     assert caught.value.nearest == (T1,)
@@ -132,17 +136,17 @@ def test_not_found_names_the_first_stamp_for_a_program_too():
     ("t", "interval"),
     [(0, (BEGIN_OF_ALL, at(T1))), (at(T1), (at(T1), at(T3))), (at(T2), (at(T1), at(T3))), (at(T3), (at(T3), None))],
 )
-def test_validity_ends_where_the_next_stamp_of_the_type_begins(t, interval):
+def test_validity_ends_where_the_next_stamp_of_the_type_begins(t: int, interval: Any) -> None:
     found = select(table_of([T3, BEGINNING, T1, (T2, OFFSET), T1]), P, t, "pixel_gain", UTC)
     assert bounds(found) == interval
     assert found.valid_from.stamp == stamp_at(found.valid_from.ns, UTC)
 
 
-def test_validity_ends_at_no_stamp_that_was_not_known_then():
+def test_validity_ends_at_no_stamp_that_was_not_known_then() -> None:
     assert select(table_of([T1, T2]), P, at(T1), "pixel_gain", UTC, as_of=1).valid_to is None
 
 
-def test_every_rejected_candidate_has_its_reason():
+def test_every_rejected_candidate_has_its_reason() -> None:
     table = table_of([T0, T1, T1, (T1, OFFSET), T2, T1])
     found = rejections(table, select(table, P, at(T1), "pixel_gain", UTC, as_of=5), at(T1), UTC, 5)
     assert {(version.stamp, version.number): reason for version, reason in found} == {
@@ -153,13 +157,13 @@ def test_every_rejected_candidate_has_its_reason():
     }
 
 
-def test_a_number_asked_for_is_the_reason_against_the_others():
+def test_a_number_asked_for_is_the_reason_against_the_others() -> None:
     table = table_of([T1, T1])
     found = rejections(table, select(table, P, at(T1), "pixel_gain", UTC, number=1), at(T1), UTC, 2)
     assert [(version.number, reason) for version, reason in found] == [(2, "v1 of this stamp was asked for")]
 
 
-def test_a_selection_carries_the_commit_and_the_content():
+def test_a_selection_carries_the_commit_and_the_content() -> None:
     found = select(table_of([T1, T2]), P, at(T2), "pixel_gain", UTC)
     assert found.version == make_version(P, T2, 1, {name: f"{name} 2" for name in PAIR}, 2)
     assert found.type == "pixel_gain"
@@ -168,11 +172,11 @@ def test_a_selection_carries_the_commit_and_the_content():
 # -- what holds at a stamp ---------------------------------------------------------------------------
 
 
-def sealed(**content):
+def sealed(**content: str) -> dict[str, str]:
     return {f"pixel_{name}": seal(text) for name, text in content.items()}
 
 
-def one_panel(*contents, stamp=T1):
+def one_panel(*contents: dict[str, str], stamp: str = T1) -> Table:
     return make_table(make_log(*([(P, stamp, {f"pixel_{k}": v for k, v in content.items()})] for content in contents)))
 
 
@@ -193,7 +197,9 @@ def one_panel(*contents, stamp=T1):
         ("nothing stored", [], {"gain": "a"}, None, None),
     ],
 )  # fmt: skip
-def test_what_holds_at_a_stamp(name, history, content, now, ever):
+def test_what_holds_at_a_stamp(
+    name: str, history: Any, content: dict[str, str], now: int | None, ever: int | None
+) -> None:
     table = one_panel(*history)
     for expected, asked_ever in ((now, False), (ever, True)):
         found = find_holder(table, P, T1, sealed(**content), asked_ever)
@@ -202,12 +208,12 @@ def test_what_holds_at_a_stamp(name, history, content, now, ever):
 
 @pytest.mark.parametrize(("panel", "stamp"), [(P, T2), (P, BEGINNING), (Q, T1)])
 @pytest.mark.parametrize("ever", [False, True])
-def test_28_the_same_content_at_another_stamp_or_panel_is_new(panel, stamp, ever):
+def test_28_the_same_content_at_another_stamp_or_panel_is_new(panel: str, stamp: str, ever: bool) -> None:
     assert find_holder(one_panel({"gain": "a"}), panel, stamp, sealed(gain="a"), ever) is None
 
 
 @pytest.mark.parametrize("ever", [False, True])
-def test_what_is_about_to_be_added_counts(ever):
+def test_what_is_about_to_be_added_counts(ever: bool) -> None:
     table = one_panel({"gain": "a"})
     new = [make_version(P, T1, 2, {"pixel_gain": "b"}, 2), make_version(Q, T1, 1, {"pixel_gain": "c"}, 2)]
     assert find_holder(table, P, T1, sealed(gain="b"), ever, new) == f"{P}/{T1}/v2"
@@ -232,7 +238,9 @@ searching = settings(deadline=None, database=None, max_examples=50)
 briefly = settings(deadline=None, database=None, max_examples=20)
 
 
-def oracle(log, panel, t, calib_type, as_of=None, number=None):
+def oracle(
+    log: list[Commit], panel: str, t: int, calib_type: str, as_of: int | None = None, number: int | None = None
+) -> Any:
     """docs/design.md, "Which version is valid", word by word.
 
     Return (stamp, number, valid_from, valid_to), or None for not found.
@@ -256,11 +264,13 @@ def oracle(log, panel, t, calib_type, as_of=None, number=None):
     return winner.stamp, wanted, before[-1], next((start for start in starts if start > before[-1]), None)
 
 
-def bounds(selection):
+def bounds(selection: Selection) -> Any:
     return selection.valid_from.ns, selection.valid_to and selection.valid_to.ns
 
 
-def answer(table, panel, t, calib_type, as_of=None, number=None):
+def answer(
+    table: Table, panel: str, t: int, calib_type: str, as_of: int | None = None, number: int | None = None
+) -> Any:
     try:
         found = select(table, panel, t, calib_type, UTC, as_of, number)
     except NotFound:
@@ -269,14 +279,16 @@ def answer(table, panel, t, calib_type, as_of=None, number=None):
     return found.version.stamp, found.version.number, *bounds(found)
 
 
-def everything(table, times=None, **ask):
+def everything(table: Table, times: list[int] | None = None, **ask: Any) -> Any:
     times = [begin_of(stamp) for stamp in STAMPS] if times is None else times
     return {(p, t, name): answer(table, p, t, name, **ask) for p in PANELS for t in times for name in TYPES}
 
 
 @searching
 @given(logs, st.sampled_from(PANELS), instants, st.sampled_from(TYPES), st.data())
-def test_select_answers_as_the_oracle(log, panel, t, calib_type, data):
+def test_select_answers_as_the_oracle(
+    log: list[Commit], panel: str, t: int, calib_type: str, data: st.DataObject
+) -> None:
     as_of = data.draw(st.none() | st.integers(0, len(log)))
     number = data.draw(st.none() | st.integers(0, 4))
     table = make_table(log)
@@ -286,7 +298,9 @@ def test_select_answers_as_the_oracle(log, panel, t, calib_type, data):
 
 @searching
 @given(logs, st.sampled_from(PANELS), instants, st.sampled_from(TYPES))
-def test_the_winner_and_the_rejected_are_all_the_candidates(log, panel, t, calib_type):
+def test_the_winner_and_the_rejected_are_all_the_candidates(
+    log: list[Commit], panel: str, t: int, calib_type: str
+) -> None:
     table = make_table(log)
     if answer(table, panel, t, calib_type) is None:
         return
@@ -299,10 +313,11 @@ def test_the_winner_and_the_rejected_are_all_the_candidates(log, panel, t, calib
 
 @searching
 @given(logs, st.sampled_from(PANELS), st.sampled_from(STAMPS), st.data())
-def test_holding_answers_as_the_oracle(log, panel, stamp, data):
+def test_holding_answers_as_the_oracle(log: list[Commit], panel: str, stamp: str, data: st.DataObject) -> None:
     content = data.draw(st.dictionaries(st.sampled_from(TYPES), st.sampled_from("abcd").map(seal), min_size=1))
     there = [v for commit in log for v in commit.versions if (v.panel, v.stamp) == (panel, stamp)]
-    held, was_held = {}, False
+    held: dict[str, str] = {}
+    was_held = False
     for version in there:
         held |= version.content
         was_held |= content.items() <= held.items()
@@ -315,14 +330,14 @@ def test_holding_answers_as_the_oracle(log, panel, stamp, data):
 
 @briefly
 @given(logs, st.data())
-def test_p1_p2_an_answer_as_of_a_commit_never_changes(log, data):
+def test_p1_p2_an_answer_as_of_a_commit_never_changes(log: list[Commit], data: st.DataObject) -> None:
     seq = data.draw(st.integers(0, len(log)))
     assert everything(make_table(log), as_of=seq) == everything(make_table(log[:seq]))
 
 
 @searching
 @given(logs, instants, instants)
-def test_p3_p6_starts_never_go_back_and_never_lie_in_the_future(log, one, other):
+def test_p3_p6_starts_never_go_back_and_never_lie_in_the_future(log: list[Commit], one: int, other: int) -> None:
     table = make_table(log)
     early, late = sorted((one, other))
     for panel in PANELS:
@@ -336,7 +351,9 @@ def test_p3_p6_starts_never_go_back_and_never_lie_in_the_future(log, one, other)
 
 @briefly
 @given(logs, addition)
-def test_p4_a_new_stamp_changes_answers_up_to_the_next_one_only(log, new):
+def test_p4_a_new_stamp_changes_answers_up_to_the_next_one_only(
+    log: list[Commit], new: tuple[str, str, dict[str, str]]
+) -> None:
     panel, stamp, content = new
     number = 1 + sum((v.panel, v.stamp) == (panel, stamp) for commit in log for v in commit.versions)
     added = make_commit(len(log) + 1, [make_version(panel, stamp, number, content, len(log) + 1)])
@@ -354,7 +371,7 @@ def test_p4_a_new_stamp_changes_answers_up_to_the_next_one_only(log, new):
 
 @briefly
 @given(logs, st.randoms(use_true_random=False))
-def test_p7_the_order_of_insertion_does_not_matter(log, random):
+def test_p7_the_order_of_insertion_does_not_matter(log: list[Commit], random: Any) -> None:
     versions = [version for commit in log for version in commit.versions]
     random.shuffle(versions)
     shuffled = [make_commit(seq, [v]) for seq, v in enumerate(versions, start=1)]
@@ -363,7 +380,7 @@ def test_p7_the_order_of_insertion_does_not_matter(log, random):
 
 @briefly
 @given(logs, st.sampled_from(PANELS))
-def test_p8_other_panels_do_not_matter(log, panel):
+def test_p8_other_panels_do_not_matter(log: list[Commit], panel: str) -> None:
     alone = [make_commit(c.seq, [v for v in c.versions if v.panel == panel]) for c in log]
     for t in map(begin_of, STAMPS):
         for calib_type in TYPES:
@@ -372,7 +389,9 @@ def test_p8_other_panels_do_not_matter(log, panel):
 
 @searching
 @given(logs, st.sampled_from(PANELS), st.sampled_from(TYPES), st.data())
-def test_a_timeline_says_at_every_instant_what_select_says(log, panel, calib_type, data):
+def test_a_timeline_says_at_every_instant_what_select_says(
+    log: list[Commit], panel: str, calib_type: str, data: st.DataObject
+) -> None:
     as_of = data.draw(st.none() | st.integers(0, len(log)))
     table = make_table(log)
     line = timeline(table, panel, calib_type, as_of)
@@ -388,7 +407,9 @@ def test_a_timeline_says_at_every_instant_what_select_says(log, panel, calib_typ
 
 @searching
 @given(logs, st.lists(addition, min_size=1, max_size=4))
-def test_changes_are_exactly_where_answers_differ(log, added):
+def test_changes_are_exactly_where_answers_differ(
+    log: list[Commit], added: list[tuple[str, str, dict[str, str]]]
+) -> None:
     *_, last = make_log(*[[(v.panel, v.stamp, v.content) for v in commit.versions] for commit in log], added)
     before, after = make_table(log), make_table([*log, last])
     found = changes(before, after, last.versions, UTC)
