@@ -47,7 +47,8 @@ def full(tmp_path: Path, shape: tuple[int, int, int]) -> Path:
 
 def plain_read(path: Path, number: int) -> np.ndarray:
     with h5py.File(path) as file:
-        return file[f"pixel_gain/{T:.0f}-end/v{number:04d}/data"][()]
+        array: np.ndarray = file[f"pixel_gain/{T:.0f}-end/v{number:04d}/data"][()]
+        return array
 
 
 def ours(contents: Any, number: int) -> np.ndarray:

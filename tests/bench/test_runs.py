@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_start_up(measured: bool, record: Callable[..., None]) -> None:
     for program, words in (("jfstore", ["id"]), ("jungfrau_id", [])):
         command = [sys.executable, str(ROOT / "bin" / program), *words, str(path)]
         times = sorted(
-            milliseconds(lambda command=command: subprocess.run(command, stdout=subprocess.DEVNULL, check=True))
+            milliseconds(partial(subprocess.run, command, stdout=subprocess.DEVNULL, check=True))
             for _ in range(11 if measured else 1)
         )
         record("the whole process", " ".join([program, *words]), times[len(times) // 2], None, "")

@@ -47,7 +47,7 @@ def test_add(count: int, measured: bool, compare: Callable[..., None], tmp_path:
         new = entries[next(turns["bare"])]
         fd = os.open(tmp_path / f"bare{next(numbers)}", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         for checked in new.arrays.values():
-            os.write(fd, checked.array.reshape(-1).view(np.uint8))
+            os.write(fd, checked.array.reshape(-1).view(np.uint8).data)
         os.fsync(fd)
         os.close(fd)
 

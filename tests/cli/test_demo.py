@@ -23,7 +23,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
 def test_constants_look_as_those_of_a_jungfrau() -> None:
     gain, offset = data.constants(44, "gain"), data.constants(44, "offset")
     for array, levels in ((gain, (41.5, -1.39, -0.11)), (offset, (0.01, 300.0, 50.0))):
-        assert (array.shape, array.dtype) == ((3, 512, 1024), np.float32)
+        assert (array.shape, array.dtype.str) == ((3, 512, 1024), "<f4")
         assert np.isfinite(array).all()
         for plane, level in zip(array, levels, strict=True):
             assert abs(np.median(plane) / level - 1) < 0.3

@@ -322,8 +322,8 @@ def test_a_name_refuses_a_repository_of_the_other_role(
     role: str, other: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(f"JFSTORE_{role.upper()}", other)
-    for words in ([f"history --repo {role}"], [f"{ADD} -f M --repo {role} --yes"], ["list"]):
-        code, out, line = failure(capsys, shlex.split(*words))
+    for words in (f"history --repo {role}", f"{ADD} -f M --repo {role} --yes", "list"):
+        code, out, line = failure(capsys, shlex.split(words))
         assert (code, out) == (5, "")
         assert f"that is a {other} repository" in line
 

@@ -147,7 +147,8 @@ def test_history_json_names_every_version(both: Path, capsys: pytest.CaptureFixt
 def shown(capsys: pytest.CaptureFixture[str], name: str) -> dict[str, Any]:
     code, out, _ = run(capsys, "show", name, "--repo", "test", "--json")
     assert code == 0
-    return json.loads(out)
+    value: dict[str, Any] = json.loads(out)
+    return value
 
 
 def test_show_is_everything_about_one_version(both: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ GROUP, OTHER_GROUP = 61001, 61002
 # User, own group, further groups.
 ONE = (61011, OTHER_GROUP, [GROUP])
 TWO = (61012, OTHER_GROUP, [GROUP])
-STRANGER = (61013, OTHER_GROUP, [])
+STRANGER: tuple[int, int, list[int]] = (61013, OTHER_GROUP, [])
 
 
 def child(who: tuple[int, int, list[int]], umask: int, work: Callable[..., Any], arguments: Any, channel: Any) -> None:

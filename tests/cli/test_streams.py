@@ -123,8 +123,9 @@ def test_json_has_these_keys(command: str, here: dict[str, str], capsys: pytest.
 
 
 def test_every_command_has_json() -> None:
-    (subparsers,) = (action for action in get_parser()._actions if action.dest == "command")
-    assert [name for name in COMMANDS if "--json" not in subparsers.choices[name].format_usage()] == []
+    (subparsers,) = (action.choices for action in get_parser()._actions if action.dest == "command")
+    assert isinstance(subparsers, dict)
+    assert [name for name in COMMANDS if "--json" not in subparsers[name].format_usage()] == []
 
 
 def test_piped_npy_is_loadable(here: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def verified(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict]:
+def verified(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
     code, out, _ = run(capsys, "verify", "--repo", "./R", "--json", *words)
     return code, json.loads(out)
 

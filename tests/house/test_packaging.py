@@ -57,7 +57,17 @@ def test_the_installed_programs_run(built: Path, tmp_path: Path) -> None:
     # After its own packages the environment sees those of this one: jfstore's dependencies.
     (packages,) = venv.glob("lib/python3*/site-packages")
     (packages / "other.pth").write_text(sysconfig.get_path("purelib"))
-    words = [venv / "bin/python", "-m", "pip", "install", "-q", "--ignore-installed", "--no-deps", "--no-index", wheel]
+    words: list[str | Path] = [
+        venv / "bin/python",
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--ignore-installed",
+        "--no-deps",
+        "--no-index",
+        wheel,
+    ]
     subprocess.run(words, check=True, capture_output=True)
     for program in PROGRAMS:
         done = subprocess.run([venv / "bin" / program, "--version"], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -81,8 +81,12 @@ class Place:
         from obstore.store import S3Store
 
         bucket, _, prefix = self.url.removeprefix("s3://").partition("/")
-        endpoint, keys = self.environment["AWS_ENDPOINT_URL"], {"access_key_id": KEY, "secret_access_key": SECRET}
-        return S3Store(bucket, prefix=prefix, endpoint=endpoint, client_options={"allow_http": True}, **keys)
+        config: Any = {
+            "endpoint": self.environment["AWS_ENDPOINT_URL"],
+            "access_key_id": KEY,
+            "secret_access_key": SECRET,
+        }
+        return S3Store(bucket, prefix=prefix, client_options={"allow_http": True}, **config)
 
     def read(self, name: str) -> bytes:
         return bytes(self._bucket().get(name).bytes()) if self.port else Path(self.url, name).read_bytes()

@@ -29,7 +29,7 @@ def run(argv: list[str]) -> tuple[int, bytes, str]:
         code = main(argv)
         sys.stdout.flush()
     err.flush()
-    return code, out.buffer.getvalue(), err.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    return code, out.buffer.getvalue(), err.buffer.getvalue().decode()
 
 
 def complaint(argv: list[str]) -> str | None:

@@ -12,7 +12,7 @@ import numpy as np
 import jfstore
 from jfstore.core.arrays import check_array
 from jfstore.core.instants import DEFAULT_ZONE, find_zone, parse_instant
-from jfstore.repository.repository import Entry, Repository
+from jfstore.repository import Entry, Repository
 
 SHAPE = (3, 4, 8)
 TYPES = ("pixel_gain", "pixel_offset")
@@ -40,7 +40,8 @@ def reopened(repository: Repository) -> Repository:
 def constants(seed: int, calib_type: str = "pixel_gain", shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
     """Return finite float32 values without a zero, other ones for every seed and type."""
     random = np.random.default_rng([seed, TYPES.index(calib_type)])
-    return (random.uniform(1, 50, shape) * random.choice([-1, 1], shape)).astype("<f4")
+    array: np.ndarray = random.uniform(1, 50, shape) * random.choice([-1, 1], shape)
+    return array.astype("<f4")
 
 
 def entry(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.makers.buckets import Place
@@ -19,7 +20,7 @@ def some_bits(path: Path, count: int = 6) -> list[int]:
 
 
 def flips(path: Path) -> list[Callable[[Path], None]]:
-    return [lambda file, bit=bit: flip(file, bit) for bit in some_bits(path)]
+    return [partial(flip, bit=bit) for bit in some_bits(path)]
 
 
 def cut(path: Path) -> None:

@@ -167,9 +167,17 @@ def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     system = durable.System()
     for name in SYSTEM_CALLS:
         do = getattr(system, name)
-        setattr(system, name, lambda *arguments, name=name, do=do: (names.append(name), do(*arguments))[1])
+        setattr(system, name, _counting(name, do, names))
     monkeypatch.setattr(durable, "system", system)
     return names
+
+
+def _counting(name: str, do: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        names.append(name)
+        return do(*arguments)
+
+    return call
 
 
 def expected(stock: Path, kind: str, place: Path) -> Expected:

@@ -205,7 +205,7 @@ def violation(story: Story, step: int, tree: Tree) -> str | None:
     return None
 
 
-def each_kind(stock: Path, place: Path, **options: bool) -> Iterator[Story]:
+def each_kind(stock: Path, place: Path, **options: Any) -> Iterator[Story]:
     for kind in KINDS:
         story = tell(stock, place, kind, kind, **options)
         assert story
@@ -213,7 +213,7 @@ def each_kind(stock: Path, place: Path, **options: bool) -> Iterator[Story]:
 
 
 def each_pair(
-    stock: Path, place: Path, steps: Sequence[int], stops: Sequence[int] = (), **options: bool
+    stock: Path, place: Path, steps: Sequence[int], stops: Sequence[int] = (), **options: Any
 ) -> Iterator[Story]:
     for name, pair in PAIRS.items():
         for at in steps:

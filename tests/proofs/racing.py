@@ -18,7 +18,7 @@ def write(root: str, writer: int, adds: int, locks: bool, start: Any, results: A
     """Add `adds` versions of panel A, each with its own constants, whose seed is the message."""
     try:
         if not locks:
-            durable.locked = lambda path, timeout=10.0: nullcontext(False)  # type: ignore[assignment]
+            durable.hold_lock = lambda path, timeout=10.0: nullcontext(False)  # type: ignore[assignment, return-value]
         repository = jfstore.open(root)
         start.wait()
         acknowledged = []

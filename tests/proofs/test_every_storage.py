@@ -197,7 +197,11 @@ def test_index_that_lies_is_refused(repository: Repository, place: Place, tmp_pa
     place.put(place.index, sound)
     last = place.read(commit_name(4))
     place.delete(commit_name(4))
-    for ask in (lambda r: r.get(A, "pixel_gain", LATER), lambda r: r.add_entries([entry(B, LATER)], "next")):
+    questions: list[Callable[[Repository], object]] = [
+        lambda r: r.get(A, "pixel_gain", LATER),
+        lambda r: r.add_entries([entry(B, LATER)], "next"),
+    ]
+    for ask in questions:
         with pytest.raises(jfstore.Damaged, match="ahead of the log"):
             ask(reopened(repository))
     place.put(commit_name(4), last)

@@ -45,7 +45,8 @@ def header(text: str, version: tuple[int, int] = (1, 0), length: int | None = No
 def accepted(choose: random.Random) -> tuple[bytes, np.ndarray]:
     """Return a file that must be accepted, and what must be stored of it."""
     array = constants(choose.randrange(1000, 2000))
-    array = np.asarray(array, choose.choice(["<f4", ">f4", "<f8", ">f8"]), order=choose.choice("CF"))
+    order: Any = choose.choice("CF")
+    array = np.asarray(array, choose.choice(["<f4", ">f4", "<f8", ">f8"]), order=order)
     return npy(array), array.astype("<f4")
 
 

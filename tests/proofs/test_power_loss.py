@@ -70,7 +70,7 @@ def test_two_writers_at_every_operation(stock: Path, place: Path, capsys: pytest
 def commit_before_payload(monkeypatch: pytest.MonkeyPatch) -> None:
     """Publish payloads only after the commit that names them."""
     store, publish = Hdf5Storage.store, Hdf5Storage.publish
-    waiting: list[Callable[[], None]] = []
+    waiting: list[Callable[[], Any]] = []
 
     def later(self: Hdf5Storage, panel: str, stamp: str, arrays: Any) -> Any:
         with tempfile.TemporaryDirectory() as elsewhere:
@@ -78,7 +78,7 @@ def commit_before_payload(monkeypatch: pytest.MonkeyPatch) -> None:
             kept, durable.system = durable.system, durable.System()
             file = store(Hdf5Storage(Path(elsewhere)), panel, stamp, arrays)
             durable.system = kept
-        waiting.append(lambda: store(self, panel, stamp, arrays) and None)
+        waiting.append(lambda: store(self, panel, stamp, arrays))
         return file
 
     def at_once(self: Hdf5Storage, name: str, data: bytes, clock: int | None = None) -> None:
@@ -106,6 +106,7 @@ MUTANTS: dict[str, tuple[dict[str, bool], Callable[[pytest.MonkeyPatch], None] |
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_mutant_is_caught(stock: Path, place: Path, mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: Any
     options, change = MUTANTS[mutant]
     pairs = ("the same payload", "a new panel directory")
     monkeypatch.setattr("tests.proofs.power.PAIRS", {name: PAIRS[name] for name in pairs})

@@ -20,7 +20,7 @@ import jfstore
 from jfstore.cli.app import main
 from jfstore.core.instants import BEGINNING_STAMP, DEFAULT_ZONE, SECOND, find_zone, iso, parse_time
 from jfstore.fs import durable
-from jfstore.repository.repository import Entry, Repository
+from jfstore.repository import Entry, Repository
 from jfstore.repository.verify import verify
 from tests.makers.plain_model import START, Model
 from tests.makers.repositories import SHAPE, TYPES, A, B, C, constants, entry, index_path, new_repository, put
@@ -349,7 +349,7 @@ def write_gain_directory(path: Path, seed: int) -> None:
 def run(examples: int, steps: int, derandomize: bool) -> int:
     """Let the machine run; return the number of steps."""
     steps_done[0] = 0
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Machine,
         settings=settings(
             max_examples=examples,

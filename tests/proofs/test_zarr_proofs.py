@@ -102,7 +102,7 @@ def test_many_losses_of_power(stock: Path, world: Path) -> None:
     assert not violations + others, report(count + more, violations + others)
 
 
-MUTANTS = {
+MUTANTS: dict[str, dict[str, Any]] = {
     "no fsync of the file": {"file_sync": False},
     "no fsync of the directory": {"directory_sync": False},
     "no fsync on EEXIST of a directory": {"sync_of_existing": False},

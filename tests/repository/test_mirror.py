@@ -7,11 +7,13 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import jfstore
 from jfstore.cli.app import main
+from jfstore.core.records import StoredFile
 from jfstore.errors import Damaged, NotFound, Refused
 from jfstore.repository import Repository, catalogue
 from jfstore.repository.log import commit_name
@@ -39,6 +41,7 @@ from tests.makers.repositories import (
 from tests.makers.spoiling import PLACE_KINDS, spoil_in_place
 
 STORAGES = ("hdf5", "zarr", "s3")
+NO_FILE = StoredFile("panels/x", 1, "0" * 64, {})
 
 
 def place_of(kind: str, path: Path, request: pytest.FixtureRequest) -> Place:
@@ -78,7 +81,7 @@ def mirrored(source: Repository, place: Path | str, kind: str | None = None) -> 
 
 def answers(repository: Repository) -> list[object]:
     """Return everything that a repository says, but where its files are."""
-    said: list[object] = [repository.history(), [replace(version, file=None) for version in repository.versions()]]
+    said: list[object] = [repository.history(), [replace(version, file=NO_FILE) for version in repository.versions()]]
     for as_of in (None, 1, 3):
         for panel in (A, B, C, D):
             for name in TYPES:
@@ -89,7 +92,7 @@ def answers(repository: Repository) -> list[object]:
                         said.append(str(error))
     for seq in range(1, len(repository.history()) + 1):
         commit = repository.commit(seq)
-        said.append(replace(commit, versions=tuple(replace(version, file=None) for version in commit.versions)))
+        said.append(replace(commit, versions=tuple(replace(version, file=NO_FILE) for version in commit.versions)))
     return said
 
 
@@ -139,7 +142,12 @@ def test_only_what_is_new_is_copied(places: tuple[Place, Place], monkeypatch: py
     target = catalogue.mirror_storage(other.url, source, None)
     stored = []
     store = type(target).store
-    monkeypatch.setattr(type(target), "store", lambda self, *rest: (stored.append(rest[0]), store(self, *rest))[1])
+
+    def observed(self: Any, *rest: Any) -> Any:
+        stored.append(rest[0])
+        return store(self, *rest)
+
+    monkeypatch.setattr(type(target), "store", observed)
     done = copy_commits(source, target)
     assert (done.new, done.seq, stored) == (1, 5, [A])
     assert copy_commits(source, target).new == 0

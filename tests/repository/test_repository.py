@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -207,9 +208,7 @@ def test_array_of_another_shape_is_refused(repository: Repository) -> None:
     ],
     ids=str,
 )
-def test_entry_that_contradicts_itself_is_refused_or_set_right(
-    repository: Repository, wrong: dict[str, object]
-) -> None:
+def test_entry_that_contradicts_itself_is_refused_or_set_right(repository: Repository, wrong: dict[str, Any]) -> None:
     try:
         repository.add_entries([replace(entry(A, seed=1), **wrong)], "why")
     except BadValue:

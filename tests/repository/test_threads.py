@@ -153,7 +153,7 @@ def test_answers_cannot_be_changed(repository: Repository) -> None:
     answer.selections.pop(GAIN)
     assert repository.get(A, GAIN, LATER).shape == (SHAPE[0], 1, *SHAPE[1:])
     with pytest.raises(AttributeError):
-        answer.time = None  # type: ignore[misc]
+        answer.time = answer.time  # type: ignore[misc]
     with pytest.raises(ValueError, match="read-only"):
         answer[GAIN][0] = 0
 

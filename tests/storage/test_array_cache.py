@@ -96,11 +96,15 @@ def test_many_that_start_at_once_get_each_array_once(
         assert sum(proxy.count.values()) == count * OPENING + 9
 
 
+def zero(path: Path) -> None:
+    """Replace the bytes of a file by zeros."""
+    path.chmod(0o644)
+    path.write_bytes(bytes(path.stat().st_size))
+
+
 def test_copy_that_was_spoilt_is_got_again(repository: Repository, shape: tuple[int, int, int], tmp_path: Path) -> None:
     repository.get(DETECTOR, "pixel_gain", LATER)
-    ways = [
-        *KINDS[:5], lambda path: (path.chmod(0o644), path.write_bytes(bytes(path.stat().st_size))), KINDS[8]
-    ]  # fmt: skip
+    ways = [*KINDS[:5], zero, KINDS[8]]
     for way in ways:
         path = files_of(tmp_path)[1]
         before = path.read_bytes()

@@ -253,7 +253,8 @@ def test_group_is_inherited(tmp_path: Path) -> None:
 def footer_of(raw: bytes) -> dict[str, list[int]]:
     tail = re.search(rb"[0-9a-f]{64} ([0-9]{10}) jfstore-index-1\n$", raw)
     assert tail
-    return json.loads(raw[tail.start() - int(tail[1]) : tail.start()])
+    footer: dict[str, list[int]] = json.loads(raw[tail.start() - int(tail[1]) : tail.start()])
+    return footer
 
 
 def test_no_index_the_log_is_read(repository: Repository) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from jfstore.core.table import Table
 from jfstore.storage import index
 from tests.makers.repositories import story
 
-LIMITS = {
+LIMITS: dict[tuple[str, str], Callable[[Table], int]] = {
     ("versions", "panel"): lambda table: len(table.panels),
     ("versions", "file"): lambda table: len(table.files),
     ("versions", "seq"): lambda table: table.seq + 1,
@@ -34,7 +36,8 @@ def encoded(repository: jfstore.Repository, table: Table) -> bytes:
 def changed(table: Table, name: str, field: str, row: int, value: int) -> Table:
     column = np.array(getattr(table, name))
     column[field][row] = value
-    return replace(table, **{name: column})
+    columns: Any = {name: column}
+    return replace(table, **columns)
 
 
 def test_index_as_written_is_read(repository: jfstore.Repository) -> None:

@@ -259,6 +259,16 @@ def get_from_a_cut_file(root: str, size: int, verify: bool, channel: Any) -> Non
     channel.send(others.tobytes() == expected(B, C).tobytes())
 
 
+def recorded(work: Callable[[int], Any], calls: list[int]) -> Callable[[int], Any]:
+    """Return `work` that writes down what it is called with."""
+
+    def call(size: int) -> Any:
+        calls.append(size)
+        return work(size)
+
+    return call
+
+
 @pytest.mark.parametrize("verify", [True, False])
 @pytest.mark.parametrize("size", [0, 1, PAGE, 2 * PAGE, 3 * PAGE + 1])
 def test_file_cut_after_opening_does_not_kill_the_process(repository: Repository, size: int, verify: bool) -> None:
@@ -277,8 +287,8 @@ def test_what_was_verified_is_not_read_again_until_its_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository = filled(tmp_path / "R", PAGES)
-    hashed = []
-    monkeypatch.setattr(assemble, "hasher", lambda size: hashed.append(size) or hasher(size))
+    hashed: list[int] = []
+    monkeypatch.setattr(assemble, "hasher", recorded(hasher, hashed))
     # As if the file were old: one that has just changed could change again within a tick of the clock.
     monkeypatch.setattr(assemble, "_SETTLED", -(10**18))
     expected = repository.get(A, "pixel_gain", "now").copy()
@@ -302,8 +312,8 @@ def test_what_was_verified_in_a_file_that_has_just_changed_is_read_again(
     # The clock of a file system ticks every few milliseconds: a second change within a tick would not show.
     assert assemble._SETTLED >= 100_000_000
     repository = filled(tmp_path / "R", PAGES)
-    hashed = []
-    monkeypatch.setattr(assemble, "hasher", lambda size: hashed.append(size) or hasher(size))
+    hashed: list[int] = []
+    monkeypatch.setattr(assemble, "hasher", recorded(hasher, hashed))
     monkeypatch.setattr(assemble, "_SETTLED", 10**12)  # so that a slow machine does not matter
     repository.get(A, "pixel_gain", "now")
     repository.get(A, "pixel_gain", "now")

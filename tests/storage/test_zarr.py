@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import zarr
 
 import jfstore
+from jfstore.core.records import StoredFile
 from jfstore.repository import Repository
 from jfstore.repository.verify import verify
 from jfstore.storage.zarr import ZarrStorage
@@ -38,15 +40,15 @@ def test_zarr_opens_every_version_by_its_path(repository: Repository) -> None:
         assert sorted(group.array_keys()) == sorted(version.content)
         for name, array in group.arrays():
             assert (array.dtype.str, array.shape, array.chunks) == ("<f4", SHAPE, (1, *SHAPE[1:]))
-            assert array[...].tobytes() == repository.panel_array(version, name).tobytes()
+            assert np.asarray(array[...]).tobytes() == repository.panel_array(version, name).tobytes()
             assert array.attrs["units"] == {"pixel_gain": "ADU/keV", "pixel_offset": "ADU"}[name]
-            assert array.attrs["long_name"].lower().startswith(name[6:])
+            assert str(array.attrs["long_name"]).lower().startswith(name[6:])
 
 
 def test_zarr_needs_no_consolidated_metadata(repository: Repository) -> None:
     (version, *_) = repository.versions()
     array = zarr.open_array(Path(repository.storage.location, version.file.path, "pixel_gain"), mode="r")
-    assert array[...].tobytes() == repository.panel_array(version, "pixel_gain").tobytes()
+    assert np.asarray(array[...]).tobytes() == repository.panel_array(version, "pixel_gain").tobytes()
 
 
 def test_xarray_reads_a_version(repository: Repository) -> None:
@@ -61,7 +63,7 @@ def test_a_chunk_that_is_gone_is_no_number_to_other_programs(repository: Reposit
     (version, *_) = repository.versions()
     group = Path(repository.storage.location, version.file.path)
     (group / "pixel_gain" / "c.1.0.0").unlink()
-    seen = zarr.open_group(group, mode="r")["pixel_gain"][...]
+    seen = np.asarray(zarr.open_array(group / "pixel_gain", mode="r")[...])
     assert np.isnan(seen[1]).all()
     assert not np.isnan(seen[::2]).any()
 
@@ -150,7 +152,13 @@ def test_version_that_was_half_written_is_finished_by_a_retry(repository: Reposi
 def test_index_is_a_cache(repository: Repository) -> None:
     path = Path(repository.storage.location, "jungfrau.index")
     whole, before = path.read_bytes(), seeds_of(reopened(repository))
-    for spoil in (lambda: flip(path, 900), path.unlink, lambda: put(path, b"x" * 500), lambda: put(path, whole[:-1])):
+    ways: list[Callable[[], None]] = [
+        lambda: flip(path, 900),
+        path.unlink,
+        lambda: put(path, b"x" * 500),
+        lambda: put(path, whole[:-1]),
+    ]
+    for spoil in ways:
         spoil()
         again = reopened(repository)
         assert again.storage.load_index() is None
@@ -178,4 +186,6 @@ def test_real_panels_are_mapped_and_not_copied(tmp_path: Path) -> None:
 
 def test_hdf5_and_zarr_agree_on_all_that_is_storage_neutral(repository: Repository, tmp_path: Path) -> None:
     other = story(tmp_path / "H")
-    assert [replace(v, file=None) for v in repository.versions()] == [replace(v, file=None) for v in other.versions()]
+    file = StoredFile("panels/x", 1, "0" * 64, {})
+    ours, theirs = ([replace(v, file=file) for v in r.versions()] for r in (repository, other))
+    assert ours == theirs
