@@ -1,7 +1,7 @@
-"""Arrays of a bucket, kept on this machine: files that never change, each named by the BLAKE3 of what it holds.
+"""Cache the arrays of a bucket on this machine, in files that never change and are named by their BLAKE3.
 
-They begin on a page, so that every process of the machine maps one copy. Nothing depends on them:
-whatever is in the way, missing or damaged, the bucket is read.
+Each file starts with the array, so that all processes of the machine map one copy. Nothing depends on the cache:
+if a file is missing or damaged, the bucket is read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _STALE = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A file of the cache: where, how large, and when it was last read or made."""
+    """A file of the cache: its path, its size in bytes, and the time of its last use."""
 
     path: Path
     size: int
@@ -45,7 +45,7 @@ class Cache:
     Attributes
     ----------
     trouble : str
-        Why it cannot be used, empty if it can.
+        Why the cache cannot be used; empty if it can.
     """
 
     def __init__(self, root: Path, limit: int) -> None:
@@ -56,7 +56,7 @@ class Cache:
         return self.root / "arrays" / key[:2] / key
 
     def descriptor(self, key: str, size: int) -> int | None:
-        """Open the array of that BLAKE3, None if it is not here; its bytes are not compared with it."""
+        """Open the array with the BLAKE3 `key`, None if it is not cached; its bytes are not verified."""
         try:
             fd = files.open_regular(self._path(key))
         except (OSError, Damaged):
@@ -68,10 +68,13 @@ class Cache:
 
     @contextmanager
     def waiting_for(self, wanted: Mapping[str, tuple[int, T]]) -> Iterator[dict[str, T]]:
-        """Yield what is not here of `wanted`: by BLAKE3, the size and anything; others wait for it meanwhile."""
+        """Yield the entries of `wanted` (by BLAKE3, with the size) that are not cached.
+
+        Locks are held meanwhile, so that other processes wait for this download instead of repeating it.
+        """
         with ExitStack() as stack:
             missing = self._missing(wanted)
-            # In one order, so that two that want the same never wait for each other.
+            # In sorted order, so that two processes never wait for each other.
             for bucket in sorted({key[:2] for key in missing}):
                 try:
                     stack.enter_context(durable.hold_lock(self._lock(bucket), _PATIENCE))
@@ -99,7 +102,7 @@ class Cache:
         return path
 
     def keep(self, key: str, pieces: Sequence[Any]) -> None:
-        """Keep the array of that BLAKE3, whose bytes are `pieces`; a failure is only `trouble`."""
+        """Store the array with the BLAKE3 `key`, whose bytes are `pieces`; a failure only sets `trouble`."""
         path = self._path(key)
         try:
             _make(path.parent)
@@ -112,7 +115,7 @@ class Cache:
             self.trouble = _reason(error)
 
     def forget_damaged(self, key: str) -> bool:
-        """Remove an array whose bytes are not those of its BLAKE3; return whether it was so."""
+        """Remove the array `key` if its bytes do not match; return whether it was removed."""
         path = self._path(key)
         try:
             if digest_of_pieces(files.pieces_of(path)) == key:
@@ -126,7 +129,7 @@ class Cache:
         return not os.path.lexists(path)
 
     def list_files(self) -> list[Kept]:
-        """Return every file, the one that was not used for longest first."""
+        """Return every file, the least recently used one first."""
         found = []
         for path in (self.root / "arrays").glob("*/*"):
             with suppress(OSError):  # another process may be removing it
@@ -135,7 +138,7 @@ class Cache:
         return sorted(found, key=lambda kept: kept.used)
 
     def shrink(self, needed: Sequence[str] = ()) -> None:
-        """Remove what was not used for longest until the limit is kept, but not `needed`; and what was left behind."""
+        """Remove the least recently used arrays, except `needed`, until the limit is met, and stale temporary files."""
         kept = self.list_files()
         size = sum(each.size for each in kept)
         for each in kept:
@@ -148,7 +151,7 @@ class Cache:
                 size -= self._remove(each)
 
     def clear(self) -> int:
-        """Remove everything; return how many bytes. Who has mapped a file keeps it."""
+        """Remove all files; return the number of bytes. Processes that have mapped a file keep their mapping."""
         return sum([self._remove(each) for each in self.list_files()])
 
     def _remove(self, kept: Kept) -> int:
@@ -163,14 +166,14 @@ def _reason(error: Exception) -> str:
 
 
 def _make(directory: Path) -> None:
-    """Make a directory and those above it, for nobody else."""
+    """Create a directory and its parents, accessible to this user only."""
     if not directory.is_dir():
         _make(directory.parent)
         durable.make_directory(directory, 0o700)
 
 
 def usual_cache() -> Cache | None:
-    """Return the cache that the environment names, None if its limit is 0.
+    """Return the cache that the environment variables set, None if its limit is 0.
 
     Raises
     ------

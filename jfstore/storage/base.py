@@ -22,7 +22,7 @@ _TEXT_LIMIT = 1 << 26
 
 
 def check_name(name: str) -> str:
-    """Return `name` if it may name something in a storage; the one door for names, in and out.
+    """Return `name` if it is a valid name in a storage; every name that is read or written passes here.
 
     Raises
     ------
@@ -35,12 +35,12 @@ def check_name(name: str) -> str:
 
 
 Seen = tuple[Any, ...]
-"""An array as it was seen: BLAKE3, and for each slab its offset and its file's device, inode, size, mtime and ctime."""
+"""A verified array: its BLAKE3, and for each slab the offset and the file's device, inode, size, mtime and ctime."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedIndex:
-    """An index as it was read: the table, whose it is, and what it contained the log to be.
+    """A saved index: the repository's Id, the table, and the state of the log when it was saved.
 
     ``log_state`` is what `Storage.log_state` answered when no commit after ``table.seq`` existed.
     """
@@ -59,19 +59,19 @@ class Storage(ABC):
     Parameters
     ----------
     objects : Objects
-        What it is made of, and where.
+        The objects that it consists of.
     index_name : str
         Name of the index.
     """
 
     kind: str
-    """What ``repository.json`` calls it."""
+    """The name of the storage in ``repository.json``."""
 
     def __init__(self, objects: Objects, index_name: str) -> None:
         self.objects = objects
         self.index_name = check_name(index_name)
         self.verified: set[Seen] = set()
-        """Arrays that this process has compared with their hashes, in files that are unchanged since."""
+        """Arrays that this process has compared with their hashes; the files have not changed since."""
 
     def __getstate__(self) -> dict[str, Any]:
         # Device and inode numbers mean nothing in another machine's process.
@@ -79,13 +79,13 @@ class Storage(ABC):
 
     @property
     def location(self) -> str:
-        """Where the storage is, for people."""
+        """The path or URL, as messages show it."""
         return self.objects.location
 
     # -- texts by name, and the log --------------------------------------------------------------
 
     def in_the_way(self) -> str | None:
-        """Return what keeps a new repository from being made here and would be lost, None if nothing."""
+        """Return why a new repository cannot be created here, None if it can."""
         with suppress(Damaged):  # there is no log
             if self.commits():
                 return f"{self.location} has the log of a repository, but no repository.json: restore that from a copy"
@@ -95,30 +95,30 @@ class Storage(ABC):
         return None
 
     def prepare(self) -> None:
-        """Make the places in which the files of a new repository will lie.
+        """Create the directories of a new repository.
 
         Raises
         ------
         Refused
-            If the place cannot publish, for example for want of hard links.
+            If the file system cannot publish files, for example because it has no hard links.
         """
         self.objects.prepare()
 
     def make_sure(self, name: str) -> None:
-        """Raise Refused unless this place refuses to create `name`, which exists, a second time."""
+        """Raise Refused unless creating the existing object `name` again is refused here."""
         if not self.objects.refuses_a_second(check_name(name)):
             raise Refused(f"{self.location} created {name} twice: it cannot tell writers apart, so nothing is written")
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of `name`. FileNotFoundError if there is none, Damaged if it is not a regular file."""
+        """Return the bytes of `name`; FileNotFoundError if it does not exist, Damaged if it is not a regular file."""
         return self.objects.read(check_name(name), _TEXT_LIMIT)
 
     def check_writable(self) -> None:
-        """Raise OSError if this process obviously may not write here; nothing is written to find out."""
+        """Raise OSError if this process has no right to write here; nothing is written to find out."""
         self.objects.check_writable()
 
     def publish(self, name: str, data: bytes, clock: int | None = None) -> None:
-        """Give `data` the name `name`, which nothing may bear yet: whole and durable, or not at all.
+        """Create the file `name`, which must not exist yet, from `data`: whole and durable, or not at all.
 
         Parameters
         ----------
@@ -128,11 +128,11 @@ class Storage(ABC):
         Raises
         ------
         FileExistsError
-            If something bears the name.
+            If the file exists.
         durable.NotSynced
-            If it was done but may not survive a power failure.
+            If the file was created but may not survive a power failure.
         objects.NoAnswer
-            If it is not known whether it was done.
+            If it is not known whether the file was created.
         Refused
             If `clock` is more than 10 minutes ahead.
         """
@@ -141,7 +141,7 @@ class Storage(ABC):
         self.objects.create(check_name(name), [data], clock)
 
     def settle(self, name: str) -> None:
-        """Make sure that `name`, which exists, survives a power failure."""
+        """Make sure that the existing file `name` survives a power failure."""
         self.objects.settle(check_name(name))
 
     def commits(self, after: int = 0) -> list[int]:
@@ -152,15 +152,15 @@ class Storage(ABC):
         return [int(text) for text in texts if text.isdigit()]
 
     def log_state(self) -> str | None:
-        """Return a text that changes whenever a file of the log appears or disappears; None if none is cheap."""
+        """Return a text that changes whenever a file is added to or removed from the log; None if that is not cheap."""
         return self.objects.state("log")
 
     def lock(self) -> AbstractContextManager[bool | None]:
-        """Ask other writers to wait for a moment; correctness never rests on it."""
+        """Ask other writers to wait; nothing depends on the lock for correctness."""
         return self.objects.lock()
 
     def strays(self, known: set[str]) -> tuple[list[str], list[str]]:
-        """Return the names of temporary files, and of other files in the repository's places not in `known`."""
+        """Return the names of temporary files, and of other files in the log and among the panels not in `known`."""
         there = {self._file_of(f"{place}/{name}") for place in ("log", "panels") for name in self.objects.sizes(place)}
         return self.objects.list_unfinished(), sorted(there - known)
 
@@ -169,7 +169,7 @@ class Storage(ABC):
         return name
 
     def clean(self, older_than: float) -> list[str]:
-        """Remove temporary files older than so many seconds; return their names."""
+        """Remove temporary files older than `older_than` seconds; return their names."""
         return self.objects.clean(older_than)
 
     # -- arrays ----------------------------------------------------------------------------------
@@ -178,21 +178,21 @@ class Storage(ABC):
     def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32], mend: bool = False) -> StoredFile:
         """Publish the arrays of one version, by calibration type, each of shape (gain, row, column).
 
-        The bytes depend on the arrays and their types only; a repetition finds its own file. With `mend`,
-        what bears the name and has other bytes is replaced.
+        The bytes depend on the arrays and their types only, so that repeating the call finds the same file. With
+        `mend`, an existing file with other bytes is replaced.
 
         Raises
         ------
         Damaged
-            If the name is borne by other bytes.
+            If the file exists with other bytes.
         """
 
     def fetch(self, parts: Sequence[tuple[Array, StoredFile]]) -> None:
-        """Fetch arrays that are far away and will be loaded or mapped next, all of them at once."""
+        """Fetch the arrays that will be loaded or mapped next, in parallel, if the storage is remote."""
         return
 
     def forget(self, arrays: Sequence[Array]) -> bool:
-        """Let go of copies that are near and not what they were; return whether there were any."""
+        """Drop cached copies that fail verification; return whether any was dropped."""
         return False
 
     @abstractmethod
@@ -223,12 +223,12 @@ class Storage(ABC):
 
     @abstractmethod
     def check(self, file: StoredFile, arrays: Sequence[Array], quick: bool) -> str | None:
-        """Return what is wrong with a stored file, None if nothing.
+        """Return a message if a stored file is damaged, None if it is sound.
 
         Parameters
         ----------
         file, arrays : StoredFile, sequence of Array
-            The file, and everything that it holds.
+            The file and all arrays in it.
         quick : bool
             Do not read the arrays.
         """
@@ -241,8 +241,8 @@ class Storage(ABC):
 
     @abstractmethod
     def save_index(self, identity: Identity, table: Table, log_state: str | None, afresh: bool = False) -> None:
-        """Save the index, from the saved one if that is sound and older; `afresh`, from nothing."""
+        """Save the index: extend the saved one if it is sound and older; with `afresh` write a new one."""
 
     @abstractmethod
     def check_index(self, identity: Identity, table: Table) -> list[str]:
-        """Return what is wrong with the saved index, given the table that the log says."""
+        """Return the differences between the saved index and the table of the log, as messages."""

@@ -63,7 +63,7 @@ class Remote(Objects):
     Raises
     ------
     BadValue
-        If the URL is none that is known, or carries more than a place.
+        If the scheme of the URL is not known, or the URL has more than a bucket and a path.
     """
 
     at_once = 64
@@ -75,7 +75,7 @@ class Remote(Objects):
                 f"{scheme}:// is not a place for a repository: {', '.join(f'{s}://' for s in SCHEMES)}, file://"
             )
         if not _URL.fullmatch(url) or ".." in url:
-            # What is wrong may be a password: it is not repeated.
+            # The wrong part may be a password, so the message does not repeat it.
             raise BadValue(
                 f"a {scheme}:// URL is a bucket and a path, such as {scheme}://bucket/jungfrau, nothing else"
             )
@@ -99,7 +99,7 @@ class Remote(Objects):
         return self._store
 
     def _ask(self, name: str, work: Callable[[ObjectStore], T]) -> T:
-        """Return what `work` returns; what goes wrong is an OSError of one line that names the object."""
+        """Call `work` with the store; convert its errors to an OSError with one line that names the object."""
         from obstore import exceptions
 
         where = f"{self.location}/{name}"
@@ -119,7 +119,7 @@ class Remote(Objects):
             raise unsure from None
 
     def _get(self, name: str) -> tuple[int, Any]:
-        """Return size and bytes of an object; asked for again if they do not come whole."""
+        """Return the size and the bytes of an object; retry if the connection breaks."""
 
         def get(store: ObjectStore) -> tuple[int, Any]:
             result = store.get(name)
@@ -128,7 +128,7 @@ class Remote(Objects):
         return self._again(name, get)
 
     def _again(self, name: str, work: Callable[[ObjectStore], T]) -> T:
-        """Do what may be done twice, again if an answer breaks off."""
+        """Retry an idempotent request if the connection breaks."""
         for tried in range(_TRIES):
             try:
                 return self._ask(name, work)
@@ -193,7 +193,7 @@ class Remote(Objects):
                 return
 
     def _look(self, name: str, data: Any, error: OSError) -> None:
-        """Return if `name` was created after all; NoAnswer if it is not known to have been."""
+        """Check whether `name` was created after all; raise NoAnswer if that is not known."""
         try:
             if self._content(name, len(data)) == data:
                 return
@@ -205,7 +205,7 @@ class Remote(Objects):
         self._ask(name, lambda store: store.put(name, data, mode="create", use_multipart=False))
 
     def _content(self, name: str, size: int) -> bytes | None:
-        """Return the bytes of an object, None if there is none; of one that is longer, only that it is."""
+        """Return the bytes of an object, None if it does not exist, no bytes if it is longer than `size`."""
         try:
             return self.read(name, size)
         except FileNotFoundError:
@@ -270,7 +270,7 @@ def _open(url: str) -> ObjectStore:
 
 
 def _from_files() -> Any:
-    """Return what reads the credential files of the AWS tools, None where the environment says all."""
+    """Return a provider that reads the AWS credential files, None if the environment has the credentials."""
     if any(os.environ.get(name) for name in _GIVEN):
         return None
     paths = [Path(os.path.expanduser(os.environ.get(name, usual))) for name, usual in _FILES.items()]

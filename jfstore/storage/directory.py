@@ -1,4 +1,4 @@
-"""Objects that are files in a directory of a file system with hard links."""
+"""Store objects as files in a directory of a file system with hard links."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BELOW_MODE = 0o3775
 _LOCK = ".lock"
 _FOLDERS = ("log", "panels")
 _CLOCK_LIMIT = 600 * 10**9
-"""So many nanoseconds a writer's clock may be ahead of the file system's."""
+"""How far a writer's clock may be ahead of the file system's, in nanoseconds."""
 
 
 class Directory(Objects):
@@ -110,7 +110,7 @@ class Directory(Objects):
         found = {}
         for entry in self._below(root):
             if not entry.name.startswith(durable.TEMPORARY):
-                with suppress(FileNotFoundError):  # somebody may be mending it
+                with suppress(FileNotFoundError):  # a repair may be replacing it
                     status = entry.stat(follow_symlinks=False)
                     name = str(Path(entry.path).relative_to(root))
                     found[name] = status.st_size if stat.S_ISREG(status.st_mode) else -1
@@ -146,7 +146,7 @@ class Directory(Objects):
     def clean(self, older_than: float) -> list[str]:
         removed = []
         for name in self.list_unfinished():
-            with suppress(FileNotFoundError):  # its writer may just be done with it
+            with suppress(FileNotFoundError):  # its writer may just have finished
                 status = os.lstat(self.root / name)
                 if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > older_than:
                     durable.remove(self.root / name)

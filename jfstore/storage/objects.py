@@ -1,4 +1,4 @@
-"""Named objects at one place: what a storage is made of, in a directory or in a bucket."""
+"""The interface to named objects in a directory or in a bucket; storages are built on it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ R = TypeVar("R")
 
 
 class NoAnswer(OSError):
-    """Whether the object was created is not known: no answer came. It may still appear."""
+    """The server did not answer: the object may have been created, or may still appear."""
 
 
 class Objects(ABC):
-    """The objects of one repository; names are relative, with ``/``, and were checked by who calls.
+    """The objects of one repository. Names are relative and use ``/``; the caller has checked them.
 
     Errors of the system and of a server are raised as `OSError`, with one line in ``strerror``.
     """
 
     location: str
-    """Where they are, for people."""
+    """The path or URL, as messages show it."""
 
     at_once = 1
-    """How many of them are best read or written at the same time."""
+    """The number of objects to read or write at the same time."""
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """Yield ``work(item)`` for each of `items`, in order, with `at_once` of them at a time."""
@@ -40,15 +40,15 @@ class Objects(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the place; Refused if it cannot publish."""
+        """Create the directories; raise Refused if the file system cannot publish files."""
 
     @abstractmethod
     def exists(self, name: str) -> bool:
-        """Return whether anything bears the name."""
+        """Return whether an object of this name exists."""
 
     @abstractmethod
     def read(self, name: str, limit: int) -> bytes:
-        """Return the bytes of an object; FileNotFoundError if there is none, Damaged if it has more than `limit`."""
+        """Return the bytes of an object; FileNotFoundError if it does not exist, Damaged if longer than `limit`."""
 
     @abstractmethod
     def read_into(self, name: str, buffer: memoryview) -> None:
@@ -62,7 +62,7 @@ class Objects(ABC):
 
     @abstractmethod
     def descriptor(self, name: str, size: int) -> int | None:
-        """Open an object that can be mapped, None if objects of this place cannot be.
+        """Open an object for mapping; return None if objects cannot be mapped here.
 
         Returns
         -------
@@ -76,69 +76,69 @@ class Objects(ABC):
         """
 
     def check_writable(self) -> None:
-        """Raise OSError if this process obviously may not write here."""
+        """Raise OSError if this process has no right to write here."""
         return
 
     @abstractmethod
     def create(self, name: str, pieces: Sequence[Any], clock: int | None = None) -> None:
-        """Give `pieces` the name `name`, which nothing may bear yet: whole and durable, or not at all.
+        """Create an object that does not exist yet from `pieces`, in order: whole and durable, or not at all.
 
-        `clock` is as for `Storage.publish`; a place that does not know its own time ignores it.
+        `clock` is as for `Storage.publish`; it is ignored where the storage has no clock of its own.
 
         Raises
         ------
         FileExistsError
-            If something bears the name.
+            If the object exists.
         durable.NotSynced
-            If it was done but may not survive a power failure.
+            If the object was created but may not survive a power failure.
         NoAnswer
-            If it is not known whether it was done.
+            If it is not known whether the object was created.
         """
 
     @abstractmethod
     def replace(self, name: str, pieces: Sequence[Any], settle: bool = True) -> None:
-        """Give `pieces` the name `name` in place of whatever bears it; readers see the old or the new object.
+        """Create or replace an object; readers see either the old or the new bytes.
 
         Unless `settle`, a power failure may bring the old object back.
         """
 
     def refuses_a_second(self, name: str) -> bool:
-        """Return whether creating `name` again, which exists, is refused, as publishing needs; it is not changed."""
+        """Return whether creating the existing object `name` again is refused, as publishing needs."""
         return True
 
     def make_folders(self, name: str) -> None:
-        """Make the folders in which `name` will lie, where there are such things."""
+        """Create the folders above `name`, if the storage has folders."""
         return
 
     def settle(self, name: str) -> None:
-        """Make sure that `name`, which exists, survives a power failure."""
+        """Make sure that the existing object `name` survives a power failure."""
         return
 
     @abstractmethod
     def names(self, folder: str, after: str = "") -> list[str]:
-        """Return the names of what lies in a folder, without the folder's, of those after `after` in their order.
+        """Return the sorted names in a folder that come after `after`, relative to the folder.
 
-        Damaged if the folder is missing. What it costs should not depend on those before.
+        Raise Damaged if the folder is missing. The cost should not depend on the names up to `after`.
         """
 
     @abstractmethod
     def sizes(self, folder: str) -> dict[str, int]:
-        """Return the size of every object below a folder, by its name without the folder's; empty if there is none."""
+        """Return the size of every object below a folder, by its name relative to the folder."""
 
     def state(self, folder: str) -> str | None:
-        """Return a text that changes whenever a name in a folder appears or disappears; None if that is not cheap."""
+        """Return a text that changes whenever a name is added to or removed from a folder; None if not cheap."""
         return None
 
     def lock(self) -> AbstractContextManager[bool | None]:
-        """Ask other writers to wait for a moment; correctness never rests on it."""
+        """Ask other writers to wait; nothing depends on the lock for correctness."""
         return nullcontext(None)
 
     def list_unfinished(self) -> list[str]:
-        """Return the names of what writers have begun and not finished."""
+        """Return the names of temporary files that writers have not finished."""
         return []
 
     def clean(self, older_than: float) -> list[str]:
-        """Remove what writers began so many seconds ago and did not finish; return the names."""
+        """Remove temporary files older than `older_than` seconds; return their names."""
         return []
 
     @abstractmethod

@@ -385,7 +385,9 @@ def broken_rules(source: str) -> list[str]:
             harmless |= {ast.unparse(target) for target in node.targets}
         if isinstance(node, ast.Call) and ast.unparse(node).startswith("os.open(os.devnull, "):
             harmless.add(f"line {node.lineno}")
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.expr) and breaks_the_rule(node, harmless)]
+    found = [
+        node for node in ast.walk(tree) if isinstance(node, ast.expr | ast.stmt) and breaks_the_rule(node, harmless)
+    ]
     return [f"line {node.lineno}: {ast.unparse(node)}" for node in found]
 
 
