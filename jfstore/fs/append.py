@@ -1,4 +1,4 @@
-"""Text files that several programs add lines to, such as ``HISTORY``: a line is added whole or not at all."""
+"""Append lines to a text file that several programs share, such as ``HISTORY``: each line whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _TRIES = 3
 
 
 class Appender:
-    """A text file that several programs add lines to; it is locked while this one has it."""
+    """A shared text file, locked while it is open."""
 
     def __init__(self, fd: int, path: Path) -> None:
         self._fd, self._path = fd, path
 
     def text(self) -> bytes:
-        """Return what it holds."""
+        """Return the contents of the file."""
         return os.pread(self._fd, os.fstat(self._fd).st_size, 0)
 
     def append(self, line: bytes) -> None:
-        """Add a line, whole or not at all, and sync it.
+        """Append a line, whole or not at all, and sync the file.
 
         Raises
         ------
         OSError
-            If there is no room for it, or others keep overwriting the end of the file.
+            If the disk is full, or other programs keep overwriting the end of the file.
         """
         for _ in range(_TRIES):
             size = os.fstat(self._fd).st_size
@@ -50,14 +50,14 @@ class Appender:
 
 @contextmanager
 def appending(path: Path, mode: int, group: int | None = None, timeout: float = 10.0) -> Iterator[Appender]:
-    """Open a file to add lines to it, made if it does not exist, and hold a lock on it.
+    """Open a file to append lines, creating it if it does not exist, and hold a lock on it.
 
     Parameters
     ----------
     mode : int
         Permissions of a new file, whatever the umask.
     group : int, optional
-        Number of the group that a new file is given to.
+        Number of the group of a new file.
     timeout : float
         Seconds to wait for the lock; where there are no locks, it goes on without.
 

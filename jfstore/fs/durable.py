@@ -32,11 +32,11 @@ _READ_AT_ONCE = 1 << 20
 
 
 class NotSynced(OSError):
-    """The file has its name, but the directory that says so could not be synced."""
+    """The file has its name, but its directory could not be synced."""
 
 
 class System:
-    """The system calls that change a file system; tests put recording and failing ones in their place."""
+    """The system calls that change a file system; tests replace them to record calls or to let them fail."""
 
     def create(self, path: Path, mode: int) -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
@@ -102,7 +102,7 @@ def stage(
     read_back: bool = False,
     sync: bool = True,
 ) -> Path:
-    """Write and sync `pieces` under a temporary name beside `target`, and return that; parameters as of `overwrite`."""
+    """Write and sync `pieces` under a temporary name beside `target`; return it. Parameters as for `overwrite`."""
     path = target.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
     try:
         fd = system.create(path, 0o666 if mode is None else 0o600)
@@ -142,7 +142,7 @@ def _write_all(fd: int, buffers: list[memoryview]) -> None:
 
 
 def _calls(pieces: Iterable[Any]) -> Iterator[list[memoryview]]:
-    """Yield the buffers of each call: many at once, but one by one if they are only made when their turn comes."""
+    """Yield the buffers of each call: many together, or one by one if they come from a generator."""
     if not isinstance(pieces, Sequence):
         for piece in pieces:
             yield [memoryview(piece).cast("B")] if len(piece) else []
@@ -153,7 +153,7 @@ def _calls(pieces: Iterable[Any]) -> Iterator[list[memoryview]]:
 
 
 def give_to_group(place: Path | int, group: int | None, target: Path) -> None:
-    """Give a new file or directory to `group`; a failure is only reported, because others can mend it."""
+    """Change the group of a new file or directory; a failure is only reported, because it can be corrected later."""
     if group is not None:
         try:
             system.change_group(place, group)
@@ -162,7 +162,7 @@ def give_to_group(place: Path | int, group: int | None, target: Path) -> None:
 
 
 def _compare(path: Path, pieces: Sequence[Any], target: Path) -> None:
-    """Read a synced file again, from the disk if the system lets go of its memory of it; Damaged if it differs."""
+    """Read a synced file again, past the page cache if the system allows it; raise Damaged if it differs."""
     with path.open("rb", buffering=0) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         for piece in pieces:
@@ -174,7 +174,7 @@ def _compare(path: Path, pieces: Sequence[Any], target: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Sync a directory, so that the names in it survive a power failure."""
+    """Sync a directory, so that its entries survive a power failure."""
     try:
         system.sync_directory(path)
     except OSError as error:
@@ -184,7 +184,7 @@ def sync_directory(path: Path) -> None:
 
 
 def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444, sync: bool = True) -> None:
-    """Give `pieces` the name `path`, which nothing may bear yet; whole or not at all.
+    """Create the file `path`, which must not exist yet, from `pieces`: whole or not at all.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444, sync: b
 
 
 def give_free_name(temporary: Path, path: Path, sync: bool = True) -> None:
-    """Give a staged file the name `path`, which nothing may bear yet; see `publish`."""
+    """Rename a staged file to `path`, which must not exist yet; see `publish`."""
     try:
         try:
             system.link(temporary, path)
@@ -241,7 +241,7 @@ def overwrite(
     group: int | None = None,
     read_back: bool = False,
 ) -> None:
-    """Give `pieces` the name `path` in place of whatever bears it; readers see the old or the new file.
+    """Create or replace the file `path`; readers see either the old or the new file.
 
     Unless `settle`, a power failure may bring the old file back. `group` is the number of the group that the
     file is given to. With `read_back` the file is read again before it gets its name: Damaged if it differs.
@@ -251,7 +251,7 @@ def overwrite(
 
 
 def give_name(source: Path, path: Path, settle: bool = True) -> None:
-    """Give a file of ours the name `path` in place of whatever bears it, in the same directory; see `overwrite`."""
+    """Rename a file to `path` in the same directory, replacing an existing file; see `overwrite`."""
     try:
         system.rename(source, path)
     except BaseException:
@@ -264,7 +264,7 @@ def give_name(source: Path, path: Path, settle: bool = True) -> None:
 
 
 def keep(path: Path, kept: Path) -> None:
-    """Give a file a second name in its directory, which nothing bears yet; a copy where it may not be linked."""
+    """Give a file a second name in its directory, which must not exist yet; copy it if links are not allowed."""
     try:
         system.link(path, kept)
     except OSError as error:
@@ -276,14 +276,14 @@ def keep(path: Path, kept: Path) -> None:
 
 
 def make_directory(path: Path, mode: int, group: int | None = None) -> bool:
-    """Make a directory with exactly `mode`, whatever the umask, and sync its parent.
+    """Create a directory with exactly `mode`, whatever the umask, and sync its parent.
 
-    `group` is the number of the group that it is given to; else it is its parent's, if that passes its on.
+    `group` is the number of its group; without it, a parent with the set-group-ID bit passes its group on.
 
     Returns
     -------
     bool
-        False if it was there already.
+        False if it existed.
     """
     try:
         system.make_directory(path)
@@ -331,18 +331,18 @@ def symlink(target: str, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file that was never acknowledged."""
+    """Remove a file that no acknowledged commit needs."""
     system.remove(path)
 
 
 @contextmanager
 def hold_lock(path: Path, timeout: float = 10.0) -> Iterator[bool | None]:
-    """Hold a lock on the permanent file `path`, to save others a retry; correctness of a repository never rests on it.
+    """Hold a lock on the permanent file `path`, to save other writers a retry; correctness does not depend on it.
 
     Yields
     ------
     bool or None
-        False if others held it for `timeout` seconds, None if there is none to be had.
+        False if other processes held it for `timeout` seconds, None if the file system has no locks.
     """
     fd = -1
     # Who may not write to it can lock it all the same, but on network file systems.
@@ -358,7 +358,7 @@ def hold_lock(path: Path, timeout: float = 10.0) -> Iterator[bool | None]:
 
 
 def acquire(fd: int, timeout: float) -> bool | None:
-    """Lock an open file until it is closed; False if others held it for `timeout` seconds, None without locks."""
+    """Lock an open file until it is closed; return as `hold_lock` yields."""
     until = time.monotonic() + timeout
     pause = 0.001
     while True:

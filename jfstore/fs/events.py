@@ -1,4 +1,4 @@
-"""Messages about work that goes on, for which no record is returned: a listener takes them, or nobody."""
+"""Report messages for which there is no record to return, to a listener if there is one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _listeners: list[Callable[[str], None]] = []
 
 
 def report(text: str) -> None:
-    """Hand a message to the listener that was added last; without one it is dropped."""
+    """Pass a message to the listener that was added last; without a listener it is dropped."""
     if _listeners:
         _listeners[-1](text)
 
 
 @contextmanager
 def listen(listener: Callable[[str], None]) -> Iterator[None]:
-    """Let `listener` take all messages of this process for a while."""
+    """Pass all messages of this process to `listener` while the context is open."""
     _listeners.append(listener)
     try:
         yield

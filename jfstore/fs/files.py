@@ -1,4 +1,4 @@
-"""Reading files that may be hostile: regular files only, never through a link, never more than allowed."""
+"""Read files that may be hostile: regular files only, not through links, and not more than a limit."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def open_regular(path: Path | str, follow: bool = False) -> int:
 
 @contextmanager
 def open_checked(path: Path | str, follow: bool = False) -> Iterator[int]:
-    """Open a file as `open_regular` does, and close it in the end."""
+    """Open a file as `open_regular` does, and close it at the end of the context."""
     fd = open_regular(path, follow)
     try:
         yield fd
@@ -54,7 +54,7 @@ def open_checked(path: Path | str, follow: bool = False) -> Iterator[int]:
 
 @contextmanager
 def user_errors(path: Path | str) -> Iterator[None]:
-    """Turn what goes wrong with a file that the user gave into BadValue, or Failed if the system is to blame."""
+    """Convert errors of a file that the user named to BadValue, or to Failed if the system failed."""
     try:
         yield
     except Damaged as error:

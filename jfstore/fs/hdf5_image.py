@@ -1,4 +1,4 @@
-"""HDF5 files made in memory: their bytes depend on what is in them and on nothing else."""
+"""Make HDF5 files in memory, whose bytes depend on their contents only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing a file that the user named: whole or not at all, and never over another unless told to."""
+"""Write a file that the user named: whole or not at all, and replacing an existing file only if asked to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def npy_pieces(array: NDArray[Any]) -> list[Any]:
 
 
 def place_of_file(file: str) -> Path:
-    """Return where a file lies that is to be replaced; a link stays a link.
+    """Return the path of the file to replace: the target, if `path` is a symbolic link.
 
     Raises
     ------

@@ -15,7 +15,7 @@ _MODE = re.compile(r"(?:0o?)?([0-7]{3,4})", re.ASCII)
 
 
 def user() -> str:
-    """Return the name of the user, the number of one without a name."""
+    """Return the name of the user, or the number if the user has no name."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -29,8 +29,7 @@ def host() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Modes of new directories and files, whatever the umask, and the number of the group they are given to;
-    None leaves the group to the directory they are made in."""
+    """Modes of new directories and files, whatever the umask, and the number of their group; None: the directory's."""
 
     directory: int = 0o2775
     file: int = 0o664

@@ -91,7 +91,7 @@ class Hdf5Storage(Storage):
         return [Slab(fd, offset + gain * size, size) for gain in range(array.shape[0])]
 
     def _offset(self, file: StoredFile, array: Array) -> int:
-        """Return where `array` lies in `file`: whole, or touching a mapped page would kill the process."""
+        """Return the offset of `array`; it must end inside `file`: touching a mapped page past it kills the process."""
         offset = file.offsets[array.type]
         if not 0 <= offset <= file.size - array.nbytes:
             raise Damaged(f"the log is damaged: {array.type} does not lie in {self._path(file.path)}")
@@ -118,7 +118,7 @@ class Hdf5Storage(Storage):
             return f"{self._path(file.path)} cannot be read: {error.strerror}"
 
     def _find_wrong(self, file: StoredFile, arrays: Sequence[Array]) -> str | None:
-        """Return what is wrong with the bytes of a payload, None if nothing; OSError if it cannot be read."""
+        """Return a message if a payload is damaged, None if it is sound; OSError if it cannot be read."""
         try:
             with self._open_file(file) as fd:
                 data = files.read_at(fd, file.size, 0)
@@ -149,7 +149,7 @@ class Hdf5Storage(Storage):
         return self._read_index(with_image=False)[0]
 
     def _read_index(self, with_image: bool = True) -> tuple[SavedIndex | None, bytes | None]:
-        """Return the saved index and its HDF5 part, of one and the same file; None for what is not sound."""
+        """Read the saved index and its HDF5 part from one file; None for a part that is damaged."""
         saved, image = None, None
         try:
             with self._index() as (read, size):

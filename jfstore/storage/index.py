@@ -56,7 +56,7 @@ def _footer(read: Reader, size: int) -> dict[str, Any]:
 
 
 def decode(read: Reader, size: int) -> SavedIndex:
-    """Return the index whose file has `size` bytes.
+    """Read an index file of `size` bytes.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def decode(read: Reader, size: int) -> SavedIndex:
 
 
 def decode_checked(data: bytes) -> SavedIndex | None:
-    """Return the index whose bytes are `data`, None if it is not sound."""
+    """Decode the bytes of an index; return None if it is damaged."""
 
     def read(offset: int, length: int) -> bytes:
         part = data[offset : offset + length] if min(offset, length) >= 0 else b""
@@ -96,7 +96,7 @@ def decode_checked(data: bytes) -> SavedIndex | None:
 
 
 def _check(table: Table) -> None:
-    """Raise ValueError if rows refer to rows that do not exist; also a table whose hash is right is foreign."""
+    """Raise ValueError if rows refer to rows that do not exist; a table with the right hash may still be hostile."""
     below = (
         (table.versions["panel"], len(table.panels)),
         (table.versions["file"], len(table.files)),
@@ -146,12 +146,12 @@ def encode(identity: Identity, table: Table, log_state: str | None, image: bytes
 
 
 def missing(path: object) -> str:
-    """Say that there is no index."""
+    """Return the message that the index is missing."""
     return f"{path} is missing; jfstore verify --rebuild-index rebuilds it"
 
 
 def differences(path: object, saved: SavedIndex | None, identity: Identity, table: Table) -> list[str]:
-    """Return what is wrong with the table of a saved index (None: with the whole), given the one that the log says."""
+    """Return the differences between the table of a saved index (None: unreadable) and that of the log, as messages."""
     if saved is None:
         return [f"{path} is damaged: it does not match its hashes; jfstore verify --rebuild-index rebuilds it"]
     if saved.repository != identity.id:

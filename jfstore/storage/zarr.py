@@ -47,11 +47,11 @@ class ZarrStorage(Storage):
     Parameters
     ----------
     objects : Objects or Path
-        Where they lie; a directory.
+        The objects, or the path of a directory.
     index_name : str
         Name of the index, such as ``jungfrau.index``.
     cache : Cache, optional
-        Where arrays are kept on this machine, if the storage is far away.
+        Cache on this machine for the arrays of a remote storage.
     """
 
     kind = "zarr"
@@ -92,7 +92,7 @@ class ZarrStorage(Storage):
         return file
 
     def _wrong(self, name: str, size: int, seal: str) -> str | None:
-        """Return what is wrong with an object, None if nothing."""
+        """Return a message if an object is damaged, None if it is sound."""
         data = bytearray(size)
         try:
             self.objects.read_into(name, memoryview(data))
@@ -112,7 +112,7 @@ class ZarrStorage(Storage):
             self.cache = None
 
     def _fetch(self, parts: Sequence[tuple[Array, StoredFile]], cache: Cache) -> None:
-        """Read arrays, all their chunks at once, and keep those that are what their hash says."""
+        """Read arrays, all their chunks in parallel, and cache those that match their hash."""
         if not parts:
             return
         wanted = [(name, array.nbytes // array.shape[0]) for array, file in parts for name in self._chunks(file, array)]
@@ -141,7 +141,7 @@ class ZarrStorage(Storage):
             os.close(near)
 
     def _near(self, array: Array) -> int | None:
-        """Open the copy of an array on this machine, None if there is none."""
+        """Open the cached copy of an array, None if it is not cached."""
         return self.cache.descriptor(array.blake3, array.nbytes) if self.cache else None
 
     def _chunks(self, file: StoredFile, array: Array) -> list[str]:
@@ -219,7 +219,7 @@ def _chunks(calib_type: str, shape: Sequence[int]) -> list[str]:
 
 
 def _folders(calib_types: Iterable[str]) -> list[str]:
-    """Return one name in each folder of a group."""
+    """Return one object name in each folder of a group."""
     return [f"{name}/{_METADATA}" for name in sorted(calib_types)]
 
 
@@ -242,7 +242,7 @@ def _array(name: str, dtype: str, shape: Sequence[int]) -> dict[str, Any]:
 
 
 def _metadata(kinds: Iterable[_Kind]) -> dict[str, bytes]:
-    """Return the metadata objects of a group, by name; the group's own knows that of its arrays."""
+    """Return the metadata objects of a group by name; the group's metadata includes that of its arrays."""
     arrays = {name: _array(name, dtype, shape) for name, dtype, shape in sorted(kinds)}
     group = {
         "zarr_format": 3,
@@ -282,7 +282,7 @@ def _members(file: StoredFile, arrays: Sequence[Array]) -> dict[str, int]:
     Raises
     ------
     Damaged
-        If what the commit says of them does not fit together.
+        If the sizes and offsets in the commit contradict each other.
     """
     sizes = {}
     done = 0
