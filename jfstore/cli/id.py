@@ -1,4 +1,4 @@
-"""``jfstore id``: panel and detector Ids of a run."""
+"""``jfstore id``: print the panel and detector Ids of a run."""
 
 from __future__ import annotations
 

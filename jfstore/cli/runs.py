@@ -1,4 +1,4 @@
-"""``jfstore runs``: runs with a Jungfrau, and whether a repository has constants for them."""
+"""``jfstore runs``: list runs with a Jungfrau, and whether a repository has constants for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of constants before anything is stored: shape, dtype, every value."""
+"""Check constants before they are stored: shape, dtype and every value."""
 
 from __future__ import annotations
 

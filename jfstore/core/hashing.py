@@ -1,4 +1,4 @@
-"""BLAKE3, by as many threads as are worth it, and safe in a process that forks."""
+"""Compute BLAKE3 digests, on several threads for large arrays; safe in processes that fork."""
 
 from __future__ import annotations
 

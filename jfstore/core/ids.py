@@ -1,4 +1,4 @@
-"""Panel and detector Ids: parsed, printed and normalised in one place, on the way in and out."""
+"""Parse, print and normalise the Ids of panels and detectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of a repository and their form in ``repository.json`` and ``log/*.json``; see `jfstore.core.sealing`."""
+"""Define the records of a repository and encode them for ``repository.json`` and ``log/*.json``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table: what the log says, in columns, compact enough to load whole for every look-up.
+"""Hold the contents of the log as a table of columns, small enough to load whole for every look-up.
 
 It is derived from the log and from nothing else; the index of a repository is a saved table.
 """

@@ -1,4 +1,4 @@
-"""The rule of validity (docs/design.md, "Which version is valid"), written once: `timeline`; `select` asks it.
+"""Decide which version is valid when (docs/design.md, "Which version is valid"): `timeline`, and `select` on it.
 
 The greatest stamp at or before a time wins; of one stamp the version that was added last, which has the highest
 number. Never a later one, never "the closest", never the newest insertion.

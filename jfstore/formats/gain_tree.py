@@ -1,4 +1,4 @@
-"""Gain trees: directories ``M044`` with ``g0_gain.npy`` ... ``g2_offset.npy``, and names that assign them to panels.
+"""Read gain trees: directories ``M044`` with ``g0_gain.npy`` ... ``g2_offset.npy``, and names that link to them.
 
 A name is ``<panel Id>-<stamp>``, or ``<panel Id>`` (valid from the beginning). It is a directory, a symbolic
 link to one in the same tree, or, if the tree was copied without links (git, Windows shares), a small text file

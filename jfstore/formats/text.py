@@ -1,4 +1,4 @@
-"""Text constants, as psana reads them: a header of lines ``# KEY value``, then rows of the last dimension.
+"""Read and write constants as psana's text: a header of lines ``# KEY value``, then rows of the last dimension.
 
 The layout is that of PSCalib's NDArrIO. ``DTYPE``, ``NDIM`` and ``DIM:n`` describe the rows; without them the
 rows are a float32 array of two dimensions. Other keys and comments are for people.

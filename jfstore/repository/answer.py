@@ -1,4 +1,4 @@
-"""The answer to "what is valid for this detector at this time", and how it prints."""
+"""Define the answer to "which versions are valid for this detector at this time", and how it prints."""
 
 from __future__ import annotations
 

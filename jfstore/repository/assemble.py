@@ -1,4 +1,4 @@
-"""From panels to a detector's array: (gain, panel, row, column), panels in the order of the Id."""
+"""Assemble panels to a detector's array (gain, panel, row, column), panels in the order of the Id."""
 
 from __future__ import annotations
 

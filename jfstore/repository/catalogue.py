@@ -1,4 +1,4 @@
-"""The catalogue: which repository a name means. Names are configured; a path is always a path, a URL a URL.
+"""Find the repository that a name, a path or a URL means. Names are configured.
 
 ``test`` and ``real`` mean, in this order: the directories named by the environment variables
 ``JFSTORE_TEST`` and ``JFSTORE_REAL``; the user's ``config.toml``; the site's; the two of LCLS. A

@@ -1,4 +1,4 @@
-"""Entries from what a maintainer has: arrays in memory, .npy files, or a directory of gain files."""
+"""Make entries from arrays in memory, .npy files, or a directory of gain files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a caller asks about to the versions that are valid: detector or run, time, as-of, selections."""
+"""Find the valid versions for a question: resolve the detector or run, the time and as-of, and select."""
 
 from __future__ import annotations
 

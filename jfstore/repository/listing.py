@@ -1,4 +1,4 @@
-"""What is stored: versions with their validity, and the commits, as records for tables."""
+"""List versions with their validity, and commits, as records for tables."""
 
 from __future__ import annotations
 

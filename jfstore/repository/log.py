@@ -1,4 +1,4 @@
-"""The log: numbered commits chained by hash, the truth of a repository; and the table made of it."""
+"""Read and extend the log: numbered commits chained by hash, from which the table is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making and opening a repository: its identity."""
+"""Create the identity of a repository, and read it."""
 
 from __future__ import annotations
 

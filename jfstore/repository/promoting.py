@@ -1,4 +1,4 @@
-"""Copy versions from one repository to another: content, stamps and origin are kept."""
+"""Copy versions from one repository to another with their content, stamps and origin."""
 
 from __future__ import annotations
 

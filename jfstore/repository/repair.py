@@ -1,4 +1,4 @@
-"""What is damaged or missing in a repository, restored bit for bit from a mirror."""
+"""Restore damaged and missing files of a repository, bit for bit, from a mirror."""
 
 from __future__ import annotations
 

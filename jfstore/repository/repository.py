@@ -1,4 +1,4 @@
-"""A repository: what `jfstore.open` returns. It adds to what `ReadableRepository` reads."""
+"""Define the repository that `jfstore.open` returns: reading by `ReadableRepository`, and adding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets as psana's users write them: ``exp=E:run=N[:smd][:stream=S][:dir=D]``, or the path of a file."""
+"""Parse datasets as psana's users write them: ``exp=E:run=N[:smd][:stream=S][:dir=D]``, or the path of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Event keys: the contents of psana's event and configuration stores for a run, as psana's EventKey prints them."""
+"""List event keys: the contents of psana's event and configuration stores for a run, as EventKey prints them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The head of a run's stream: the configuration of its Jungfraus (psana's ConfigV1 to V4), aliases, and start time."""
+"""Read the head of a run's stream: the configuration of its Jungfraus (ConfigV1 to V4), aliases, and start time."""
 
 from __future__ import annotations
 

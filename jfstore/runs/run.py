@@ -1,4 +1,4 @@
-"""A run: its start time and its Jungfraus, from the heads of all its streams."""
+"""Read the start time and the Jungfraus of a run from the heads of all its streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tree of XTC files, ``<root>/<instrument>/<experiment>/xtc``: its experiments, its runs and their files."""
+"""Search the tree of XTC files, ``<root>/<instrument>/<experiment>/xtc``: its experiments, its runs and their files."""
 
 from __future__ import annotations
 

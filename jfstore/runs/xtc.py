@@ -1,4 +1,4 @@
-"""XTC files (pdsdata): datagrams, the objects in them and their sources. Every byte is treated as hostile.
+"""Parse XTC files (pdsdata): datagrams, the objects in them and their sources. Every byte is treated as hostile.
 
 A file is a sequence of datagrams. Each has a header of 40 bytes, whose last 20 are the header of
 its top object; the extent of an object includes its own 20 bytes. All words are little-endian.

@@ -1,4 +1,4 @@
-"""What a storage promises. The log, the selection and the commands know nothing else of it."""
+"""Define the interface of a storage; the log, the selection and the commands use nothing else."""
 
 from __future__ import annotations
 

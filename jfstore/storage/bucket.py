@@ -1,4 +1,4 @@
-"""Objects in a bucket of an object store, by its URL, through obstore.
+"""Store objects in a bucket of an object store, given by its URL, through obstore.
 
 An object is created by a conditional request (``If-None-Match: *``), which a store refuses if the name is taken. If
 the request gets no response, the object is read back: commits contain a random request id and payload names contain a

@@ -1,4 +1,4 @@
-"""The HDF5 storage: a directory with ``log/``, ``panels/`` and one index file of links.
+"""Store a repository as HDF5: a directory with ``log/``, ``panels/`` and one index file of links.
 
 A payload is the arrays of one version as one small HDF5 file (docs/design.md, "A repository on disk"): one
 contiguous, uncompressed, page-aligned, little-endian dataset per calibration type. The file is laid out once by

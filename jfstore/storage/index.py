@@ -1,4 +1,4 @@
-"""The index file: the whole repository as one HDF5 file of links, with the table behind it.
+"""Read and write the index: the whole repository as one HDF5 file of links, with the table behind it.
 
 HDF5 ignores what follows its end-of-file address, so the table lies there::
 

@@ -1,4 +1,4 @@
-"""Arrays that are not copied: pieces of files mapped side by side into one region of memory.
+"""Map arrays without copying: pieces of files side by side in one region of memory.
 
 Python's mmap cannot place a mapping inside another one, so the C library is called.
 """

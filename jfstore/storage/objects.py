@@ -1,4 +1,4 @@
-"""The interface to named objects in a directory or in a bucket; storages are built on it."""
+"""Define the interface to named objects in a directory or in a bucket, on which storages are built."""
 
 from __future__ import annotations
 

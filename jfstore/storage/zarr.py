@@ -1,4 +1,4 @@
-"""The zarr storage: each version a zarr v3 group of plain arrays, each object published as it is.
+"""Store a repository as zarr: each version is a zarr v3 group of uncompressed arrays, one object for each chunk.
 
 A version is a group, an array for each calibration type, a chunk for each gain range. Chunks are not compressed:
 float constants hardly shrink, and so they can be mapped, and their bytes in order are what the hash of an array is of.
