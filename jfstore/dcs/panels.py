@@ -17,7 +17,17 @@ from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.core.ids import detector_id, resolve_detector
 from jfstore.core.instants import SECOND, Instant, exact_stamp
 from jfstore.dcs.edit import split_panels
-from jfstore.dcs.model import JUNGFRAU, LATEST, PANEL_TYPES, Blob, DcsContents, DcsRange, DcsType, name_version
+from jfstore.dcs.model import (
+    JUNGFRAU,
+    LATEST,
+    PANEL_TYPES,
+    Blob,
+    DcsContents,
+    DcsRange,
+    DcsType,
+    DcsVersion,
+    name_version,
+)
 from jfstore.errors import BadValue, NotFound
 
 _MOMENT = 1e-5
@@ -112,20 +122,8 @@ class ImportPlan:
             if version not in usable:
                 hint = "" if self._recover or not version.blob else "; --recover imports it"
                 self._skip(f"{place}/{name_version(version.number)}", version.problem.partition("; ")[0] + hint)
-        if dcs_range.start is None or dcs_range.problem:
-            self._skip(place, dcs_range.problem)
-            return
-        if not 0 <= dcs_range.start < LATEST:
-            self._skip(place, "its start is outside the years 1970 to 2261")
-            return
-        start = math.floor(dcs_range.start) * SECOND  # early enough for a start between two seconds
-        try:
-            if not usable:
-                raise BadValue("it has no versions")
-            stamp = exact_stamp(start, self._zone)
-        except BadValue as error:
-            self._gaps.append((place, type_name, dcs_range.start))
-            self._skip(place, error.message)
+        start = self._start_of(place, type_name, dcs_range, bool(usable))
+        if start is None:
             return
         last = dcs_range.choose(usable)
         ordered = sorted(usable, key=lambda version: (version is last, version.produced or 0.0, version.number))
@@ -134,22 +132,48 @@ class ImportPlan:
         for version, history in zip(ordered, histories, strict=True):
             latest = max(latest, version.produced or 0.0)
             assert version.blob is not None
+            origin = self._describe_origin(type_name, dcs_range, version, history)
             name = f"{place}/{name_version(version.number)}"
-            origin = {
-                "version": f"{name_detector(self.panels)}.h5/{name}",
-                "detector": name_detector(self.panels),
-                "type": type_name,
-                "range": dcs_range.key,
-                "begin": dcs_range.start,
-                "number": version.number,
-                "produced": version.produced,
-                "message": _find_message(history, version.number),
-                "history": {moment: _clean(text) for moment, text in history.items()},
-                "parameters": {key: _clean(value) for key, value in dcs_range.notes.parameters.items()},
-                "shape": list(version.blob.shape),
-                **({"recovered": True} if version.problem else {}),
-            }
-            self.versions.append(Importable(name, type_name, Instant(start, stamp), version.blob, origin, latest))
+            self.versions.append(Importable(name, type_name, start, version.blob, origin, latest))
+
+    def _start_of(self, place: str, type_name: str, dcs_range: DcsRange, is_usable: bool) -> Instant | None:
+        """Return the start of a range; None, and the reason in `skipped`, if the range cannot be imported."""
+        if dcs_range.start is None or dcs_range.problem:
+            self._skip(place, dcs_range.problem)
+            return None
+        if not 0 <= dcs_range.start < LATEST:
+            self._skip(place, "its start is outside the years 1970 to 2261")
+            return None
+        start = math.floor(dcs_range.start) * SECOND  # early enough for a start between two seconds
+        try:
+            if not is_usable:
+                raise BadValue("it has no versions")
+            return Instant(start, exact_stamp(start, self._zone))
+        except BadValue as error:
+            self._gaps.append((place, type_name, dcs_range.start))
+            self._skip(place, error.message)
+            return None
+
+    def _describe_origin(
+        self, type_name: str, dcs_range: DcsRange, version: DcsVersion, history: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Return what a commit records about the origin of a version."""
+        detector = name_detector(self.panels)
+        assert version.blob is not None
+        return {
+            "version": f"{detector}.h5/{type_name}/{dcs_range.key}/{name_version(version.number)}",
+            "detector": detector,
+            "type": type_name,
+            "range": dcs_range.key,
+            "begin": dcs_range.start,
+            "number": version.number,
+            "produced": version.produced,
+            "message": _find_message(history, version.number),
+            "history": {moment: _clean(text) for moment, text in history.items()},
+            "parameters": {key: _clean(value) for key, value in dcs_range.notes.parameters.items()},
+            "shape": list(version.blob.shape),
+            **({"recovered": True} if version.problem else {}),
+        }
 
     def _skip_replaced(self) -> None:
         """Skip ranges whose last version is not acceptable: a version that it replaced would be valid instead."""
