@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import DTypeLike
 
 from jfstore.core.arrays import check_array
 from jfstore.errors import BadValue
@@ -70,13 +71,13 @@ def test_a_view_with_strides_comes_out_in_order(made: tuple[str, np.ndarray]) ->
 @pytest.mark.parametrize(
     "shape", [(16, 32), (3, 32, 16), (1, 3, 16, 32), (3, 1, 16, 32), (2, 16, 32), (3, 16, 31), (0,), ()]
 )
-def test_another_shape_is_refused(made: tuple[str, np.ndarray], shape: Any) -> None:
+def test_another_shape_is_refused(made: tuple[str, np.ndarray], shape: tuple[int, ...]) -> None:
     with pytest.raises(BadValue, match=r"x\.npy: shape"):
         check_array(np.ones(shape, "<f4"), made[0], SHAPE, "x.npy")
 
 
 @pytest.mark.parametrize("dtype", ["<i4", "<i8", "<u2", "?", "<f2", "<c8", "O", "S4", "<M8[s]", "V4", np.longdouble])
-def test_another_dtype_is_refused(made: tuple[str, np.ndarray], dtype: Any) -> None:
+def test_another_dtype_is_refused(made: tuple[str, np.ndarray], dtype: DTypeLike) -> None:
     with pytest.raises(BadValue, match="dtype"):
         check_array(np.empty(SHAPE, dtype), made[0], SHAPE, "x.npy")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from jfstore import errors
@@ -78,5 +76,5 @@ def test_in_doubt_carries_the_request_to_repeat() -> None:
 @pytest.mark.parametrize(
     ("word", "expected"), [("pixel_gian", ["pixel_gain"]), ("zzz", []), ("pixel_offset", ["pixel_offset"])]
 )
-def test_nearest_gives_what_is_spelled_alike(word: str, expected: Any) -> None:
+def test_nearest_gives_what_is_spelled_alike(word: str, expected: list[str]) -> None:
     assert nearest(word, iter(["pixel_gain", "pixel_offset"]), count=1) == expected

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -284,9 +283,9 @@ class NoOffset(tzinfo):
     ],
     ids=repr,
 )
-def test_a_naive_datetime_or_a_number_is_no_time(when: Any) -> None:
+def test_a_naive_datetime_or_a_number_is_no_time(when: object) -> None:
     with pytest.raises(BadValue):
-        parse_instant(when, LA)
+        parse_instant(when, LA)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("year", [1, 1969, 2262, 9999])

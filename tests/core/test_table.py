@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -68,7 +67,7 @@ def test_the_head_is_the_last_commit(table: Table) -> None:
     ],
 )
 def test_rows_are_those_of_one_panel_and_type_oldest_first(
-    table: Table, panel: str, calib_type: str | None, expected: Any
+    table: Table, panel: str, calib_type: str | None, expected: list[int]
 ) -> None:
     assert table.rows(panel, calib_type).tolist() == expected
 
@@ -177,7 +176,9 @@ additions = st.tuples(
 
 @settings(deadline=None, database=None, max_examples=60)
 @given(st.lists(st.lists(additions, max_size=3), max_size=6), st.data())
-def test_a_table_grown_in_pieces_is_the_one_made_at_once(commits: Any, data: st.DataObject) -> None:
+def test_a_table_grown_in_pieces_is_the_one_made_at_once(
+    commits: list[list[tuple[str, str, dict[str, str]]]], data: st.DataObject
+) -> None:
     log = make_log(*commits)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=3)))
     table = Table.empty()
