@@ -26,6 +26,8 @@ from jfstore.core.records import (
 from jfstore.errors import Damaged, Refused
 from tests.makers import make_commit, make_version, seal
 
+Decode = Callable[[bytes, str], Commit | Identity]
+
 IDENTITY = Identity(
     id="6f1c1d3e-0000-4000-8000-000000000001",
     role="test",
@@ -53,7 +55,7 @@ def hexed(data: bytes) -> bytes:
     return blake3(data).hexdigest().encode()
 
 
-def frame(kind: str, body: Any, extra: str, extra_body: Any) -> bytes:
+def frame(kind: str, body: object, extra: str, extra_body: object) -> bytes:
     """The frame of docs/design.md, "The frame of JSON files", written independently: six lines, exact bytes."""
     first, second = (
         json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode() for part in (body, extra_body)
@@ -78,7 +80,7 @@ def identity_parts() -> tuple[dict[str, Any], dict[str, str]]:
     return whole["repository"], whole["storage"]
 
 
-def accepted(decode: Callable[..., Any], raw: bytes) -> Any:
+def accepted(decode: Decode, raw: bytes) -> Commit | Identity | None:
     try:
         return decode(raw, "x")
     except (Damaged, Refused):
@@ -173,7 +175,7 @@ def test_the_hash_does_not_depend_on_where_the_arrays_lie() -> None:
     ],
     ids=repr,
 )
-def test_the_hash_depends_on_every_other_field(change: Any) -> None:
+def test_the_hash_depends_on_every_other_field(change: dict[str, Any]) -> None:
     assert encode_commit(replace(COMMIT, **change))[1] != encode_commit(COMMIT)[1]
 
 
@@ -183,7 +185,7 @@ def test_the_hash_depends_on_every_other_field(change: Any) -> None:
     ids=["commit", "identity"],
 )
 class TestDamage:
-    def test_no_flipped_bit_is_accepted(self, decode: Callable[..., Any], raw: bytes) -> None:
+    def test_no_flipped_bit_is_accepted(self, decode: Decode, raw: bytes) -> None:
         served = []
         for place in range(len(raw)):
             for bit in range(8):
@@ -192,13 +194,13 @@ class TestDamage:
                     served.append((place, bit))
         assert not served
 
-    def test_no_cut_or_lengthened_file_is_accepted(self, decode: Callable[..., Any], raw: bytes) -> None:
+    def test_no_cut_or_lengthened_file_is_accepted(self, decode: Decode, raw: bytes) -> None:
         assert not [size for size in range(len(raw)) if accepted(decode, raw[:size]) is not None]
         for more in (b"\n", b" ", b"\0", raw):
             with pytest.raises(Damaged):
                 decode(raw + more, "x")
 
-    def test_no_exchanged_lines_are_accepted(self, decode: Callable[..., Any], raw: bytes) -> None:
+    def test_no_exchanged_lines_are_accepted(self, decode: Decode, raw: bytes) -> None:
         lines = raw.splitlines(keepends=True)
         for i in range(len(lines)):
             for j in range(i):
@@ -207,16 +209,16 @@ class TestDamage:
                 assert accepted(decode, b"".join(swapped)) is None
 
     @pytest.mark.parametrize("other", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"\0" * 4096, b"[" * 100_000])
-    def test_nothing_else_is_accepted(self, decode: Callable[..., Any], raw: bytes, other: bytes) -> None:
+    def test_nothing_else_is_accepted(self, decode: Decode, raw: bytes, other: bytes) -> None:
         with pytest.raises(Damaged, match=r"^log/x is damaged"):
             decode(other, "log/x")
 
-    def test_the_other_kind_of_file_is_not_accepted(self, decode: Callable[..., Any], raw: bytes) -> None:
+    def test_the_other_kind_of_file_is_not_accepted(self, decode: Decode, raw: bytes) -> None:
         other = decode_identity if decode is decode_commit else decode_commit
         with pytest.raises(Damaged):
             other(raw, "x")
 
-    def test_the_same_json_in_other_bytes_is_not_accepted(self, decode: Callable[..., Any], raw: bytes) -> None:
+    def test_the_same_json_in_other_bytes_is_not_accepted(self, decode: Decode, raw: bytes) -> None:
         with pytest.raises(Damaged):
             decode(json.dumps(json.loads(raw)).encode(), "x")
 
@@ -228,14 +230,14 @@ def test_a_newer_format_in_another_frame_is_refused_not_called_damaged(raw: byte
 
 
 @pytest.mark.parametrize("fields", [{}, {"panel_shape": "unknown", "role": 7}])
-def test_a_newer_format_in_the_same_frame_is_refused_before_anything_else_is_read(fields: Any) -> None:
+def test_a_newer_format_in_the_same_frame_is_refused_before_anything_else_is_read(fields: dict[str, object]) -> None:
     body, storage = identity_parts()
     with pytest.raises(Refused, match="newer jfstore"):
         decode_identity(frame("repository", {**body, **fields, "format": 2}, "storage", storage), "x")
 
 
 @pytest.mark.parametrize("op", ["withdraw", "", "ADD", None, 1, ["add"]])
-def test_an_unknown_operation_is_refused(op: Any) -> None:
+def test_an_unknown_operation_is_refused(op: object) -> None:
     body, files = commit_parts()
     with pytest.raises(Refused, match="newer jfstore"):
         decode_commit(frame("commit", {**body, "op": op}, "files", files), "x")
@@ -265,20 +267,20 @@ def test_a_sealed_version_that_lacks_a_field_is_damaged(field: str) -> None:
 
 
 @pytest.mark.parametrize("change", [{"time": "the beginning"}, {"time": 5}, {"versions": 7}, {"versions": [7, 7]}])
-def test_a_sealed_commit_with_a_field_of_another_kind_is_damaged(change: Any) -> None:
+def test_a_sealed_commit_with_a_field_of_another_kind_is_damaged(change: dict[str, object]) -> None:
     body, files = commit_parts()
     with pytest.raises(Damaged):
         decode_commit(frame("commit", {**body, **change}, "files", files), "x")
 
 
 @pytest.mark.parametrize("files", [[], {}, None, 7, [{}], [{}, {}], [7, 7]])
-def test_a_sealed_commit_without_its_files_is_damaged(files: Any) -> None:
+def test_a_sealed_commit_without_its_files_is_damaged(files: object) -> None:
     with pytest.raises(Damaged):
         decode_commit(frame("commit", commit_parts()[0], "files", files), "x")
 
 
 @pytest.mark.parametrize("body", [[], 7, None, "commit"])
-def test_a_sealed_body_that_is_no_object_is_damaged(body: Any) -> None:
+def test_a_sealed_body_that_is_no_object_is_damaged(body: object) -> None:
     for decode, kind, extra in ((decode_commit, "commit", "files"), (decode_identity, "repository", "storage")):
         with pytest.raises(Damaged):
             decode(frame(kind, body, extra, []), "x")
@@ -293,7 +295,7 @@ def test_a_sealed_identity_that_lacks_a_field_is_damaged(field: str) -> None:
 
 
 @pytest.mark.parametrize("change", [{"panel_shape": 3}, {"panel_shape": [3]}, {"created": "never"}, {"created": 1}])
-def test_a_sealed_identity_with_a_field_of_another_kind_is_damaged(change: Any) -> None:
+def test_a_sealed_identity_with_a_field_of_another_kind_is_damaged(change: dict[str, object]) -> None:
     body, storage = identity_parts()
     with pytest.raises(Damaged):
         decode_identity(frame("repository", {**body, **change}, "storage", storage), "x")
