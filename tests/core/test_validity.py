@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from random import Random
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -34,12 +35,14 @@ NS_PER_SECOND = 10**9
 PAIR, GAIN, OFFSET = ("pixel_gain", "pixel_offset"), ("pixel_gain",), ("pixel_offset",)
 FIRST_T1, FIRST_T2, NOTHING = "the first starts at 20180101000000", "the first starts at 20190101000000", "no "
 
+Addition = str | tuple[str, tuple[str, ...]]
+
 
 class Case(NamedTuple):
     """`adds` is a stamp, or (stamp, types), per commit; `expected` is (stamp, number) or what the error says."""
 
     name: str
-    adds: list[Any]
+    adds: list[Addition]
     t: int
     expected: tuple[str, int] | str
     number: int | None = None
@@ -102,7 +105,7 @@ CASES = [
 ]
 
 
-def table_of(adds: Any) -> Table:
+def table_of(adds: list[Addition]) -> Table:
     commits = []
     for seq, entry in enumerate(adds, start=1):
         stamp, types = (entry, PAIR) if isinstance(entry, str) else entry
@@ -136,7 +139,7 @@ def test_not_found_names_the_first_stamp_for_a_program_too() -> None:
     ("t", "interval"),
     [(0, (BEGIN_OF_ALL, at(T1))), (at(T1), (at(T1), at(T3))), (at(T2), (at(T1), at(T3))), (at(T3), (at(T3), None))],
 )
-def test_validity_ends_where_the_next_stamp_of_the_type_begins(t: int, interval: Any) -> None:
+def test_validity_ends_where_the_next_stamp_of_the_type_begins(t: int, interval: tuple[int, int | None]) -> None:
     found = select(table_of([T3, BEGINNING, T1, (T2, OFFSET), T1]), P, t, "pixel_gain", UTC)
     assert bounds(found) == interval
     assert found.valid_from.stamp == stamp_at(found.valid_from.ns, UTC)
@@ -198,7 +201,7 @@ def one_panel(*contents: dict[str, str], stamp: str = T1) -> Table:
     ],
 )  # fmt: skip
 def test_what_holds_at_a_stamp(
-    name: str, history: Any, content: dict[str, str], now: int | None, ever: int | None
+    name: str, history: list[dict[str, str]], content: dict[str, str], now: int | None, ever: int | None
 ) -> None:
     table = one_panel(*history)
     for expected, asked_ever in ((now, False), (ever, True)):
@@ -240,7 +243,7 @@ briefly = settings(deadline=None, database=None, max_examples=20)
 
 def oracle(
     log: list[Commit], panel: str, t: int, calib_type: str, as_of: int | None = None, number: int | None = None
-) -> Any:
+) -> tuple[str, int, int, int | None] | None:
     """docs/design.md, "Which version is valid", word by word.
 
     Return (stamp, number, valid_from, valid_to), or None for not found.
@@ -264,7 +267,7 @@ def oracle(
     return winner.stamp, wanted, before[-1], next((start for start in starts if start > before[-1]), None)
 
 
-def bounds(selection: Selection) -> Any:
+def bounds(selection: Selection) -> tuple[int, Any]:
     return selection.valid_from.ns, selection.valid_to and selection.valid_to.ns
 
 
@@ -279,7 +282,7 @@ def answer(
     return found.version.stamp, found.version.number, *bounds(found)
 
 
-def everything(table: Table, times: list[int] | None = None, **ask: Any) -> Any:
+def everything(table: Table, times: list[int] | None = None, **ask: int | None) -> dict[tuple[str, int, str], Any]:
     times = [begin_of(stamp) for stamp in STAMPS] if times is None else times
     return {(p, t, name): answer(table, p, t, name, **ask) for p in PANELS for t in times for name in TYPES}
 
@@ -371,7 +374,7 @@ def test_p4_a_new_stamp_changes_answers_up_to_the_next_one_only(
 
 @briefly
 @given(logs, st.randoms(use_true_random=False))
-def test_p7_the_order_of_insertion_does_not_matter(log: list[Commit], random: Any) -> None:
+def test_p7_the_order_of_insertion_does_not_matter(log: list[Commit], random: Random) -> None:
     versions = [version for commit in log for version in commit.versions]
     random.shuffle(versions)
     shuffled = [make_commit(seq, [v]) for seq, v in enumerate(versions, start=1)]
