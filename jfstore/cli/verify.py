@@ -6,8 +6,8 @@ import argparse
 
 from jfstore.cli.options import Parser, add_json, add_repo
 from jfstore.cli.output import count, emit, note, progress
-from jfstore.cli.writing import NO_REPO, confirm_real, open_to_read, open_to_write
-from jfstore.errors import BadValue, Damaged
+from jfstore.cli.writing import confirm_real, open_to_read, open_to_write, place_to_write
+from jfstore.errors import Damaged
 
 _DAY = 86400.0
 EPILOG = """\
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         "files": report.files,
         "quick": args.quick,
         "removed": removed,
-        "restored": list(restored),
+        "restored": restored,
         "problems": problems,
         "notes": notes,
     }
@@ -78,13 +78,12 @@ def _repair(args: argparse.Namespace) -> tuple[str, ...]:
     from jfstore.repository.catalogue import locate, open_repository
     from jfstore.repository.repair import repair
 
-    if not hasattr(args, "repo"):
-        raise BadValue(NO_REPO)
+    place = place_to_write(args)
     source = open_repository(args.repair_from)
     # Copies of one repository have one role; the damaged one may not be able to say its own.
-    confirm_real(args, source, str(locate(args.repo)[1]))
+    confirm_real(args, source, str(locate(place)[1]))
     with progress("repair") as show:
-        restored = repair(args.repo, source, progress=show)
+        restored = repair(place, source, progress=show)
     for name in restored:
         note(f"restored {name}")
     return restored

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from jfstore.repository.repository import Repository
 
 
-NO_REPO = "the repository is missing, writing has no default: --repo test, --repo real, or a path"
 _COLUMNS = ("state", "version", "types", "source")
 
 
@@ -27,13 +26,18 @@ def open_to_read(args: argparse.Namespace) -> Repository:
     return open_repository(getattr(args, "repo", "real"))
 
 
+def place_to_write(args: argparse.Namespace) -> str:
+    """Return the value of ``--repo``, which must be given."""
+    if not hasattr(args, "repo"):
+        raise BadValue("the repository is missing, writing has no default: --repo test, --repo real, or a path")
+    return str(args.repo)
+
+
 def open_to_write(args: argparse.Namespace) -> Repository:
     """Return the repository of ``--repo``, which must be given."""
     from jfstore.repository.catalogue import open_repository
 
-    if not hasattr(args, "repo"):
-        raise BadValue(NO_REPO)
-    return open_repository(args.repo)
+    return open_repository(place_to_write(args))
 
 
 def add_confirmed(args: argparse.Namespace, repository: Repository, add: Callable[[bool], Added]) -> Added:

@@ -132,8 +132,8 @@ class ImportPlan:
         for version, history in zip(ordered, histories, strict=True):
             latest = max(latest, version.produced or 0.0)
             assert version.blob is not None
-            origin = self._describe_origin(type_name, dcs_range, version, history)
             name = f"{place}/{name_version(version.number)}"
+            origin = self._describe_origin(name, type_name, dcs_range, version, history)
             self.versions.append(Importable(name, type_name, start, version.blob, origin, latest))
 
     def _start_of(self, place: str, type_name: str, dcs_range: DcsRange, is_usable: bool) -> Instant | None:
@@ -155,13 +155,13 @@ class ImportPlan:
             return None
 
     def _describe_origin(
-        self, type_name: str, dcs_range: DcsRange, version: DcsVersion, history: Mapping[str, str]
+        self, name: str, type_name: str, dcs_range: DcsRange, version: DcsVersion, history: Mapping[str, str]
     ) -> dict[str, Any]:
         """Return what a commit records about the origin of a version."""
         detector = name_detector(self.panels)
         assert version.blob is not None
         return {
-            "version": f"{detector}.h5/{type_name}/{dcs_range.key}/{name_version(version.number)}",
+            "version": f"{detector}.h5/{name}",
             "detector": detector,
             "type": type_name,
             "range": dcs_range.key,

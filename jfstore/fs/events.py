@@ -1,4 +1,4 @@
-"""Report messages for which there is no record to return, to a listener if there is one."""
+"""Pass messages to a listener where the work returns no record that could hold them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users, groups and modes: who is at work and where, and who may use what is made outside a repository."""
+"""Find the current user and machine, and define the group and modes of files outside a repository."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Hdf5Storage(Storage):
         try:
             self.objects.create(name, parts)
         except FileExistsError:
-            wrong = self._find_wrong(file, ())
+            wrong = self._find_wrong(file, (), quick=False)
             if wrong and mend:
                 self.objects.replace(name, parts)
             elif wrong:
@@ -108,19 +108,16 @@ class Hdf5Storage(Storage):
 
     def check(self, file: StoredFile, arrays: Sequence[Array], quick: bool) -> str | None:
         try:
-            if quick:
-                os.close(self._open(file))
-                return None
-            return self._find_wrong(file, arrays)
-        except Damaged as error:
-            return error.message
+            return self._find_wrong(file, arrays, quick)
         except OSError as error:
             return f"{self._path(file.path)} cannot be read: {error.strerror}"
 
-    def _find_wrong(self, file: StoredFile, arrays: Sequence[Array]) -> str | None:
-        """Return a message if a payload is damaged, None if it is sound; OSError if it cannot be read."""
+    def _find_wrong(self, file: StoredFile, arrays: Sequence[Array], quick: bool) -> str | None:
+        """Return as `check`, but raise OSError if the payload cannot be read."""
         try:
             with self._open_file(file) as fd:
+                if quick:
+                    return None
                 data = files.read_at(fd, file.size, 0)
         except Damaged as error:
             return error.message

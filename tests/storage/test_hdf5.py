@@ -162,11 +162,14 @@ def test_damaged_file_in_the_way_of_the_same_content(tmp_path: Path) -> None:
 def test_a_payload_that_cannot_be_read_now_is_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
     storage = new_repository(tmp_path / "R").storage
     arrays = {"pixel_gain": constants(1, "pixel_gain")}
     stored = storage.store(A, STAMP, arrays)
     with monkeypatch.context() as patch:
-        patch.setattr("os.pread", lambda *arguments: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
+        patch.setattr("os.pread", fail)
         with pytest.raises(OSError, match="Input/output error"):
             storage.store(A, STAMP, arrays)
     assert storage.store(A, STAMP, arrays) == stored
