@@ -53,12 +53,15 @@ def serve() -> None:
     import_module("h5py")
     for line in sys.stdin:
         task = json.loads(line)
+        # Opened before strace attaches, so that it never counts these calls as the command's.
+        outputs = [os.open(task[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for name in ("out", "err")]
         started, start = os.pipe()
         pid = os.fork()
         if not pid:
             os.close(start)
-            _be_a_child(task, started)
-        os.close(started)
+            _be_a_child(task, started, outputs)
+        for descriptor in (started, *outputs):
+            os.close(descriptor)
         tracer = _trace(pid, task["strace"], task["trace"]) if task["strace"] else None
         os.close(start)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -67,11 +70,11 @@ def serve() -> None:
         print(status, flush=True)
 
 
-def _be_a_child(task: dict[str, Any], started: int) -> None:
+def _be_a_child(task: dict[str, Any], started: int, outputs: Sequence[int]) -> None:
     code = 99
     try:
-        for number, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(task[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        for number, output in enumerate(outputs, start=1):
+            os.dup2(output, number)
         if task["strace"]:
             ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1 % 2**64), 0, 0, 0)  # anybody may trace this one
         os.read(started, 1)

@@ -77,7 +77,7 @@ def test_every_system_call_fails(
                 result = helper.run(argv, strace=["-e", f"trace={name}", "-e", inject])
                 failed = next((call for call in helper.traced() if "(INJECTED)" in call), "none")
                 if str(root) not in failed:
-                    # An import lists a directory of sys.path again if it has changed: the numbers shift.
+                    # An edit of the checkout during the run does that: imports list its directories again.
                     wrong.append(f"{kind}, {when} of {line[:160]}: another call failed, {failed[:160]}")
                 elif error := violation(stock, kind, root, expect, result):
                     wrong.append(f"{kind}, {when} of {line[:160]}: {error}")
