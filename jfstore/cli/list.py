@@ -41,18 +41,10 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from jfstore.core.ids import resolve_detector
     from jfstore.repository.listing import compare_listings
 
     repositories, missing = _open_repositories(args)
-    known = {str(panel) for repository in repositories.values() for panel in repository.panels}
-    asked = [panel for text in [*args.panels, *args.panels_option] for panel in resolve_detector(text, known)]
-    wanted = sorted({str(panel) for panel in asked}) or None
-    if wanted and (unknown := [panel for panel in wanted if panel not in known]):
-        error = NotFound(f"panel {', '.join(unknown)}: no constants are stored", nearest(unknown[0], known))
-        if len(unknown) == len(wanted):
-            raise error
-        note(str(error))
+    wanted = _find_panels([*args.panels, *args.panels_option], repositories)
     listings = {
         name: repository.list(_restrict_panels(repository, wanted), types=args.types, time=args.time)
         for name, repository in repositories.items()
@@ -90,6 +82,20 @@ def _open_repositories(args: argparse.Namespace) -> tuple[dict[str, Repository],
         raise Failed(f"{'; '.join(missing.values())}; jfstore demo makes an example, jfstore init a repository")
     warn_all(missing.values())
     return repositories, missing
+
+
+def _find_panels(asked: list[str], repositories: dict[str, Repository]) -> list[str] | None:
+    """Return the panels that are asked for, None for all; NotFound if no repository has any of them."""
+    from jfstore.core.ids import resolve_detector
+
+    known = {str(panel) for repository in repositories.values() for panel in repository.panels}
+    wanted = sorted({str(panel) for text in asked for panel in resolve_detector(text, known)})
+    if unknown := [panel for panel in wanted if panel not in known]:
+        error = NotFound(f"panel {', '.join(unknown)}: no constants are stored", nearest(unknown[0], known))
+        if len(unknown) == len(wanted):
+            raise error
+        note(str(error))
+    return wanted or None
 
 
 def _restrict_panels(repository: Repository, wanted: list[str] | None) -> list[str] | None:

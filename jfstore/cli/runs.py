@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.options import Parser, add_json, add_repo, add_types
 from jfstore.cli.output import count, emit, note, progress
@@ -11,6 +11,9 @@ from jfstore.cli.program import report_errors, warn_all
 from jfstore.cli.run_options import COLUMNS, run_row, run_value
 from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue, NotFound
+
+if TYPE_CHECKING:
+    from jfstore.runs.run import RunList
 
 EPILOG = """\
 The table has a row for each run and Jungfrau; a run without a Jungfrau has a row without a source. The files are under
@@ -37,21 +40,37 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from jfstore.runs.listing import list_runs
+    found, cells = _find_runs(args)
+    warn_all(found.notes)
+    values = _values(found, cells)
+    if not values:
+        note("no runs")
+    rows = [run_row(value) for value in values if "error" not in value]
+    emit(args, values, rows, [*COLUMNS, *(["constants"] if args.resolve else [])])
+    if code := report_errors(found.errors):
+        return code
+    if missing := sum(cell != "yes" for cell in cells):
+        note(f"{count(missing, 'row')} without constants")
+    return NotFound.exit_code if missing else 0
 
-    cells: list[str] = []
+
+def _find_runs(args: argparse.Namespace) -> tuple[RunList, list[str]]:
+    """Return the runs and, with --resolve, the constants of each Jungfrau as the table says them."""
+    if not args.resolve and (args.types or "repo" in args):
+        raise BadValue(f"{'-t' if args.types else '--repo'} needs --resolve")
     with progress("reading runs") as show:
         if args.resolve:
             from jfstore.deployment.constants import runs_with_constants
 
             coverage = runs_with_constants(args.place, open_to_read(args), args.types, progress=show)
-            found = coverage.runs
-            cells = [constants.missing or "yes" for constants in coverage.constants]
-        elif args.types or "repo" in args:
-            raise BadValue(f"{'-t' if args.types else '--repo'} needs --resolve")
-        else:
-            found = list_runs(args.place, progress=show)
-    warn_all(found.notes)
+            return coverage.runs, [constants.missing or "yes" for constants in coverage.constants]
+        from jfstore.runs.listing import list_runs
+
+        return list_runs(args.place, progress=show), []
+
+
+def _values(found: RunList, cells: list[str]) -> list[dict[str, Any]]:
+    """Return the rows of the JSON form."""
     values: list[dict[str, Any]] = []
     unused = iter(cells)
     for run in found.runs:
@@ -62,12 +81,4 @@ def run(args: argparse.Namespace) -> int:
             values.append({name: value[name] for name in ("experiment", "run", "begin", "file", "source")})
         for jungfrau in run.jungfraus:
             values.append({**run_value(run, jungfrau), **({"constants": next(unused)} if cells else {})})
-    if not values:
-        note("no runs")
-    rows = [run_row(value) for value in values if "error" not in value]
-    emit(args, values, rows, [*COLUMNS, *(["constants"] if args.resolve else [])])
-    if code := report_errors(found.errors):
-        return code
-    if missing := sum(cell != "yes" for cell in cells):
-        note(f"{count(missing, 'row')} without constants")
-    return NotFound.exit_code if missing else 0
+    return values

@@ -180,6 +180,14 @@ def write_constants(
         return Generated(constants, (), tuple(planned), calibdir, needs_confirmation, tuple(notes))
     if output.directory is not None and not output.replace_local:
         _refuse_other_values(constants, Path(output.directory), output.fmt)
+    written, deployed = _write(constants, output, targets, progress)
+    return Generated(constants, written, deployed, calibdir, needs_confirmation, tuple(notes))
+
+
+def _write(
+    constants: Constants, output: Output, targets: dict[str, tuple[CalibFile, Deployment]], progress: Progress
+) -> tuple[tuple[str, ...], tuple[Deployed, ...]]:
+    """Write the local files and deploy; return the names of the files written and what was deployed."""
     written: list[str] = []
     total = len(constants.arrays)
     with Deployer(output.replace_deployed, output.rights) as deployer:
@@ -194,7 +202,7 @@ def write_constants(
                 deployer.stage(*targets[name], array, pieces, copy_of)
         deployed = deployer.finish()
     progress(total, total)
-    return Generated(constants, tuple(written), tuple(deployed), calibdir, needs_confirmation, tuple(notes))
+    return tuple(written), tuple(deployed)
 
 
 def _find_calibration_directory(constants: Constants, output: Output) -> tuple[Path | None, bool]:

@@ -290,9 +290,10 @@ _NAMES = re.compile(r"https?://\S+|(?<=path )\S+|(?<=location )\S+")
 _TOKEN = re.compile(r"https?://\S+/latest/(api/token|meta-data)")
 _REASONS = {
     r"NoSuchBucket|bucket does not exist": "there is no such bucket",
-    r"MissingSecretAccessKey|Missing (SecretAccessKey|AccessKeyId)|[Cc]redential": "no credentials",
     r"<Code>(InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken)": "the credentials are not accepted",
     r"status code: 40[13]|AccessDenied|Unauthenticated|Unauthorized": "access denied",
+    # After the others: what obstore says of 401 has the word, too.
+    r"MissingSecretAccessKey|Missing (SecretAccessKey|AccessKeyId)|[Cc]redential": "no credentials",
 }
 
 

@@ -3,15 +3,16 @@
 A version is a group, an array for each calibration type, a chunk for each gain range. Chunks are not compressed:
 float constants hardly shrink, and so they can be mapped, and their bytes in order are what the hash of an array is of.
 A version's objects, one after the other as `_members` orders them, are to a commit one file: its size, its BLAKE3
-and where in it each array begins are what ``files`` says (format 1). The metadata is written here and not by a
-library, so that the same arrays have the same bytes for ever.
+and where in it each array begins are what ``files`` says (format 1). The metadata comes from zarr-python.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,6 @@ from jfstore.storage.objects import Objects
 _INDEX_LIMIT = 1 << 31
 _DEPTH = 3  # panels/<panel Id>/<stamp>-<hash>
 _METADATA = "zarr.json"
-_DTYPES = {"<f4": "float32"}
 _DIMENSIONS = ("gain", "row", "column")
 
 _Kind = tuple[str, str, tuple[int, ...]]
@@ -188,7 +188,7 @@ class ZarrStorage(Storage):
             if digest(*(data[name] for name in _chunks(array.type, array.shape))) != array.blake3:
                 return f"{where}/{array.type} is damaged: it does not match its hash"
         if digest(*data.values()) != file.blake3:
-            usual = _metadata([(array.type, array.dtype, array.shape) for array in arrays])
+            usual = _metadata(tuple(sorted((array.type, array.dtype, array.shape) for array in arrays)))
             odd = [name for name, text in usual.items() if data[name] != text]
             return f"{where}/{' or '.join(odd)} is damaged: it does not match its hash"
         return None
@@ -223,35 +223,47 @@ def _folders(calib_types: Iterable[str]) -> list[str]:
     return [f"{name}/{_METADATA}" for name in sorted(calib_types)]
 
 
-def _array(name: str, dtype: str, shape: Sequence[int]) -> dict[str, Any]:
-    meaning = CALIB_TYPES.get(name)
-    return {
-        "zarr_format": 3,
-        "node_type": "array",
-        "shape": list(shape),
-        "data_type": _DTYPES[dtype],
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1, *shape[1:]]}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-        # What other programs put in the place of a chunk that is gone: no value that could be believed.
-        "fill_value": "NaN",
-        "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
-        "attributes": {"units": meaning.units, "long_name": meaning.long_name} if meaning else {},
-        "dimension_names": list(_DIMENSIONS),
-        "storage_transformers": [],
-    }
+@lru_cache(maxsize=16)
+def _metadata(kinds: tuple[_Kind, ...]) -> dict[str, bytes]:
+    """Return the metadata objects of a group by name; the group's metadata includes that of its arrays.
+
+    zarr-python makes them, in memory. The order of their keys is ours, so that the same arrays have the same bytes
+    whichever release of zarr-python wrote them.
+    """
+    import zarr  # a quarter of a second, which only those who write zarr wait for
+    from zarr.storage import MemoryStore
+
+    objects: dict[str, Any] = {}
+    group = zarr.create_group(store=MemoryStore(objects))
+    for name, dtype, shape in kinds:
+        meaning = CALIB_TYPES.get(name)
+        group.create_array(
+            name,
+            shape=shape,
+            chunks=(1, *shape[1:]),
+            dtype=dtype,
+            # What other programs put in the place of a chunk that is gone: no value that could be believed.
+            fill_value=float("nan"),
+            filters=None,
+            compressors=None,
+            chunk_key_encoding={"name": "default", "separator": "."},
+            dimension_names=_DIMENSIONS,
+            attributes={"units": meaning.units, "long_name": meaning.long_name} if meaning else {},
+        )
+    with warnings.catch_warnings():
+        # zarr-python warns that not every program reads consolidated metadata; the arrays have their own as well.
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(group.store)
+    return {name: _ordered(bytes(data.to_bytes())) for name, data in objects.items()}
 
 
-def _metadata(kinds: Iterable[_Kind]) -> dict[str, bytes]:
-    """Return the metadata objects of a group by name; the group's metadata includes that of its arrays."""
-    arrays = {name: _array(name, dtype, shape) for name, dtype, shape in sorted(kinds)}
-    group = {
-        "zarr_format": 3,
-        "node_type": "group",
-        "attributes": {},
-        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": arrays},
-    }
-    texts = {f"{name}/{_METADATA}": array for name, array in arrays.items()} | {_METADATA: group}
-    return {name: json.dumps(text, indent=2).encode() for name, text in texts.items()}
+def _ordered(text: bytes) -> bytes:
+    """Return the text of a metadata object with its keys in the order of the first release."""
+
+    def order(found: dict[str, Any]) -> dict[str, Any]:
+        return {key: found[key] for key in ("zarr_format", "node_type") if key in found} | found
+
+    return json.dumps(json.loads(text, object_hook=order), indent=2).encode()
 
 
 def _parts(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Any], dict[str, int]]:
@@ -262,7 +274,7 @@ def _parts(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Any], dict[str
     arrays : mapping of str to ndarray
         C-contiguous, little-endian arrays by calibration type; their order does not matter.
     """
-    texts = _metadata((name, array.dtype.str, array.shape) for name, array in arrays.items())
+    texts = _metadata(tuple((name, arrays[name].dtype.str, arrays[name].shape) for name in sorted(arrays)))
     found: dict[str, Any] = {}
     offsets = {}
     done = 0

@@ -26,6 +26,7 @@ from jfstore.storage.bucket import Remote
 from jfstore.storage.zarr import ZarrStorage
 from tests.conftest import ROOT
 from tests.makers import buckets
+from tests.makers.answering import answering, response
 from tests.makers.proxy import FAULTS, proxied
 from tests.makers.repositories import LATER, SHAPE, A, constants, entry, new_repository, reopened, seeds_of, story
 from tests.storage.suite import Reopen, ZarrSuite
@@ -107,6 +108,48 @@ STATUS = "Error performing PUT http://h/b/{} in 401.403ms - Server returned non-
 )  # fmt: skip
 def test_reason_and_whether_nothing_was_done(text: str, says: str, sure: bool) -> None:
     assert bucket._reason(text) == (says, sure)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says", "sure"),
+    [
+        (response("403 Forbidden", "AccessDenied"), "access denied", True),
+        (response("401 Unauthorized"), "access denied", True),
+        (response("403 Forbidden", "InvalidAccessKeyId"), "the credentials are not accepted", True),
+        (response("403 Forbidden", "SignatureDoesNotMatch"), "the credentials are not accepted", True),
+        (response("400 Bad Request", "ExpiredToken"), "the credentials are not accepted", True),
+        (response("404 Not Found", "NoSuchBucket"), "there is no such bucket", True),
+        (response("400 Bad Request", "EntityTooLarge"), "the server answered 400 Bad Request", True),
+        (response("408 Request Timeout"), "the server answered 408 Request Timeout", False),
+        (response("429 Too Many Requests"), "the server answered 429 Too Many Requests", False),
+        (response("500 Internal Server Error"), "the server answered 500 Internal Server Error", False),
+        (response("503 Service Unavailable", "SlowDown"), "the server answered 503 Service Unavailable", False),
+        (None, "no answer from the server", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "no answer from the server", False),
+        (b"nothing that is HTTP\r\n\r\n", "no answer from the server", False),
+    ],
+    ids=lambda value: value[9:40].decode().partition("\r")[0] if isinstance(value, bytes) else None,
+)  # fmt: skip
+def test_what_obstore_says_of_an_answer(
+    answer: bytes | None, says: str, sure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a write may have been done is read from obstore's messages, so a release that rewords them fails here."""
+    monkeypatch.setattr(bucket, "_RETRY", {**bucket._RETRY, "max_retries": 0})
+    with answering(answer) as port:
+        for name, value in buckets.environment_of(port).items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(OSError, match=f"{says}: 's3://b/R/log/1.json'") as raised:
+            Remote("s3://b/R")._put("log/1.json", b"{}")
+    assert isinstance(raised.value, bucket._Unsure) != sure
+
+
+def test_a_name_that_is_taken_is_told_from_every_other_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    for status, error in (("412 Precondition Failed", FileExistsError), ("409 Conflict", FileExistsError)):
+        with answering(response(status, "PreconditionFailed")) as port:
+            for name, value in buckets.environment_of(port).items():
+                monkeypatch.setenv(name, value)
+            with pytest.raises(error):
+                Remote("s3://b/R")._put("log/1.json", b"{}")
 
 
 @pytest.mark.parametrize(
@@ -223,6 +266,22 @@ def test_store_that_creates_twice_is_refused(odd: Callable[..., str], capfd: pyt
         reopened(repository).add_entries([entry(A)], "one")
     assert repository.storage.objects.sizes("log") == before
     assert repository.storage.objects.sizes("panels") == {}
+
+
+def test_bucket_whose_log_was_emptied_answers_nothing_and_verify_names_every_payload(s3: str) -> None:
+    """A bucket has no folders: without commits and index it looks like a new repository whose first add was stopped."""
+    repository = story(s3, "zarr")
+    payloads = {version.file.path for version in repository.versions()}
+    objects = repository.storage.objects
+    for name in objects.names("log"):
+        objects.remove(f"log/{name}")
+    with pytest.raises(jfstore.Damaged):
+        reopened(repository).get(A, "pixel_gain", LATER)
+    objects.remove("jungfrau.index")
+    with pytest.raises(jfstore.NotFound):
+        reopened(repository).get(A, "pixel_gain", LATER)
+    notes = verify(reopened(repository)).notes
+    assert {name for name, text in notes if text == "nothing in the log refers to it"} >= payloads
 
 
 @pytest.mark.parametrize("folder", ["log", "panels", "repository.json"])
