@@ -254,10 +254,10 @@ def _metadata(kinds: tuple[_Kind, ...]) -> dict[str, bytes]:
         # zarr-python warns that not every program reads consolidated metadata; the arrays have their own as well.
         warnings.simplefilter("ignore")
         zarr.consolidate_metadata(group.store)
-    return {name: _ordered(bytes(data.to_bytes())) for name, data in objects.items()}
+    return {name: _order_keys(bytes(data.to_bytes())) for name, data in objects.items()}
 
 
-def _ordered(text: bytes) -> bytes:
+def _order_keys(text: bytes) -> bytes:
     """Return the text of a metadata object with its keys in the order of the first release."""
 
     def order(found: dict[str, Any]) -> dict[str, Any]:

@@ -92,8 +92,7 @@ def test_add(full: Path, tmp_path: Path, shape: tuple[int, int, int], compare: C
         addition = Addition("pixel_gain", T, make_array_blob(new, "pixel_gain", "new"), "bench")
         change_dcs(full, lambda contents: add_version(contents, addition, 1.7e9)[0])
 
-    works = {"plain h5py write and sync of the one array": bare, "copy and sync of the file": copied,
-             "add": added}  # fmt: skip
+    works = {"plain h5py write and sync of the one array": bare, "copy and sync of the file": copied, "add": added}
     compare("DCS: added to 50 versions", works, {}, rounds=7)
 
 
@@ -101,8 +100,11 @@ def memory_of(words: list[str], module: str) -> int:
     """Return the most memory of a command, in bytes."""
     done = subprocess.run(
         [sys.executable, "-c", _MEMORY.format(module=module), *words],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
     return int(done.stdout.split()[-1]) << 10
 
 

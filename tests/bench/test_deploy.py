@@ -107,9 +107,13 @@ def repository(arrays: dict[str, np.ndarray], tmp_path: Path) -> Repository:
     "kind", ["deployed by jfstore", "rounded by the old command", "every bit, no note, run not known"]
 )
 def test_audit(
-    kind: str, arrays: dict[str, np.ndarray], repository: Repository, measured: bool, tmp_path: Path,
+    kind: str,
+    arrays: dict[str, np.ndarray],
+    repository: Repository,
+    measured: bool,
+    tmp_path: Path,
     record: Callable[..., None],
-) -> None:  # fmt: skip
+) -> None:
     for name, array in arrays.items():
         fmt = FORMATS[name] if kind.startswith("rounded") else None
         file, note, text = _deployment(tmp_path / "calib", name, array, fmt, 7)
@@ -130,5 +134,10 @@ def test_audit(
     wanted = {"d": b"current", "r": b"rounded copy", "e": b"unknown"}[kind[0]]
     assert [line.split(b"\t")[0] for line in audit().splitlines()[1:]] == [wanted] * 2
     times = sorted(milliseconds(audit) for _ in range(5 if measured else 1))
-    record(f"audit of a pair of {arrays['pixel_gain'].shape}, the whole process", kind, times[len(times) // 2], None,
-           "<= 3000 ms")  # fmt: skip
+    record(
+        f"audit of a pair of {arrays['pixel_gain'].shape}, the whole process",
+        kind,
+        times[len(times) // 2],
+        None,
+        "<= 3000 ms",
+    )

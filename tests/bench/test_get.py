@@ -117,8 +117,13 @@ def test_memory_of_eight_processes(repository: Repository, record: Callable[...,
         pipe.send(None)
         process.join()
     one_copy = repository.get(detector, "pixel_gain", WHEN).nbytes / 1024
-    record("memory of 8 processes, 8 panels", "above baseline, MB / one copy", (after - before) / 1024,
-           (after - before) / one_copy, "<= 1.1")  # fmt: skip
+    record(
+        "memory of 8 processes, 8 panels",
+        "above baseline, MB / one copy",
+        (after - before) / 1024,
+        (after - before) / one_copy,
+        "<= 1.1",
+    )
     assert after - before < 2 * one_copy
 
 

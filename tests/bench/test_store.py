@@ -54,8 +54,12 @@ def test_add(count: int, measured: bool, compare: Callable[..., None], tmp_path:
     def add() -> None:
         assert repository.add_entries([entries[next(turns["add"])]], "bench").versions
 
-    compare(f"add of one panel, {count:,} stored", {"write and fsync the bytes": bare, "add": add},
-            {"add": "<= 1.5"}, rounds=21)  # fmt: skip
+    compare(
+        f"add of one panel, {count:,} stored",
+        {"write and fsync the bytes": bare, "add": add},
+        {"add": "<= 1.5"},
+        rounds=21,
+    )
 
 
 def test_find_and_list(many: Repository, measured: bool, record: Callable[..., None]) -> None:

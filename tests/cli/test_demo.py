@@ -76,7 +76,10 @@ def test_the_story_runs_twice_and_its_commands_by_hand(
     assert exports.count("export JFSTORE_") == 2
     by_hand = subprocess.run(
         ["bash", "-c", f"{exports}\njfstore list"],
-        env=command_environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=command_environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert by_hand.stdout.splitlines()[0].startswith("panel\t")
     assert by_hand.stderr == ""

@@ -26,17 +26,45 @@ PROMOTE = f"promote {A}/{STAMP}/v2 -m why"
 IMPORT = "import gains -m why --repo"
 
 USAGE = [
-    "gte", "-x", "--bogus list", "list --bogus", "list --jso", "list --version", "list --repo", "--repo",
-    "get", "get -T", f"get {A} -T", f"{GET} -t", f"{GET} -f", f"{GET} -v", f"{GET} --as-of", f"get {A} --repo test",
-    f"get {A} {B} -T {STAMP} --repo test", f"get {A} -d {A} -T {STAMP} --repo test", f"get -T {STAMP} --repo test",
-    "init", "init a b --role test", "init x --role", "init x --role tset",
-    "show", f"show {A}/{STAMP}/v1 {A}/{STAMP}/v2 --repo test", "history extra --repo test", "verify test",
-    "promote -m why --from test --repo real", f"{PROMOTE} --repo real --yes",
+    "gte",
+    "-x",
+    "--bogus list",
+    "list --bogus",
+    "list --jso",
+    "list --version",
+    "list --repo",
+    "--repo",
+    "get",
+    "get -T",
+    f"get {A} -T",
+    f"{GET} -t",
+    f"{GET} -f",
+    f"{GET} -v",
+    f"{GET} --as-of",
+    f"get {A} --repo test",
+    f"get {A} {B} -T {STAMP} --repo test",
+    f"get {A} -d {A} -T {STAMP} --repo test",
+    f"get -T {STAMP} --repo test",
+    "init",
+    "init a b --role test",
+    "init x --role",
+    "init x --role tset",
+    "show",
+    f"show {A}/{STAMP}/v1 {A}/{STAMP}/v2 --repo test",
+    "history extra --repo test",
+    "verify test",
+    "promote -m why --from test --repo real",
+    f"{PROMOTE} --repo real --yes",
     f"promote {A}/{STAMP}/v2 --from test --repo real",
-    "import -m why --repo test", "import gains --repo test", f"import gains {A} -m x --repo test",
-    f"add {A} -T {STAMP} -f M --repo test", f"add {A} -T {STAMP} -m why --repo test",
-    f"add {A} -f M -m why --repo test", f"add -T {STAMP} -f M -m why --repo test", "demo a b",
-]  # fmt: skip
+    "import -m why --repo test",
+    "import gains --repo test",
+    f"import gains {A} -m x --repo test",
+    f"add {A} -T {STAMP} -f M --repo test",
+    f"add {A} -T {STAMP} -m why --repo test",
+    f"add {A} -f M -m why --repo test",
+    f"add -T {STAMP} -f M -m why --repo test",
+    "demo a b",
+]
 """Commands and options that are unknown, missing, twice or without their value: exit code 2."""
 
 TABLE = [
@@ -200,7 +228,7 @@ TABLE = [
     (1, "init ./no/where --role test", "no"),
     (1, "demo no/where", "no"),
     (5, "demo plain", "another directory"),
-]  # fmt: skip
+]
 """Exit code, command, and what its error says."""
 
 

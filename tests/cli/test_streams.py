@@ -91,13 +91,33 @@ KEYS = {
     "list": ["repositories", "missing", "versions"],
     "history --repo test": ["repository", "commits"],
     "verify --repo test": [
-        "repository", "commits", "versions", "files", "quick", "removed", "restored", "problems", "notes",
+        "repository",
+        "commits",
+        "versions",
+        "files",
+        "quick",
+        "removed",
+        "restored",
+        "problems",
+        "notes",
     ],
     f"show {A}/{STAMP}/v1 --repo test": [
-        "version", "panel", "stamp", "valid_from", "zone", "number", "arrays", "file", "file_size", "file_blake3",
-        "source", "origin", "commit", "repository",
+        "version",
+        "panel",
+        "stamp",
+        "valid_from",
+        "zone",
+        "number",
+        "arrays",
+        "file",
+        "file_size",
+        "file_blake3",
+        "source",
+        "origin",
+        "commit",
+        "repository",
     ],
-}  # fmt: skip
+}
 INNER = {
     f"add {A} -T {STAMP} -f M -m why --repo test": ("added", ["version", "content", "source"]),
     f"get {A} -T {STAMP} --repo test": (
@@ -390,10 +410,14 @@ def without_rights(environment: dict[str, str], *words: str) -> subprocess.Compl
     return subprocess.run([*obey, *COMMAND, *words], env=environment, capture_output=True, check=False, timeout=60)
 
 
-@pytest.mark.parametrize("command", [
-    "get {A} -T {STAMP} -t pixel_gain -f closed/g.npy --repo test",
-    "init closed/R --role test", "demo closed/demo",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        "get {A} -T {STAMP} -t pixel_gain -f closed/g.npy --repo test",
+        "init closed/R --role test",
+        "demo closed/demo",
+    ],
+)
 def test_a_directory_without_rights_is_one_error(command: str, here: dict[str, str]) -> None:
     Path("closed").mkdir(mode=0o555)
     done = without_rights(here, *command.format(A=A, STAMP=STAMP).split())

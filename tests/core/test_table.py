@@ -97,8 +97,14 @@ def test_a_type_stored_in_two_shapes_is_one_type() -> None:
 def test_a_summary_says_what_the_commit_says(table: Table, seq: int) -> None:
     commit, said = LOG[seq - 1], table.summary(seq)
     assert (said.seq, said.time, said.user, said.host, said.op, said.message, said.hash) == (
-        seq, commit.time, commit.user, commit.host, commit.op, commit.message, commit.hash,
-    )  # fmt: skip
+        seq,
+        commit.time,
+        commit.user,
+        commit.host,
+        commit.op,
+        commit.message,
+        commit.hash,
+    )
 
 
 def test_there_is_no_summary_of_a_commit_that_is_not_there(table: Table) -> None:

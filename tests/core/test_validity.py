@@ -199,7 +199,7 @@ def one_panel(*contents: dict[str, str], stamp: str = T1) -> Table:
         ("one came back already", [{"gain": "a"}, {"gain": "b"}, {"gain": "a"}], {"gain": "a"}, 3, 3),
         ("nothing stored", [], {"gain": "a"}, None, None),
     ],
-)  # fmt: skip
+)
 def test_what_holds_at_a_stamp(
     name: str, history: list[dict[str, str]], content: dict[str, str], now: int | None, ever: int | None
 ) -> None:

@@ -71,8 +71,16 @@ def replace_by_fifo(path: Path) -> None:
 
 
 KINDS: list[Callable[[Path], None]] = [
-    cut, cut_to_nothing, extend, extend_in_front, delete, zeros, replace_by_link, replace_by_directory, replace_by_fifo
-]  # fmt: skip
+    cut,
+    cut_to_nothing,
+    extend,
+    extend_in_front,
+    delete,
+    zeros,
+    replace_by_link,
+    replace_by_directory,
+    replace_by_fifo,
+]
 
 
 def ways(path: Path) -> list[Callable[[Path], None]]:

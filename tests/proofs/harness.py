@@ -125,8 +125,11 @@ class Helper:
         self._files = {name: str(place / name) for name in ("out", "err", "trace")}
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from tests.proofs.harness import serve; serve()"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            text=True,
+        )
 
     def run(
         self,

@@ -56,12 +56,37 @@ def refused(choose: random.Random) -> bytes:
     data = npy(array)
     place = tuple(choose.randrange(size) for size in SHAPE)
     shapes = [
-        "(1099511627776,)", "(4294967296, 4294967296)", "(3, 4, -8)", "(3, 4, 8, 0)", "(3, 4)", "(3, 4.0, 8)",
-        f"({LONG},)", "3", "()", "(" * 3000, "(3, 4, 8)" * 900, "None", "__import__('os').abort()",
-    ]  # fmt: skip
+        "(1099511627776,)",
+        "(4294967296, 4294967296)",
+        "(3, 4, -8)",
+        "(3, 4, 8, 0)",
+        "(3, 4)",
+        "(3, 4.0, 8)",
+        f"({LONG},)",
+        "3",
+        "()",
+        "(" * 3000,
+        "(3, 4, 8)" * 900,
+        "None",
+        "__import__('os').abort()",
+    ]
     kinds = [
-        "|O", "<f4, ", "<f2", "<i4", "<u8", "|V0", "|S0", "<U9", "<M8[s]", "<c8", "|b1", "<f16", "(2,)<f4", "\0", "",
-    ]  # fmt: skip
+        "|O",
+        "<f4, ",
+        "<f2",
+        "<i4",
+        "<u8",
+        "|V0",
+        "|S0",
+        "<U9",
+        "<M8[s]",
+        "<c8",
+        "|b1",
+        "<f16",
+        "(2,)<f4",
+        "\0",
+        "",
+    ]
     bomb = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {choose.choice(shapes)}, }}"
     kind = f"{{'descr': {choose.choice(kinds)!r}, 'fortran_order': False, 'shape': (3, 4, 8), }}"
     body = array.tobytes()
@@ -147,15 +172,32 @@ def plant(choose: random.Random, place: Path, victim: Path) -> None:
                 os.close(here)
     elif way == 2:
         targets = [
-            "/dev/zero", "/dev/tty", "/proc/self/mem", "/", "..", ".", place.name, "../../a", str(victim),
+            "/dev/zero",
+            "/dev/tty",
+            "/proc/self/mem",
+            "/",
+            "..",
+            ".",
+            place.name,
+            "../../a",
+            str(victim),
             "M044/../..",
-        ]  # fmt: skip
+        ]
         place.symlink_to(choose.choice(targets))
     elif way == 3:
         texts = [
-            "..", "../..", "/", "M044\0", "M044\nM044", "M044/../../..", "\udcff", "M" * 300, "M" * 255, "",
+            "..",
+            "../..",
+            "/",
+            "M044\0",
+            "M044\nM044",
+            "M044/../../..",
+            "\udcff",
+            "M" * 300,
+            "M" * 255,
+            "",
             "/dev/zero",
-        ]  # fmt: skip
+        ]
         place.write_bytes(choose.choice(texts).encode("utf-8", "surrogateescape"))
     elif way == 4 and os.getuid() == 0:
         os.mknod(place, 0o600 | 0o020000, os.makedev(1, 5))
@@ -169,10 +211,25 @@ def plant(choose: random.Random, place: Path, victim: Path) -> None:
 
 def spoil_tree(choose: random.Random, tree: Path, victim: Path) -> None:
     names = [
-        "0-0-0", "--1", f"{A}-20180230000000", f"{A}-99999999999999", f"{A}-2018030600000",
-        f"{A}-\uff12\uff10\uff11\uff180306000000", "fffffffffffffffff-1-1", "a-b-c", "x\udcff", "x\ny", "x\x1b[2J",
-        f"{B}-20190101000000", "M999", ".hidden", "-m", "g0_gain.npy", "\uff41-1-2", "1-2-3-4",
-    ]  # fmt: skip
+        "0-0-0",
+        "--1",
+        f"{A}-20180230000000",
+        f"{A}-99999999999999",
+        f"{A}-2018030600000",
+        f"{A}-\uff12\uff10\uff11\uff180306000000",
+        "fffffffffffffffff-1-1",
+        "a-b-c",
+        "x\udcff",
+        "x\ny",
+        "x\x1b[2J",
+        f"{B}-20190101000000",
+        "M999",
+        ".hidden",
+        "-m",
+        "g0_gain.npy",
+        "\uff41-1-2",
+        "1-2-3-4",
+    ]
     for _ in range(choose.randrange(1, 4)):
         if choose.random() < 0.5:
             directory = choose.choice(["M044", "M068", "M088"])
@@ -198,9 +255,17 @@ def some_trees(world: World, count: int, seed: int) -> Found:
         argv = ["import", str(tree), "-m", "hostile", "--repo", "test", *choose.choice([[], ["--json"]])]
         if choose.random() < 0.3:
             argv = [
-                "add", C, "-T", STAMP, "-f", str(tree / choose.choice(["M044", "M068"])), "-m", "x", "--repo",
+                "add",
+                C,
+                "-T",
+                STAMP,
+                "-f",
+                str(tree / choose.choice(["M044", "M068"])),
+                "-m",
+                "x",
+                "--repo",
                 "test",
-            ]  # fmt: skip
+            ]
         if wrong := complaint(argv):
             bad[wrong] += 1
             examples.setdefault(wrong, sorted(os.listdir(tree)))

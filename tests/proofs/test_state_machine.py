@@ -181,9 +181,17 @@ class Machine(RuleBasedStateMachine):
         refused = not superseded and any(source.is_replaced(held, chosen, target) for held in chosen)
         new = target.added([(held.panel, held.stamp, held.content) for held in chosen])
         argv = [
-            "promote", *(held.name for held in chosen), "--from", way[0], "--repo", way[1], "-m", "checked", "--yes",
+            "promote",
+            *(held.name for held in chosen),
+            "--from",
+            way[0],
+            "--repo",
+            way[1],
+            "-m",
+            "checked",
+            "--yes",
             *(["--superseded"] if superseded else []),
-        ]  # fmt: skip
+        ]
         code, text = self.command(*argv, "--request", self.request())
         assert code == (5 if refused else 0), text
         if not refused:

@@ -173,10 +173,15 @@ def test_unknown_name_lists_the_nearest(world: World, name: str, near: str) -> N
 @pytest.mark.parametrize(
     "text",
     [
-        "[repositories", "repositories = 3", "[repositories]\ntest = 3", "[repositories]\n[repositories.test]",
-        "[other]\nx = 1", "test = '/x'", "\udcff",
+        "[repositories",
+        "repositories = 3",
+        "[repositories]\ntest = 3",
+        "[repositories]\n[repositories.test]",
+        "[other]\nx = 1",
+        "test = '/x'",
+        "\udcff",
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("whose", ["site", "user"])
 def test_configuration_that_is_wrong_is_said(world: World, text: str, whose: str) -> None:
     directory = getattr(world, whose)
@@ -223,13 +228,20 @@ def test_init_at_a_name_takes_its_role(world: World, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ({"role": None}, BadValue), ({"role": "other"}, BadValue), ({"zone": "Mars/Base"}, BadValue),
-        ({"zone": "../../etc/passwd"}, BadValue), ({"detector": "../x"}, BadValue), ({"detector": ""}, BadValue),
-        ({"panel_shape": (3, 0, 8)}, BadValue), ({"panel_shape": (3, 8)}, BadValue), ({"place": "gone/R"}, Failed),
-        ({"place": "file"}, Refused), ({"place": "./R"}, Refused),
+        ({"role": None}, BadValue),
+        ({"role": "other"}, BadValue),
+        ({"zone": "Mars/Base"}, BadValue),
+        ({"zone": "../../etc/passwd"}, BadValue),
+        ({"detector": "../x"}, BadValue),
+        ({"detector": ""}, BadValue),
+        ({"panel_shape": (3, 0, 8)}, BadValue),
+        ({"panel_shape": (3, 8)}, BadValue),
+        ({"place": "gone/R"}, Failed),
+        ({"place": "file"}, Refused),
+        ({"place": "./R"}, Refused),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_init_that_is_refused_leaves_nothing(
     world: World, arguments: dict[str, object], error: type[Exception]
 ) -> None:

@@ -105,12 +105,20 @@ def test_interval_as_of_an_earlier_commit(three_stamps: Repository) -> None:
 @pytest.mark.parametrize(
     ("when", "seed"),
     [
-        ("20170101000000", 1), ("20180305235959", 1), ("20180306000000", 5), ("2018-03-06T08:00:00Z", 5),
-        ("2018-03-06T07:59:59.999999999Z", 1), ("@1520323200", 5), ("@1520323199", 1), ("20181231235959", 5),
-        ("20190101000000", 2), ("now", 2), (datetime(2018, 3, 6, 8, tzinfo=UTC), 5),
+        ("20170101000000", 1),
+        ("20180305235959", 1),
+        ("20180306000000", 5),
+        ("2018-03-06T08:00:00Z", 5),
+        ("2018-03-06T07:59:59.999999999Z", 1),
+        ("@1520323200", 5),
+        ("@1520323199", 1),
+        ("20181231235959", 5),
+        ("20190101000000", 2),
+        ("now", 2),
+        (datetime(2018, 3, 6, 8, tzinfo=UTC), 5),
         (datetime(2018, 3, 6, 8, tzinfo=UTC) - timedelta(microseconds=1), 1),
     ],
-)  # fmt: skip
+)
 def test_start_is_in_and_end_is_out(three_stamps: Repository, when: str | datetime, seed: int) -> None:
     assert three_stamps.get(A, "pixel_gain", when).tobytes() == constants(seed).tobytes()
 

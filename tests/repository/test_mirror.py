@@ -104,8 +104,10 @@ def test_copy_gives_every_answer(places: tuple[Place, Place]) -> None:
     again = reopened(copy)
     assert answers(again) == answers(source)
     assert (again.identity.id, again.identity.role, again.identity.hash) == (
-        source.identity.id, source.identity.role, source.identity.hash,
-    )  # fmt: skip
+        source.identity.id,
+        source.identity.role,
+        source.identity.hash,
+    )
     assert again.identity.mirror_of == one.url
     assert verify(again).problems == verify(source).problems == ()
     for seq in range(1, 5):
@@ -250,8 +252,10 @@ def test_detached_mirror_says_where_it_comes_from(
     own = reopened(copy)
     assert own.identity.id == said["id"] != source.identity.id
     assert own.identity.detached_from == {
-        "repository": source.identity.id, "seq": 4, "commit": source.log.table().head,
-    }  # fmt: skip
+        "repository": source.identity.id,
+        "seq": 4,
+        "commit": source.log.table().head,
+    }
     assert own.identity.mirror_of is None
     assert answers(own) == answers(source)
     assert verify(own).problems == ()

@@ -78,8 +78,12 @@ def test_one_clear_line_soon(port: int, s3: str, case: str, words: list[str]) ->
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "jfstore", *words, *place],
-        env=environment, cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     taken = time.monotonic() - start
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(rf"jfstore: error: .*{says}.*\n", done.stderr), done.stderr
@@ -100,12 +104,18 @@ STATUS = "Error performing PUT http://h/b/{} in 401.403ms - Server returned non-
         (STATUS.format("k", "429 Too Many Requests", ""), "the server answered 429 Too Many Requests", False),
         (STATUS.format("k", "400 Bad Request", ""), "the server answered 400 Bad Request", True),
         # What a user's names say, or how long it took, is no reason.
-        (STATUS.format("credentials/AccessDenied/NoSuchBucket/401", "500 Internal Server Error", ""),
-         "the server answered 500 Internal Server Error", False),
-        ("Error performing PUT http://h/credential in 403.1ms, after 2 retries - HTTP error: error sending request",
-         "no answer from the server", False),
+        (
+            STATUS.format("credentials/AccessDenied/NoSuchBucket/401", "500 Internal Server Error", ""),
+            "the server answered 500 Internal Server Error",
+            False,
+        ),
+        (
+            "Error performing PUT http://h/credential in 403.1ms, after 2 retries - HTTP error: error sending request",
+            "no answer from the server",
+            False,
+        ),
     ],
-)  # fmt: skip
+)
 def test_reason_and_whether_nothing_was_done(text: str, says: str, sure: bool) -> None:
     assert bucket._reason(text) == (says, sure)
 
@@ -129,7 +139,7 @@ def test_reason_and_whether_nothing_was_done(text: str, says: str, sure: bool) -
         (b"nothing that is HTTP\r\n\r\n", "no answer from the server", False),
     ],
     ids=lambda value: value[9:40].decode().partition("\r")[0] if isinstance(value, bytes) else None,
-)  # fmt: skip
+)
 def test_what_obstore_says_of_an_answer(
     answer: bytes | None, says: str, sure: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,9 +164,17 @@ def test_a_name_that_is_taken_is_told_from_every_other_answer(monkeypatch: pytes
 
 @pytest.mark.parametrize(
     "url",
-    ["s3://key:secret@bucket/R", "s3://bucket/R?token=secret", "s3://bucket/R#secret", "s3://bucket/../secret",
-     "s3://bucket/secret%2e", "http://key:secret@host/R", "S3://secret/R", "s3:///secret//x"],
-)  # fmt: skip
+    [
+        "s3://key:secret@bucket/R",
+        "s3://bucket/R?token=secret",
+        "s3://bucket/R#secret",
+        "s3://bucket/../secret",
+        "s3://bucket/secret%2e",
+        "http://key:secret@host/R",
+        "S3://secret/R",
+        "s3:///secret//x",
+    ],
+)
 def test_url_is_a_place_and_nothing_else(url: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--repo", url]) == 2
     out, err = capfd.readouterr()

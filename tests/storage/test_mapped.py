@@ -91,8 +91,11 @@ def test_mapped_and_read_are_equal(repository: Repository, monkeypatch: pytest.M
     assert mapped(repository.storage.location)
     assert read.tobytes() == straight.tobytes()
     assert (read.shape, read.dtype, read.strides, read.flags.writeable) == (
-        straight.shape, straight.dtype, straight.strides, straight.flags.writeable,
-    )  # fmt: skip
+        straight.shape,
+        straight.dtype,
+        straight.strides,
+        straight.flags.writeable,
+    )
 
 
 # -- nobody changes what is stored
