@@ -1,42 +1,41 @@
-"""Define the records of a repository and encode them for ``repository.json`` and ``log/*.json``."""
+"""Define the records of a repository: its identity, versions, statements and commits."""
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from jfstore.core.ids import parse_panel, version_name
-from jfstore.core.instants import BEGINNING, Instant, find_zone, iso, parse_iso
-from jfstore.core.sealing import parts, replace_extra, seal, unseal
-from jfstore.errors import Damaged, NotFound, Refused
+from jfstore.core.ids import version_name
+from jfstore.core.instants import Instant
+from jfstore.core.sketch import Sketch
+from jfstore.errors import NotFound
 
 FORMAT = 1
 ROLES = ("test", "real")
-OPERATIONS = ("add",)
-DTYPES = ("<f4",)
-
-T = TypeVar("T")
+DTYPES = {"<f4": 4, "<u8": 8, "|u1": 1}
+"""Size of a value in bytes, by the dtypes that can be stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """One array of a version: its type, dtype, shape and the BLAKE3 of its C-order bytes."""
+    """One array of a version: its type, dtype, shape and the BLAKE3 of its C-order bytes.
+
+    ``shape`` is (gain, row, column) or (row, column). ``sketch`` is in the commit only, and None in those of 0.1.0.
+    """
 
     type: str
     dtype: str
     shape: tuple[int, ...]
     blake3: str
     converted_from: str | None = None
+    sketch: Sketch | None = field(default=None, compare=False)
 
     @property
     def nbytes(self) -> int:
-        """Size of the array in bytes; every dtype of `DTYPES` has four."""
-        return 4 * math.prod(self.shape)
+        """Size of the array in bytes."""
+        return DTYPES[self.dtype] * math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +49,18 @@ class StoredFile:
     offsets: Mapping[str, int]
 
 
+NO_FILE = StoredFile("", 0, "", {})
+"""The file of a close."""
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """One stored version: panel, start of validity (stamp, and int64 nanoseconds UTC), number.
 
     ``seq`` is the commit that added it, ``source`` the file or directory its arrays came from,
-    ``origin`` the version of another repository that it was promoted from.
+    ``origin`` the version of another repository that it was promoted from, ``about`` short texts by key. A version
+    with ``closes`` is a close: from its start on nothing is valid for these types. It has a number, but no arrays
+    and no file.
     """
 
     panel: str
@@ -67,6 +72,8 @@ class Version:
     seq: int
     source: str | None = None
     origin: Mapping[str, Any] | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
+    closes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -85,15 +92,91 @@ class Version:
         return Instant(self.start, self.stamp)
 
     @property
+    def core(self) -> Version:
+        """The version without what only its commit says: what the index must say of it, too."""
+        arrays = tuple(replace(array, converted_from=None, sketch=None) for array in self.arrays)
+        return replace(self, arrays=arrays, source=None, origin=None, about={})
+
+    @property
     def content(self) -> dict[str, str]:
         """BLAKE3 of each array by calibration type: equal exactly if the constants are."""
         return {array.type: array.blake3 for array in self.arrays}
 
 
 @dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Versions that stop being candidates, or start again; ``versions`` are their names."""
+
+    versions: tuple[str, ...]
+    origin: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SamePanel:
+    """Two Ids that are one physical panel, or are not after all."""
+
+    panels: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """A name for a panel Id or a detector Id."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunPanels:
+    """The detector that the runs ``first`` to ``last`` of an experiment had, for a source or for all."""
+
+    detector: str
+    experiment: str
+    first: int
+    last: int
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A name for commit ``seq``."""
+
+    name: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Answers for times before the start may not change, for ``types`` or (None) for all."""
+
+    stamp: str
+    start: int
+    types: tuple[str, ...] | None = None
+
+
+Statement = Withdrawal | SamePanel | Naming | RunPanels | Tag | Freeze
+
+STATEMENTS: Mapping[str, type[Statement]] = {
+    "withdraw": Withdrawal,
+    "restore": Withdrawal,
+    "same_panel": SamePanel,
+    "not_same_panel": SamePanel,
+    "name": Naming,
+    "run_panels": RunPanels,
+    "tag": Tag,
+    "freeze": Freeze,
+}
+"""What a commit says, by its operation; the others, ``add`` and ``close``, have versions."""
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """One numbered, immutable record of a change. Times are nanoseconds UTC: ``time`` never runs
-    backwards from commit to commit, ``clock`` is what the writer's own clock said."""
+    backwards from commit to commit, ``clock`` is what the writer's own clock said.
+
+    ``op`` is ``add`` or ``close``, which have ``versions``, or one of `STATEMENTS`, which have a ``statement``.
+    ``accepted`` names the findings that the user accepted.
+    """
 
     seq: int
     prev: str
@@ -105,7 +188,9 @@ class Commit:
     message: str
     request: str
     op: str
-    versions: tuple[Version, ...]
+    versions: tuple[Version, ...] = ()
+    statement: Statement | None = None
+    accepted: tuple[str, ...] = ()
     hash: str = ""
 
 
@@ -128,238 +213,3 @@ class Identity:
     detached_from: Mapping[str, Any] | None = None
     format: int = FORMAT
     hash: str = field(default="", compare=False)
-
-
-def read_hash(raw: bytes, where: str) -> str:
-    """Return the hash of the commit whose bytes are `raw`, without reading what it says.
-
-    Raises
-    ------
-    Damaged
-        If the bytes are not what was written.
-    """
-    try:
-        return parts(raw, "commit", "files")[1]
-    except ValueError as error:
-        raise Damaged(f"{where} is damaged: {error}") from None
-
-
-def encode_identity(identity: Identity) -> bytes:
-    """Return the bytes of ``repository.json``."""
-    body = {
-        "format": identity.format,
-        "id": identity.id,
-        "role": identity.role,
-        "detector": identity.detector,
-        "panel_shape": list(identity.panel_shape),
-        "zone": identity.zone,
-        "created": iso(identity.created),
-    }
-    return seal("repository", body, "storage", {"kind": identity.storage})[0]
-
-
-def with_storage(raw: bytes, kind: str, **more: Any) -> bytes:
-    """Return the bytes of a ``repository.json`` for a copy in a storage of another kind, or in another state."""
-    return replace_extra(raw, "repository", "storage", {"kind": kind, **more})
-
-
-def decode_identity(raw: bytes, where: str) -> Identity:
-    """Return the identity that the bytes of ``repository.json`` hold.
-
-    Raises
-    ------
-    Refused
-        If a newer jfstore made it.
-    Damaged
-        If the bytes are not what was written.
-    """
-    try:
-        body, sealed, storage = unseal(raw, "repository", "storage")
-    except ValueError as error:
-        if _format_of(raw) > FORMAT:
-            raise Refused(f"{where} was made by a newer jfstore (format {_format_of(raw)})") from None
-        raise Damaged(f"{where} is damaged: {error}") from None
-    with _damage_if_odd(where):
-        if _field(body, "format", int) != FORMAT:
-            raise Refused(f"{where} was made by a newer jfstore (format {body['format']}); this one reads {FORMAT}")
-        if body["role"] not in ROLES:
-            raise ValueError(f"its role is {body['role']!r}")
-        find_zone(_field(body, "zone", str))
-        return Identity(
-            id=_field({**body, **storage}, "id", str),
-            role=body["role"],
-            detector=_field(body, "detector", str),
-            panel_shape=_shape(body["panel_shape"]),
-            zone=body["zone"],
-            created=parse_iso(body["created"]),
-            storage=_field(storage, "kind", str),
-            mirror_of=_field(storage, "mirror_of", str) if "mirror_of" in storage else None,
-            detached_from=_field(storage, "detached_from", dict) if "detached_from" in storage else None,
-            hash=sealed,
-        )
-
-
-@contextmanager
-def _damage_if_odd(where: str) -> Iterator[None]:
-    """Turn what goes wrong with a body whose hash is right, but which no jfstore wrote, into Damaged."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise Damaged(f"{where} is damaged, though its hash is right: {error!r}") from None
-
-
-def _field(body: Any, name: str, kind: type[T]) -> T:
-    """Return a field of `body`; TypeError if it is of another kind."""
-    value = body[name]
-    if type(value) is not kind:
-        raise TypeError(f"{name} is {value!r}")
-    return value
-
-
-def _natural(body: Any, name: str, most: int = 2**62) -> int:
-    value = _field(body, name, int)
-    if not 0 <= value <= most:
-        raise ValueError(f"{name} is {value}")
-    return value
-
-
-def _hash(body: Any, name: str, digits: int = 64) -> str:
-    value = _field(body, name, str)
-    if not re.fullmatch(rf"[0-9a-f]{{{digits}}}", value, re.ASCII):
-        raise ValueError(f"{name} is {value!r}")
-    return value
-
-
-def _shape(value: Any) -> tuple[int, int, int]:
-    if type(value) is not list or len(value) != 3 or not all(type(n) is int and 0 < n <= 1 << 16 for n in value):
-        raise ValueError(f"a shape is {value!r}")
-    return value[0], value[1], value[2]
-
-
-def _format_of(raw: bytes) -> int:
-    """Format that a file of an unknown frame claims, 0 if it claims none."""
-    try:
-        claimed = json.loads(raw)["format"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return 0
-    return claimed if isinstance(claimed, int) else 0
-
-
-def _version_body(version: Version) -> dict[str, Any]:
-    arrays = {}
-    for array in version.arrays:
-        arrays[array.type] = {"dtype": array.dtype, "shape": list(array.shape), "blake3": array.blake3}
-        if array.converted_from:
-            arrays[array.type]["converted_from"] = array.converted_from
-    body: dict[str, Any] = {
-        "panel": version.panel,
-        "stamp": version.stamp,
-        "begin": version.start,
-        "number": version.number,
-        "arrays": arrays,
-    }
-    if version.source is not None:
-        body["source"] = version.source
-    if version.origin is not None:
-        body["origin"] = dict(version.origin)
-    return body
-
-
-def encode_commit(commit: Commit) -> tuple[bytes, str]:
-    """Return the bytes of a commit's file, and its hash."""
-    body = {
-        "seq": commit.seq,
-        "prev": commit.prev,
-        "time": iso(commit.time),
-        "clock": iso(commit.clock),
-        "user": commit.user,
-        "host": commit.host,
-        "program": commit.program,
-        "message": commit.message,
-        "request": commit.request,
-        "op": commit.op,
-        "versions": [_version_body(version) for version in commit.versions],
-    }
-    return seal("commit", body, "files", _files([version.file for version in commit.versions]))
-
-
-def with_files(raw: bytes, files: Sequence[StoredFile]) -> bytes:
-    """Return the bytes of a commit for a storage that keeps the arrays of its versions in `files`."""
-    return replace_extra(raw, "commit", "files", _files(files))
-
-
-def _files(files: Sequence[StoredFile]) -> list[dict[str, Any]]:
-    return [
-        {"path": file.path, "size": file.size, "blake3": file.blake3, "offsets": dict(file.offsets)} for file in files
-    ]
-
-
-def decode_commit(raw: bytes, where: str) -> Commit:
-    """Return the commit that the bytes of a file of the log hold.
-
-    Raises
-    ------
-    Refused
-        If it holds an operation that this program does not know.
-    Damaged
-        If the bytes are not what was written.
-    """
-    try:
-        body, sealed, files = unseal(raw, "commit", "files")
-    except ValueError as error:
-        raise Damaged(f"{where} is damaged: {error}") from None
-    with _damage_if_odd(where):
-        if body["op"] not in OPERATIONS:
-            raise Refused(f"{where} was made by a newer jfstore: it does not know the operation {body['op']!r}")
-        seq = _natural(body, "seq")
-        pairs = zip(_field(body, "versions", list), files, strict=True)
-        return Commit(
-            seq=seq,
-            prev=_hash(body, "prev"),
-            time=parse_iso(body["time"]),
-            clock=parse_iso(body["clock"]),
-            user=_field(body, "user", str),
-            host=_field(body, "host", str),
-            program=_field(body, "program", str),
-            message=_field(body, "message", str),
-            request=_hash(body, "request", 32),
-            op=body["op"],
-            versions=tuple(_version(seq, entry, file) for entry, file in pairs),
-            hash=sealed,
-        )
-
-
-def _version(seq: int, body: dict[str, Any], file: dict[str, Any]) -> Version:
-    panel, stamp = _field(body, "panel", str), _field(body, "stamp", str)
-    if str(parse_panel(panel)) != panel or not re.fullmatch(r"[0-9]{14}", stamp, re.ASCII):
-        raise ValueError(f"a version of {panel!r} at {stamp!r}")
-    start = _field(body, "begin", int)
-    if not BEGINNING <= start < 2**63:
-        raise ValueError(f"begin is {start}")
-    stored = StoredFile(
-        _field(file, "path", str),
-        _natural(file, "size"),
-        _hash(file, "blake3"),
-        {name: _natural(file["offsets"], name) for name in _field(file, "offsets", dict)},
-    )
-    arrays = tuple(_array(name, entry) for name, entry in _field(body, "arrays", dict).items())
-    if not arrays or not {array.type for array in arrays} <= stored.offsets.keys():
-        raise ValueError(f"{stored.path!r} does not have the arrays of the version")
-    return Version(
-        panel=panel,
-        stamp=stamp,
-        start=start,
-        number=_natural(body, "number", 2**31),
-        arrays=arrays,
-        file=stored,
-        seq=seq,
-        source=body.get("source"),
-        origin=body.get("origin"),
-    )
-
-
-def _array(name: str, body: dict[str, Any]) -> Array:
-    dtype = _field(body, "dtype", str)
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype is {dtype!r}")
-    return Array(name, dtype, _shape(body["shape"]), _hash(body, "blake3"), body.get("converted_from"))

@@ -1,48 +1,29 @@
-"""Hold the contents of the log as a table of columns, small enough to load whole for every look-up.
+"""Answer from segments what a log says: which versions there are, and who made which commit.
 
-It is derived from the log and from nothing else; the index of a repository is a saved table.
+A table is derived from the log and from nothing else. Its oldest segments may be in the index of the repository and are
+read as far as they are needed; the others are in memory.
 """
 
 from __future__ import annotations
 
-import json
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jfstore.core.records import Array, Commit, StoredFile, Version
+from jfstore.core.encoding import decode_statement
+from jfstore.core.records import NO_FILE, Array, Commit, Statement, StoredFile, Version
+from jfstore.core.segment import LAYOUT, NO_FILE_ROW, Columns, MemorySegment, Segment, make_segment, merge_segments
 from jfstore.errors import Damaged, NotFound
 
-Columns = NDArray[Any]
-
-LAYOUT: dict[str, np.dtype[Any]] = {
-    "versions": np.dtype(
-        [
-            ("panel", "<u4"),
-            ("number", "<u4"),
-            ("stamp", "<i8"),
-            ("start", "<i8"),
-            ("seq", "<i8"),
-            ("file", "<u4"),
-            ("kinds", "<u8"),
-        ]
-    ),
-    "files": np.dtype([("path", "S96"), ("size", "<i8"), ("blake3", "S64")]),
-    "arrays": np.dtype([("file", "<u4"), ("kind", "<u4"), ("offset", "<i8"), ("blake3", "S64")]),
-    "commits": np.dtype([("time", "<i8"), ("hash", "S64"), ("request", "S32"), ("text", "<i8"), ("length", "<i8")]),
-    "panels": np.dtype("S56"),
-    "text": np.dtype("u1"),
-}
-"""Name and dtype of each column set, in the order in which they are hashed and stored."""
-
-Kind = tuple[str, str, tuple[int, ...]]
-"""Calibration type, dtype and shape of an array; a version's ``kinds`` has a bit for each that it holds."""
-
-KINDS_LIMIT = 64
+_MEMORY_SEGMENTS = 32
+_MANY = 64
+_ODD = (ValueError, KeyError, TypeError, RecursionError)
 
 
 def _text(value: bytes) -> str:
@@ -63,176 +44,236 @@ class CommitSummary:
     hash: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
-    """Columns for the commits 1 to ``seq`` of one repository.
+    """What the commits 1 to ``seq`` of one repository say.
 
-    ``versions["panel"]`` and ``versions["file"]`` are row numbers of ``panels`` and ``files``,
-    ``arrays["file"]`` of ``files`` (in ascending order); row i of ``commits`` is the commit i + 1.
+    Versions have row numbers, which mean something in this table and in those that extend it only.
     """
 
-    versions: Columns
-    files: Columns
-    arrays: Columns
-    commits: Columns
-    panels: Columns
-    text: Columns
-    kinds: tuple[Kind, ...] = ()
+    segments: tuple[Segment, ...] = ()
 
     @classmethod
     def empty(cls) -> Table:
-        columns: dict[str, Any] = {name: np.zeros(0, dtype) for name, dtype in LAYOUT.items()}
-        return cls(**columns)
+        return cls()
 
     @property
     def seq(self) -> int:
         """Number of the last commit, 0 if there is none."""
-        return len(self.commits)
+        return self.segments[-1].last if self.segments else 0
 
-    @property
+    @cached_property
     def head(self) -> str:
         """Hash of the last commit, empty if there is none."""
-        return _text(self.commits["hash"][-1]) if self.seq else ""
+        return self._hash_at(self.seq)
+
+    @property
+    def last_time(self) -> int | None:
+        """Time of the last commit in nanoseconds UTC, None if there is none."""
+        return self._commit_row(self.seq)[0] if self.seq else None
+
+    def __len__(self) -> int:
+        """Return the number of versions."""
+        return self._bases[-1]
 
     def continues(self, other: Table) -> bool:
         """Return whether `other` is the table of this log at an earlier commit, or at the same."""
-        return other.seq <= self.seq and bool(np.array_equal(other.commits["hash"][-1:], self._hash_at(other.seq)))
+        return other.seq <= self.seq and self._hash_at(other.seq) == other.head
 
-    def _hash_at(self, seq: int) -> Columns:
-        return self.commits["hash"][max(seq - 1, 0) : seq]
+    def _hash_at(self, seq: int) -> str:
+        return str(self._commit_row(seq)[1].hex()) if seq else ""
 
-    def columns(self) -> dict[str, Columns]:
-        return {name: getattr(self, name) for name in LAYOUT}
+    def _segment_of(self, seq: int) -> Segment:
+        return self.segments[bisect_right(self.segments, seq, key=lambda segment: segment.first) - 1]
+
+    def _commit_row(self, seq: int) -> Any:
+        segment = self._segment_of(seq)
+        return segment.column("commits", seq - segment.first, seq - segment.first + 1)[0].tolist()
 
     @cached_property
-    def panel_rows(self) -> dict[str, int]:
-        return {_text(name): row for row, name in enumerate(self.panels.tolist())}
+    def _bases(self) -> list[int]:
+        """The first row of each segment, and the number of all rows."""
+        return list(accumulate((segment.count("versions") for segment in self.segments), initial=0))
 
     @cached_property
-    def _by_panel(self) -> tuple[NDArray[np.intp], NDArray[Any]]:
-        order = np.argsort(self.versions["panel"], kind="stable")
-        return order, self.versions["panel"][order]
+    def panel_names(self) -> dict[str, None]:
+        """The panels that have versions, sorted."""
+        return dict.fromkeys(sorted({name for segment in self.segments for name in segment.panels}))
 
     def rows(self, panel: str, calib_type: str | None = None) -> NDArray[np.intp]:
-        """Return the rows of ``versions`` of `panel`, oldest commit first; only those that hold
-        `calib_type` if it is given."""
-        number = self.panel_rows.get(panel)
-        if number is None:
-            return np.zeros(0, np.intp)
-        order, sorted_panels = self._by_panel
-        first, last = np.searchsorted(sorted_panels, [number, number + 1])
-        rows: NDArray[np.intp] = order[first:last]
-        if calib_type is None:
-            return rows
-        holds: NDArray[np.bool_] = (self.versions["kinds"][rows] & np.uint64(self._bits(calib_type))) != 0
-        return rows[holds]
+        """Return the rows of the versions of `panel`, in the order in which they were added.
 
-    def _bits(self, calib_type: str) -> int:
-        return sum(1 << bit for bit, kind in enumerate(self.kinds) if kind[0] == calib_type)
-
-    def types(self) -> list[str]:
-        """Return the calibration types that any version holds."""
-        return list(dict.fromkeys(kind[0] for kind in self.kinds))
-
-    def file_arrays(self, row: int) -> tuple[tuple[Array, ...], StoredFile]:
-        """Return the arrays of row `row` of ``files``, and the file."""
-        first, last = np.searchsorted(self.arrays["file"], [row, row + 1])
-        arrays, offsets = [], {}
-        for _, kind, offset, blake3 in self.arrays[first:last].tolist():
-            name, dtype, shape = self.kinds[kind]
-            arrays.append(Array(name, dtype, shape, _text(blake3)))
-            offsets[name] = offset
-        path, size, blake3 = self.files[row].tolist()
-        return tuple(arrays), StoredFile(_text(path), size, _text(blake3), offsets)
-
-    def version_list(self, rows: Iterable[int] | None = None) -> list[Version]:
-        """Return the versions of `rows` of ``versions`` (all if not given) as records.
-
-        ``source``, ``origin`` and ``converted_from`` are in the commit only, see `Log.commit`.
+        Only those that hold, or close, `calib_type`, if it is given.
         """
-        columns = self.versions if rows is None else self.versions[np.asarray(rows, dtype=np.intp)]
-        names = [_text(name) for name in self.panels.tolist()]
-        files: dict[int, tuple[tuple[Array, ...], StoredFile]] = {}
-        versions = []
-        fields = (columns[name].tolist() for name in ("panel", "number", "stamp", "start", "seq", "file"))
-        for panel, number, stamp, start, seq, file in zip(*fields, strict=True):
-            if file not in files:
-                files[file] = self.file_arrays(file)
-            arrays, stored = files[file]
-            versions.append(Version(names[panel], f"{stamp:014d}", start, number, arrays, stored, seq))
-        return versions
+        found = [np.zeros(0, np.intp)]
+        for base, segment in zip(self._bases, self.segments, strict=False):
+            start, stop = segment.panels.get(panel, (0, 0))
+            if start == stop:
+                continue
+            rows = np.arange(base + start, base + stop)
+            if calib_type is not None:
+                bits = np.uint64(segment.bits(calib_type))
+                rows = rows[(segment.column("versions", start, stop)["kinds"] & bits) != 0]
+            found.append(rows)
+        return np.concatenate(found)
+
+    def take(self, rows: Iterable[int] | NDArray[np.intp]) -> Columns:
+        """Return `rows` as columns: ``number``, ``stamp``, ``start``, ``seq``, ``place``, and ``file``.
+
+        ``file`` is `NO_FILE_ROW` for a close; ``panel``, ``file`` and ``kinds`` are those of the segment.
+        """
+        asked = np.asarray(rows, np.intp)
+        parts = [self._rows_of(number, asked) for number in self._segment_numbers(asked)]
+        if len(parts) == 1 and len(parts[0][0]) == len(asked):
+            return parts[0][1]
+        out = np.zeros(len(asked), LAYOUT["versions"])
+        for places, columns in parts:
+            out[places] = columns
+        return out
+
+    def _segment_numbers(self, rows: NDArray[np.intp]) -> list[int]:
+        numbers: list[int] = np.unique(np.searchsorted(self._bases, rows, side="right") - 1).tolist()
+        return numbers
+
+    def _rows_of(self, number: int, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], Columns]:
+        """Return which of `rows` are in segment `number`, and their columns."""
+        base, end = self._bases[number : number + 2]
+        places = np.flatnonzero((rows >= base) & (rows < end))
+        inside = rows[places] - base
+        low, high = int(inside.min()), int(inside.max()) + 1
+        if high - low <= 4 * len(inside) + 64:
+            return places, self.segments[number].column("versions", low, high)[inside - low]
+        # Far apart: only what is asked for is read.
+        single = [self.segments[number].column("versions", row, row + 1) for row in inside.tolist()]
+        return places, np.concatenate(single)
+
+    def version_list(self, rows: Iterable[int] | NDArray[np.intp] | None = None) -> list[Version]:
+        """Return the versions of `rows` as records; all, in the order in which they were added, if not given.
+
+        ``source``, ``origin``, ``about``, ``converted_from`` and ``sketch`` are in the commit only, see `Log.commit`.
+        """
+        asked = np.arange(len(self)) if rows is None else np.asarray(rows, np.intp)
+        if rows is None:
+            columns = self.take(asked)
+            asked = asked[np.lexsort((columns["place"], columns["seq"]))]
+        found: list[Version | None] = [None] * len(asked)
+        for number in self._segment_numbers(asked):
+            places, columns = self._rows_of(number, asked)
+            for place, version in zip(places.tolist(), _versions(self.segments[number], columns), strict=True):
+                found[place] = version
+        return [version for version in found if version is not None]
+
+    def rows_after(self, seq: int) -> NDArray[np.intp]:
+        """Return the rows of the versions that commits after `seq` added."""
+        found = [np.zeros(0, np.intp)]
+        for base, segment in zip(self._bases, self.segments, strict=False):
+            if segment.last > seq:
+                found.append(base + np.flatnonzero(segment.column("versions")["seq"] > seq))
+        return np.concatenate(found)
 
     def summary(self, seq: int) -> CommitSummary:
         """Return what is known of commit `seq` without reading it; NotFound if there is none."""
         if not 1 <= seq <= self.seq:
             raise NotFound(f"there is no commit {seq}; the last is {self.seq}")
-        time, seal, _, start, length = self.commits[seq - 1].tolist()
+        time, sealed = self._commit_row(seq)[:2]
         try:
-            words = json.loads(self.text[start : start + length].tobytes())
+            words = self._segment_of(seq).text(seq)
             user, host, op, message = (str(words[name]) for name in ("user", "host", "op", "message"))
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise Damaged(f"the index is damaged: what it says of commit {seq} cannot be read") from None
-        return CommitSummary(seq, time, user, host, op, message, _text(seal))
+        except _ODD:
+            raise _odd_index(seq) from None
+        return CommitSummary(seq, time, user, host, op, message, sealed.hex())
+
+    @cached_property
+    def statements(self) -> tuple[tuple[int, str, Statement], ...]:
+        """The commits that have a statement: seq, operation and statement, in order."""
+        found = []
+        for segment in self.segments:
+            for seq in segment.column("statements").tolist():
+                try:
+                    words = segment.text(seq)
+                    found.append((seq, str(words["op"]), decode_statement(words["op"], words["statement"])))
+                except _ODD:
+                    raise _odd_index(seq) from None
+        return tuple(found)
+
+    @cached_property
+    def are_joined(self) -> bool:
+        """Whether any two panel Ids were declared one panel."""
+        return any(op == "same_panel" for _, op, _ in self.statements)
+
+    def seq_before(self, t: int) -> int:
+        """Return the last commit whose time is not after `t`, 0 if there is none."""
+        return bisect_right(range(1, self.seq + 1), t, key=lambda seq: self._commit_row(seq)[0])
 
     def find_request(self, request: str) -> int | None:
-        """Return the seq of the commit that carries `request`, None if there is none."""
-        rows = np.flatnonzero(self.commits["request"] == request.encode())
-        return int(rows[0]) + 1 if len(rows) else None
+        """Return the seq of the commit that carries `request`, 32 hexadecimal digits; None if there is none."""
+        wanted = bytes.fromhex(request)
+        for segment in reversed(self.segments):
+            for row in segment.find_keys("requests", wanted):
+                if segment.column("commits", row, row + 1)[0].tolist()[2] == wanted:
+                    return segment.first + row
+        return None
 
     def find_content(self, content: Mapping[str, str]) -> StoredFile | None:
         """Return a stored file that holds exactly these arrays (BLAKE3 by type), None if there is none."""
-        for row in np.flatnonzero(self.arrays["blake3"] == next(iter(content.values())).encode()):
-            arrays, file = self.file_arrays(int(self.arrays["file"][row]))
-            if {array.type: array.blake3 for array in arrays} == content:
-                return file
+        wanted = bytes.fromhex(next(iter(content.values())))
+        for segment in self.segments:
+            for row in segment.find_keys("contents", wanted):
+                arrays, file = _file(segment, int(segment.column("arrays", row, row + 1)["file"][0]))
+                if {array.type: array.blake3 for array in arrays} == content:
+                    return file
         return None
 
     def extend(self, commits: Sequence[Commit]) -> Table:
         """Return the table with `commits`, which follow its last one, added."""
         if not commits:
             return self
-        panels = dict(self.panel_rows)
-        kinds = {kind: bit for bit, kind in enumerate(self.kinds)}
-        files: dict[str, int] = {}
-        text = bytearray()
-        new: dict[str, list[Any]] = {name: [] for name in LAYOUT}
-        for commit in commits:
-            words = {"user": commit.user, "host": commit.host, "op": commit.op, "message": commit.message}
-            encoded = json.dumps(words, ensure_ascii=False).encode()
-            new["commits"].append(
-                (commit.time, commit.hash.encode(), commit.request.encode(), len(self.text) + len(text), len(encoded))
-            )
-            text += encoded
-            for version in commit.versions:
-                bits = 0
-                for array in version.arrays:
-                    bits |= 1 << kinds.setdefault((array.type, array.dtype, array.shape), len(kinds))
-                panel = panels.setdefault(version.panel, len(panels))
-                file = self._file_row(version, files, new, kinds)
-                new["versions"].append(
-                    (panel, version.number, int(version.stamp), version.start, commit.seq, file, bits)
-                )
-        new["panels"] = [name.encode() for name in list(panels)[len(self.panels) :]]
-        grown = {
-            name: np.concatenate([getattr(self, name), np.array(rows, LAYOUT[name])]) if rows else getattr(self, name)
-            for name, rows in new.items()
-        }
-        grown["text"] = np.concatenate([self.text, np.frombuffer(bytes(text), "u1")])
-        return replace(self, **grown, kinds=tuple(kinds))
+        segments = (*self.segments, make_segment(commits))
+        in_memory = [segment for segment in segments if isinstance(segment, MemorySegment)]
+        if len(in_memory) > _MEMORY_SEGMENTS:
+            segments = (*segments[: -len(in_memory)], merge_segments(in_memory))
+        return Table(segments)
 
-    def _file_row(
-        self, version: Version, files: dict[str, int], new: dict[str, list[Any]], kinds: Mapping[Kind, int]
-    ) -> int:
-        path = version.file.path
-        if path not in files:
-            known = np.flatnonzero(self.files["path"] == path.encode())
-            if len(known):
-                files[path] = int(known[0])
-            else:
-                files[path] = len(self.files) + len(new["files"])
-                new["files"].append((path.encode(), version.file.size, version.file.blake3.encode()))
-                for array in version.arrays:
-                    kind = kinds[(array.type, array.dtype, array.shape)]
-                    offset = version.file.offsets[array.type]
-                    new["arrays"].append((files[path], kind, offset, array.blake3.encode()))
-        return files[path]
+
+def _odd_index(seq: int) -> Damaged:
+    return Damaged(f"the index is damaged: what it says of commit {seq} cannot be read")
+
+
+def _versions(segment: Segment, columns: Columns) -> list[Version]:
+    """Return rows of ``versions`` as records."""
+    names: dict[int, str] = {}
+    files: dict[int, tuple[tuple[Array, ...], StoredFile]] = {NO_FILE_ROW: ((), NO_FILE)}
+    if len(columns) > _MANY:  # many small reads would cost more than one of everything
+        segment = _whole(segment)
+    found = []
+    for panel, number, stamp, start, seq, _, file, bits in columns.tolist():
+        if panel not in names:
+            names[panel] = _text(segment.column("panels", panel, panel + 1).tolist()[0])
+        if file not in files:
+            files[file] = _file(segment, file)
+        closes = _closed_types(segment, bits) if file == NO_FILE_ROW else ()
+        arrays, stored = files[file]
+        version = Version(names[panel], f"{stamp:014d}", start, number, arrays, stored, seq, closes=closes)
+        found.append(version)
+    return found
+
+
+def _whole(segment: Segment) -> MemorySegment:
+    """Return a segment with what versions need in memory."""
+    columns = {name: segment.column(name) for name in ("panels", "files", "arrays")}
+    return MemorySegment(segment.first, segment.last, segment.kinds, columns)
+
+
+def _closed_types(segment: Segment, bits: int) -> tuple[str, ...]:
+    return tuple(kind[0] for bit, kind in enumerate(segment.kinds) if bits >> bit & 1)
+
+
+def _file(segment: Segment, row: int) -> tuple[tuple[Array, ...], StoredFile]:
+    """Return the arrays of row `row` of ``files``, and the file."""
+    path, size, sealed, first, count = segment.column("files", row, row + 1).tolist()[0]
+    arrays, offsets = [], {}
+    for _, kind, offset, blake3 in segment.column("arrays", first, first + count).tolist():
+        name, dtype, shape = segment.kinds[kind]
+        arrays.append(Array(name, dtype, shape, blake3.hex()))
+        offsets[name] = offset
+    return tuple(arrays), StoredFile(_text(path), size, sealed.hex(), offsets)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jfstore.core.instants import Instant, instant_at, iso, stamp_at
-from jfstore.core.records import Version
+from jfstore.core.records import SamePanel, Statement, Version, Withdrawal
+from jfstore.core.segment import NO_FILE_ROW
 from jfstore.core.table import Table
 from jfstore.errors import NotFound, nearest
 
@@ -24,7 +26,7 @@ FOREVER = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """One half-open interval of a timeline, in nanoseconds UTC, and the version that is valid in it."""
+    """One half-open interval of a timeline, in nanoseconds UTC, and the version that is valid in it; a close: none."""
 
     start: int
     end: int
@@ -42,7 +44,7 @@ class Timeline:
     starts : ndarray
         Start of each interval in nanoseconds UTC, int64, ascending; each ends where the next one starts.
     rows : ndarray
-        Row of the version that is valid in each interval, in ``table.versions``.
+        Row of the version that is valid in each interval, in `table`; where it is a close, nothing is valid.
     table : Table
         The table that it was made of.
     """
@@ -71,7 +73,8 @@ class Timeline:
     def at(self, t: int) -> Version | None:
         """Return the version that is valid at instant `t`, None if there is none."""
         place = self.place(t)
-        return self.table.version_list(self.rows[[place]])[0] if place >= 0 else None
+        version = self.table.version_list(self.rows[[place]])[0] if place >= 0 else None
+        return None if version is None or version.closes else version
 
 
 def find_interval(starts: Sequence[int] | NDArray[np.int64], t: int) -> int:
@@ -91,18 +94,63 @@ def timeline(table: Table, panel: str, calib_type: str, as_of: int | None = None
     calib_type : str
         Calibration type.
     as_of : int, optional
-        Only versions that commits up to this seq added count.
+        Only what commits up to this seq say counts.
     """
-    rows = table.rows(panel, calib_type)
-    if as_of is not None:
-        rows = rows[table.versions["seq"][rows] <= as_of]
-    starts = table.versions["start"][rows]
+    rows, columns = candidates(table, panel, calib_type, as_of)
+    starts = columns["start"]
     if not np.all(starts[1:] > starts[:-1]):
-        order = np.lexsort((table.versions["number"][rows], starts))
+        # Of one start the one that was added last wins; of one panel Id that is the highest number.
+        latest = [columns["place"], columns["seq"]] if table.are_joined else [columns["number"]]
+        order = np.lexsort([*latest, starts])
         rows, starts = rows[order], starts[order]
         last = np.append(starts[1:] != starts[:-1], True)
         rows, starts = rows[last], starts[last]
     return Timeline(panel, calib_type, starts, rows, table)
+
+
+def candidates(
+    table: Table, panel: str, calib_type: str | None, as_of: int | None
+) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """Return the rows that can answer for `panel`, and their columns: versions and closes that are not withdrawn.
+
+    They are those of every Id that was declared the same panel, in the order in which they were added to each.
+    """
+    until = table.seq if as_of is None else as_of
+    said = _said(table, until)
+    rows = np.concatenate([table.rows(name, calib_type) for name in _same_panels(panel, said)])
+    columns = table.take(rows)
+    counts = columns["seq"] <= until
+    if withdrawn := _withdrawn(said):
+        names = [version.name for version in table.version_list(rows)]
+        counts &= np.array([name not in withdrawn for name in names], bool)
+    return (rows, columns) if np.all(counts) else (rows[counts], columns[counts])
+
+
+def _said(table: Table, as_of: int) -> list[tuple[str, Statement]]:
+    """Return the statements of commits up to `as_of`, with their operations."""
+    return [(op, statement) for seq, op, statement in table.statements if seq <= as_of]
+
+
+def _same_panels(panel: str, said: Sequence[tuple[str, Statement]]) -> list[str]:
+    """Return every Id that is declared the same panel as `panel`, itself first."""
+    pairs: dict[frozenset[str], bool] = {}
+    for op, statement in said:
+        if isinstance(statement, SamePanel):
+            pairs[frozenset(statement.panels)] = op == "same_panel"
+    found = [panel]
+    for name in found:
+        joined = (pair for pair, holds in pairs.items() if holds and name in pair)
+        found += [other for pair in joined for other in sorted(pair) if other not in found]
+    return found
+
+
+def _withdrawn(said: Sequence[tuple[str, Statement]]) -> set[str]:
+    """Return the names of the versions that are withdrawn."""
+    names: set[str] = set()
+    for op, statement in said:
+        if isinstance(statement, Withdrawal):
+            names = names | {*statement.versions} if op == "withdraw" else names - {*statement.versions}
+    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +208,13 @@ def select(
     if number is not None:
         row = _row_of_number(line, start, number, t, zone, as_of)
     end = line.end(place)
+    version = table.version_list([row])[0]
+    if version.closes:
+        raise NotFound(
+            f"panel {panel}: {calib_type} is closed from {version.stamp} on ({version.name}, commit {version.seq})"
+        )
     return Selection(
-        version=table.version_list([row])[0],
+        version=version,
         type=calib_type,
         valid_from=instant_at(start, zone),
         valid_to=None if end is None else instant_at(end, zone),
@@ -170,7 +223,8 @@ def select(
 
 def _row_of_number(line: Timeline, start: int, number: int, t: int, zone: ZoneInfo, as_of: int | None) -> np.intp:
     rows = _rows_at(line.table, line.panel, start, line.type, as_of)
-    numbers = line.table.versions["number"][rows].tolist()
+    rows = rows[line.table.take(rows)["file"] != NO_FILE_ROW]
+    numbers = line.table.take(rows)["number"].tolist()
     if number not in numbers:
         names = ", ".join(f"v{n}" for n in sorted(numbers))
         raise NotFound(
@@ -185,7 +239,7 @@ def _rows_at(
     table: Table, panel: str, start: int, calib_type: str | None = None, as_of: int | None = None
 ) -> NDArray[np.intp]:
     rows = table.rows(panel, calib_type)
-    columns = table.versions[rows]
+    columns = table.take(rows)
     counts: NDArray[np.bool_] = (columns["start"] == start) & (
         columns["seq"] <= (table.seq if as_of is None else as_of)
     )
@@ -200,8 +254,8 @@ def _nothing_valid(line: Timeline, t: int, zone: ZoneInfo, as_of: int | None) ->
             f"panel {panel}: no {line.type} is valid at {stamp_at(t, zone)} ({iso(t)}); the first starts at {first}",
             [first],
         )
-    if panel not in table.panel_rows:
-        return NotFound(f"panel {panel}: no constants are stored", nearest(panel, table.panel_rows))
+    if panel not in table.panel_names:
+        return NotFound(f"panel {panel}: no constants are stored", nearest(panel, table.panel_names))
     when = "" if as_of is None else f" as of commit {as_of}"
     return NotFound(f"panel {panel}: no {line.type} is stored{when}")
 
@@ -214,7 +268,9 @@ def rejections(table: Table, selection: Selection, t: int, zone: ZoneInfo, as_of
     table, t, zone, as_of
         Those that `selection` was made with.
     """
-    versions = table.version_list(table.rows(selection.version.panel, selection.type))
+    rows = [table.rows(name, selection.type) for name in _same_panels(selection.version.panel, _said(table, as_of))]
+    versions = [v for v in table.version_list(np.concatenate(rows)) if not v.closes]
+    withdrawn = _withdrawn(_said(table, as_of))
     start, number = selection.valid_from, selection.version.number
     found = []
     for version in versions:
@@ -222,6 +278,8 @@ def rejections(table: Table, selection: Selection, t: int, zone: ZoneInfo, as_of
             continue
         if version.seq > as_of:
             reason = f"added later, by commit {version.seq}"
+        elif version.name in withdrawn:
+            reason = "withdrawn"
         elif version.start > t:
             reason = "starts later"
         elif version.start < start.ns:
@@ -287,7 +345,7 @@ def _differences(old: Timeline, new: Timeline, zone: ZoneInfo) -> Iterator[Chang
     last: Change | None = None
     for place in np.flatnonzero(old_rows != new_rows).tolist():
         was, now = (_version_of(line, rows[place]) for line, rows in ((old, old_rows), (new, new_rows)))
-        if was and now and was.content[old.type] == now.content[old.type]:
+        if was is now or (was and now and was.content[old.type] == now.content[old.type]):
             continue
         end = None if ends[place] == FOREVER else instant_at(ends[place], zone)
         change = Change(
@@ -313,7 +371,8 @@ def _rows_valid_at(line: Timeline, edges: NDArray[np.int64]) -> NDArray[np.intp]
 
 
 def _version_of(line: Timeline, row: int) -> Version | None:
-    return line.table.version_list([row])[0] if row >= 0 else None
+    version = line.table.version_list([row])[0] if row >= 0 else None
+    return None if version is None or version.closes else version
 
 
 def find_holder(
@@ -331,16 +390,19 @@ def find_holder(
         Versions that are about to be added, to be counted too.
     """
     rows = table.rows(panel)
-    rows = rows[table.versions["stamp"][rows] == int(stamp)]
+    rows = rows[table.take(rows)["stamp"] == int(stamp)]
     versions = table.version_list(rows) + [v for v in new if (v.panel, v.stamp) == (panel, stamp)]
     versions.sort(key=lambda version: version.number, reverse=True)
+    if not ever:
+        withdrawn = _withdrawn(_said(table, table.seq))
+        versions = [version for version in versions if version.name not in withdrawn]
     if ever:
         for version in versions:
             if content.items() <= version.content.items():
                 return version.name
-    holders = [next((version for version in versions if name in version.content), None) for name in content]
+    holders = [next((v for v in versions if name in v.content or name in v.closes), None) for name in content]
     for holder, (name, blake3) in zip(holders, content.items(), strict=True):
-        if holder is None or holder.content[name] != blake3:
+        if holder is None or holder.content.get(name) != blake3:
             return None
     return holders[0].name if holders and holders[0] else None
 

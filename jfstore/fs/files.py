@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +86,28 @@ def pieces_of(path: Path, follow: bool = False) -> Iterator[bytes]:
     with open_checked(path, follow) as fd:
         while piece := os.read(fd, _PIECE):
             yield piece
+
+
+class Reader:
+    """Reads parts of an open file, which it closes when nothing refers to it any more.
+
+    Parameters
+    ----------
+    fd : int
+        The file's descriptor; the reader owns it.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.size = os.fstat(fd).st_size
+        weakref.finalize(self, os.close, fd)
+
+    def __call__(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`; ValueError if they are not there."""
+        data = read_at(self._fd, length, offset) if min(offset, length) >= 0 else b""
+        if len(data) != length:
+            raise ValueError("it is too short")
+        return data
 
 
 def read_at(fd: int, length: int, offset: int) -> bytes:

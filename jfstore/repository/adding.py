@@ -16,6 +16,7 @@ from jfstore.core.hashing import digest
 from jfstore.core.ids import parse_panel
 from jfstore.core.instants import Instant, exact_stamp, find_zone
 from jfstore.core.records import Array, Commit, Identity, StoredFile, Version
+from jfstore.core.sketch import make_sketch
 from jfstore.core.table import Table
 from jfstore.core.validity import Change, changes, find_holder
 from jfstore.errors import BadValue, Refused
@@ -126,7 +127,8 @@ def add_entries(
 
     if dry_run:
         versions = tuple(versions_for(before, before.seq + 1))
-        after = before.extend([Commit(before.seq + 1, "", 0, 0, "", "", "", message, request, "add", versions)])
+        dry = Commit(before.seq + 1, "", 0, 0, "", "", "", message, request, "add", versions, hash="0" * 64)
+        after = before.extend([dry])
         appended = Appended(before.seq, versions, before, after)
     else:
         appended = log.append("add", message, request, versions_for)
@@ -149,11 +151,11 @@ def _repeat(repository: Repository, seq: int, entries: Iterable[Entry], table: T
     """Return what commit `seq` added, made sure to survive; Refused if `request` was for something else."""
     pending = _publish_arrays(repository.storage, repository.identity, entries, table, dry_run=True)
     asked = [(v.panel, v.stamp, v.content) for v in pending]
-    versions = table.version_list((table.versions["seq"] == seq).nonzero()[0])
+    versions = repository.commit(seq).versions
     if not all((version.panel, version.stamp, version.content) in asked for version in versions):
         raise Refused(f"request {request} was for another change, commit {seq}")
     repository.log.append("add", "repeated", request, lambda _table, _seq: ())
-    return Added(seq, tuple(versions), ())
+    return Added(seq, versions, ())
 
 
 def _publish_arrays(
@@ -176,8 +178,9 @@ def _publish_arrays(
                     f"{name} of {entry.panel} has shape {checked.array.shape}, "
                     f"panels of this repository have {identity.panel_shape}"
                 )
-            blake3 = digest(checked.array.reshape(-1).view("u1"))
-            arrays.append(Array(name, checked.array.dtype.str, checked.array.shape, blake3, checked.converted_from))
+            values = checked.array
+            blake3, sketch = digest(values.reshape(-1).view("u1")), make_sketch(values)
+            arrays.append(Array(name, values.dtype.str, values.shape, blake3, checked.converted_from, sketch))
         key = tuple((array.type, array.blake3) for array in arrays)
         if key not in files:
             files[key] = _publish_file(storage, entry, arrays, table, dry_run)
@@ -242,7 +245,8 @@ def _number_versions(
             unchanged.append((version.source or f"{version.panel}/{version.stamp}", same))
             continue
         rows = table.rows(version.panel)
-        numbers = table.versions["number"][rows[table.versions["stamp"][rows] == int(version.stamp)]].tolist()
+        columns = table.take(rows)
+        numbers = columns["number"][columns["stamp"] == int(version.stamp)].tolist()
         numbers += [other.number for other in new if (other.panel, other.stamp) == (version.panel, version.stamp)]
         new.append(replace(version, number=max(numbers, default=0) + 1, seq=seq))
         yield new[-1]
@@ -269,7 +273,8 @@ def origin_rule(table: Table, commit_of: Callable[[int], Commit], pending: Seque
         """Return the versions of a panel and stamp, with their origins."""
         if (panel, stamp) not in stored:
             rows = table.rows(panel)
-            seqs = table.versions["seq"][rows[table.versions["stamp"][rows] == int(stamp)]].tolist()
+            columns = table.take(rows)
+            seqs = columns["seq"][columns["stamp"] == int(stamp)].tolist()
             added = [version for seq in dict.fromkeys(seqs) for version in commit(seq).versions]
             stored[panel, stamp] = sorted(
                 (version for version in added if (version.panel, version.stamp) == (panel, stamp)),

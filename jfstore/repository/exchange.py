@@ -188,7 +188,7 @@ def _list_versions(repository: Repository, panels: Sequence[str]) -> list[Versio
     """Return the versions of some panels with their origins, which are only in the commits."""
     table = repository.log.table()
     rows = [row for panel in panels for row in table.rows(panel).tolist()]
-    seqs = sorted(set(table.versions["seq"][rows].tolist()))
+    seqs = sorted(set(table.take(rows)["seq"].tolist()))
     return [version for seq in seqs for version in repository.commit(seq).versions if version.panel in panels]
 
 
@@ -228,7 +228,7 @@ def export_dcs(
     file = os.fspath(path)
     if os.path.lexists(file) and not replace:
         raise Refused(f"{file} exists; --force replaces it")
-    panels = tuple(map(str, resolve_detector(detector, repository.log.table().panel_rows)))
+    panels = tuple(map(str, resolve_detector(detector, repository.log.table().panel_names)))
     contents = _Exporter(repository, panels).build_contents(file)
     write_dcs(file, contents, replace=replace, progress=progress)
     versions = tuple(

@@ -162,7 +162,7 @@ def resolve_as_of(log: Log, zone: ZoneInfo, as_of: int | str | None) -> int | No
             raise BadValue(f"as of {as_of} is beyond the last commit, {last}{hint}")
         return seq
     t = _as_of_time(as_of, zone)
-    seq = int(log.table(0).commits["time"].searchsorted(t, side="right"))
+    seq = log.table(0).seq_before(t)
     return min(seq, log.table(seq + 1).seq)
 
 

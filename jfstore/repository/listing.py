@@ -89,7 +89,7 @@ def list_versions(
     """Return what is stored; see `Repository.list`."""
     seq = repository.seq_of(as_of)
     table = repository.log.table(seq)
-    wanted = resolve_panels(panels, table.panel_rows)
+    wanted = resolve_panels(panels, table.panel_names)
     names = (types,) if isinstance(types, str) else types
     t = None if time is None else parse_instant(time, repository.zone).ns
     rows = None if wanted is None else [row for panel in sorted(wanted) for row in table.rows(panel).tolist()]
@@ -118,7 +118,7 @@ class _Lister:
 
     def __init__(self, repository: ReadableRepository, table: Table, as_of: int | None) -> None:
         self._zone, self._table, self._as_of = repository.zone, table, as_of
-        self._timelines: dict[tuple[str, str], tuple[Timeline, frozenset[tuple[int, int]]]] = {}
+        self._timelines: dict[tuple[str, str], tuple[Timeline, frozenset[str]]] = {}
         self._commits: dict[int, tuple[str, Instant, str]] = {}
 
     def describe(self, version: Version, types: Sequence[str] | None, t: int | None) -> ListedVersion | None:
@@ -134,7 +134,7 @@ class _Lister:
             line, valid = self._timeline(version.panel, name)
             end = line.end(line.place(version.start))
             ends.append(end)
-            if (version.start, version.number) in valid:
+            if version.name in valid:
                 current.append(name)
                 is_valid = is_valid or (t is not None and version.start <= t and (end is None or t < end))
         if not is_valid:
@@ -155,12 +155,12 @@ class _Lister:
             message=message,
         )
 
-    def _timeline(self, panel: str, name: str) -> tuple[Timeline, frozenset[tuple[int, int]]]:
+    def _timeline(self, panel: str, name: str) -> tuple[Timeline, frozenset[str]]:
         key = panel, name
         if key not in self._timelines:
             line = timeline(self._table, panel, name, self._as_of)
-            numbers = self._table.versions["number"][line.rows].tolist()
-            self._timelines[key] = line, frozenset(zip(line.starts.tolist(), numbers, strict=True))
+            names = (version.name for version in self._table.version_list(line.rows))
+            self._timelines[key] = line, frozenset(names)
         return self._timelines[key]
 
     def _commit(self, seq: int) -> tuple[str, Instant, str]:

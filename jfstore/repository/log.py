@@ -8,17 +8,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from jfstore._version import __version__
+from jfstore.core.encoding import decode_commit, encode_commit, read_hash
 from jfstore.core.instants import SECOND, now
-from jfstore.core.records import Commit, Identity, Version, decode_commit, encode_commit, read_hash
-from jfstore.core.table import KINDS_LIMIT, Table
+from jfstore.core.records import Commit, Identity, Version
+from jfstore.core.segment import KINDS_LIMIT, MemorySegment, kinds_of, make_segment
+from jfstore.core.table import Table
 from jfstore.errors import Busy, Damaged, InDoubt, JfstoreError
 from jfstore.fs import owner
 from jfstore.fs.durable import NotSynced
 from jfstore.storage.base import Storage
 from jfstore.storage.objects import NoAnswer
+from jfstore.storage.segment_file import FileSegment
 
 IDENTITY_NAME = "repository.json"
 GIVE_UP_AFTER = 60.0
+INDEX_LAG = 32
+"""The index is saved once so many commits are not in it, so that a commit costs the same however many there are."""
+_ALWAYS_INDEXED = 256
+"""While there are no more commits than this the index is small and saved with each."""
+_COARSEST_TIME = 3.0
+"""A change of a directory shows in its time if the time before was older than this, in seconds."""
 _CLOCK_TOLERANCE = 60 * SECOND
 
 
@@ -59,11 +68,20 @@ class _State:
         `Storage.log_state` when no commit after the table existed.
     broken : tuple of (int, JfstoreError) or None
         The first commit that cannot be read, and why.
+    indexed : int
+        The last commit that the index has.
+    since : float
+        When `certain` was first seen, in seconds of the monotonic clock.
+    is_quiet : bool
+        Whether a look long after `since` found nothing new, so that a new commit shows in `Storage.log_state`.
     """
 
     table: Table
     certain: str | None = None
     broken: tuple[int, JfstoreError] | None = None
+    indexed: int = 0
+    since: float = 0.0
+    is_quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,21 +146,25 @@ class Log:
             state = self._load()
         log_state = self._storage.log_state()
         if log_state is not None:
+            if state.is_quiet and log_state == state.certain:
+                return state
             # A look at the next commit is cheap here, and the time of a directory too coarse to show every change.
             state = self._read_tail(state)
         while not state.broken and (log_state is None or log_state != state.certain):
             # Something appeared or disappeared, or may have: make sure that no commit hides behind a gap.
             before = state.table.seq
-            later = self._storage.commits(before)
+            later = self._storage.last_commit(before, thorough=not state.indexed)
             if later:
-                state = self._read_tail(state, later[-1])
-            if not later or later[-1] <= state.table.seq:
-                state = replace(state, certain=log_state)
+                state = self._read_tail(state, later)
+            if not later or later <= state.table.seq:
+                state = replace(state, certain=log_state, since=time.monotonic(), is_quiet=False)
                 break
             if state.table.seq == before and not state.broken:
                 missing = f"{self._storage.location}/{commit_name(before + 1)}"
-                error = Damaged(f"{missing} is missing, and commit {later[-1]} exists")
+                error = Damaged(f"{missing} is missing, and commit {later} exists")
                 state = replace(state, broken=(before + 1, error))
+        if log_state is not None and log_state == state.certain and not state.is_quiet:
+            state = replace(state, is_quiet=time.monotonic() > state.since + _COARSEST_TIME)
         self._state = state
         return state
 
@@ -164,23 +186,33 @@ class Log:
         if saved.repository != self._identity.id:
             raise Damaged(f"the index of {self._storage.location} belongs to another repository; {remedy}")
         table = saved.table
+        for segment in table.segments:
+            if isinstance(segment, FileSegment):
+                segment.make_again = self._make_segment
         if not table.seq:
-            return _State(table)
+            return _State(table, saved.log_state)
         name = commit_name(table.seq)
         where = f"{self._storage.location}/{name}"
         try:
             found = read_hash(self._storage.read(name), where)
-            if found != table.head:
+            if found != saved.head:
                 found = read_commit(self._storage, table.seq).hash
         except FileNotFoundError:
             last = (self._storage.commits() or [0])[-1]
             return _State(table, None, (last + 1, Damaged(f"{where} is missing: the index is ahead of the log")))
         except Damaged as error:
             return _State(table, None, (table.seq, error))
-        if found != table.head:
+        if found != saved.head:
             raise Damaged(f"the index of {self._storage.location} contradicts commit {table.seq}; {remedy}")
         self._settled = max(self._settled, table.seq)
-        return _State(table, saved.log_state)
+        return _State(table, saved.log_state, indexed=table.seq, since=time.monotonic())
+
+    def _make_segment(self, first: int, last: int) -> MemorySegment:
+        """Return a segment that the index has lost, from its commits."""
+        try:
+            return make_segment([read_commit(self._storage, seq) for seq in range(first, last + 1)])
+        except FileNotFoundError as error:
+            raise Damaged(f"{error.filename} is missing") from None
 
     def _read_tail(self, state: _State, last: int | None = None) -> _State:
         """Return `state` with the commits after it, up to the first missing or broken one, or to `last`."""
@@ -188,7 +220,7 @@ class Log:
             return state
         table, broken = state.table, None
         commits: list[Commit] = []
-        kinds = {*table.kinds}
+        kinds = {kind for segment in table.segments for kind in segment.kinds}
         prev = table.head or self._identity.hash
         while last is None or table.seq + len(commits) < last:
             seq = table.seq + len(commits) + 1
@@ -203,7 +235,7 @@ class Log:
                 where = f"{self._storage.location}/{commit_name(seq)}"
                 broken = seq, Damaged(f"{where} does not follow commit {seq - 1}: the chain is broken")
                 break
-            kinds.update((a.type, a.dtype, a.shape) for version in commit.versions for a in version.arrays)
+            kinds.update(kind for version in commit.versions for kind in kinds_of(version))
             if len(kinds) > KINDS_LIMIT:
                 where = f"{self._storage.location}/{commit_name(seq)}"
                 broken = seq, Damaged(f"{where} is damaged: the log has more than 64 kinds of arrays")
@@ -248,8 +280,7 @@ class Log:
                         self._storage.settle(commit_name(done))
                     except OSError as error:
                         raise self._doubt(done, request) from error
-                    added = table.version_list((table.versions["seq"] == done).nonzero()[0])
-                    return Appended(done, tuple(added), table, table)
+                    return Appended(done, read_commit(self._storage, done).versions, table, table)
                 versions = tuple(versions_for(table, table.seq + 1))
                 # This commit, or the answer "unchanged", relies on commits that their writers may not have synced yet.
                 self._settle(table)
@@ -257,7 +288,7 @@ class Log:
                     return Appended(table.seq, (), table, table)
                 commit = self._next_commit(table, op, message, request, versions)
                 try:
-                    self._publish(commit)
+                    commit = self._publish(commit)
                 except FileExistsError:
                     if time.monotonic() > give_up:
                         raise Busy(f"{self._storage.location}: other writers were faster for 60 s; try again") from None
@@ -265,17 +296,18 @@ class Log:
                     attempts += 1
                     time.sleep(random.uniform(0, 0.05 / attempts))  # noqa: S311 - no secret
                     continue
-                # Commits only follow each other, so that this one hides nothing: no need to list the log.
-                self._state = _State(table, self._storage.log_state())
+                indexed = self._state.indexed if self._state else 0
+                after = table.extend([commit])
+                self._state = _State(after, indexed=indexed)
                 self._settled = commit.seq
-                notes = (self._clock_note(table, commit), self.save_index(commit.seq))
-                state = self._state
-                after = state.table if state and state.table.seq >= commit.seq else table.extend([commit])
+                is_due = commit.seq <= _ALWAYS_INDEXED or commit.seq - indexed >= INDEX_LAG
+                notes = (self._clock_note(table, commit), self.save_index(commit.seq) if is_due else None)
                 return Appended(commit.seq, versions, table, after, tuple(note for note in notes if note))
 
-    def _publish(self, commit: Commit) -> None:
+    def _publish(self, commit: Commit) -> Commit:
+        """Publish a commit; return it as readers will read it."""
         raw = encode_commit(commit)[0]
-        decode_commit(raw, "the new commit")  # what could not be read again must never get in
+        commit = decode_commit(raw, "the new commit")  # what could not be read again must never get in
         try:
             self._storage.publish(commit_name(commit.seq), raw, commit.clock)
         except NotSynced as error:
@@ -283,6 +315,7 @@ class Log:
         except NoAnswer as error:
             text = f"{self._storage.location}: {error.strerror}: commit {commit.seq} may be in the log, or not"
             raise InDoubt(text, commit.request) from error
+        return commit
 
     def _next_commit(self, table: Table, op: str, message: str, request: str, versions: tuple[Version, ...]) -> Commit:
         clock = now()
@@ -301,7 +334,7 @@ class Log:
         )
 
     def _last_time(self, table: Table) -> int:
-        return int(table.commits["time"][-1]) if table.seq else self._identity.created
+        return self._identity.created if table.last_time is None else table.last_time
 
     def _clock_note(self, table: Table, commit: Commit) -> str | None:
         behind = self._last_time(table) - commit.clock
@@ -331,6 +364,8 @@ class Log:
                 return None
             self._settle(table)
             self._storage.save_index(self._identity, table, log_state)
+            # The next look loads what was saved, so that memory does not grow with the log.
+            self._state = None
         except (OSError, JfstoreError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             return f"the commit is stored, but the index could not be updated ({reason}); readers use the log"

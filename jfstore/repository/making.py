@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 from contextlib import suppress
 
+from jfstore.core.encoding import decode_identity, encode_identity
 from jfstore.core.instants import DEFAULT_ZONE, check_zone, now
-from jfstore.core.records import ROLES, Identity, decode_identity, encode_identity
+from jfstore.core.records import ROLES, Identity
 from jfstore.errors import BadValue, Damaged, Refused
 from jfstore.repository.log import IDENTITY_NAME
 from jfstore.repository.repository import Repository

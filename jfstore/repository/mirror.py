@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jfstore.core.arrays import Float32
-from jfstore.core.records import Commit, Identity, StoredFile, Version, decode_identity, with_files, with_storage
+from jfstore.core.encoding import decode_identity, with_files, with_storage
+from jfstore.core.records import Commit, Identity, StoredFile, Version
 from jfstore.core.table import Table
 from jfstore.errors import Damaged, Refused
 from jfstore.repository.catalogue import mirror_storage, open_repository

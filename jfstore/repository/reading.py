@@ -7,6 +7,7 @@ from typing import Any
 
 from jfstore.core.arrays import Float32
 from jfstore.core.calib_types import calib_type
+from jfstore.core.encoding import decode_versions
 from jfstore.core.ids import PanelId, parse_panel, parse_version, version_name
 from jfstore.core.instants import find_zone
 from jfstore.core.records import Commit, Identity, Version
@@ -17,10 +18,11 @@ from jfstore.repository.answer import Answer, html_table
 from jfstore.repository.assemble import assemble
 from jfstore.repository.finding import Plan, Time, check_types, make_plan, resolve_as_of, resolve_target
 from jfstore.repository.listing import Listing, LoggedCommit, VersionDetail, list_commits, list_versions
-from jfstore.repository.log import Log, read_commit
+from jfstore.repository.log import Log, commit_name, read_commit
 from jfstore.storage.base import Storage
 
 _PLANS = 256
+_CHECKED = 1 << 16
 
 
 class ReadableRepository:
@@ -42,6 +44,7 @@ class ReadableRepository:
         self.zone = find_zone(identity.zone)
         self.log = Log(storage, identity)
         # One value, swapped whole: plans of one table are never looked up in those of another.
+        self._checked: set[str] = set()
         self._plans: tuple[Table, dict[tuple[Any, ...], Plan]] = (Table.empty(), {})
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -52,8 +55,8 @@ class ReadableRepository:
 
     def _repr_html_(self) -> str:
         table = self.log.table()
-        facts = {"id": self.id, "zone": self.identity.zone, "commits": table.seq, "versions": len(table.versions)}
-        return html_table(repr(self), [{**facts, "panels": len(table.panel_rows)}])
+        facts = {"id": self.id, "zone": self.identity.zone, "commits": table.seq, "versions": len(table)}
+        return html_table(repr(self), [{**facts, "panels": len(table.panel_names)}])
 
     @property
     def id(self) -> str:
@@ -83,7 +86,7 @@ class ReadableRepository:
     @property
     def panels(self) -> tuple[PanelId, ...]:
         """The panels that have versions."""
-        return tuple(map(parse_panel, self.log.table().panel_rows))
+        return tuple(map(parse_panel, self.log.table().panel_names))
 
     def get(
         self,
@@ -163,7 +166,7 @@ class ReadableRepository:
             raise BadValue(f"a version number is an int, not {number!r}")
         seq = self.seq_of(as_of)
         table = self.log.table(seq)
-        asked = resolve_target(target, time, source, self.zone, table.panel_rows)
+        asked = resolve_target(target, time, source, self.zone, table.panel_names)
         key = (asked.panels, names, asked.time.ns, seq, number)
         plans = self._plans
         if plans[0] is not table:
@@ -171,12 +174,40 @@ class ReadableRepository:
         plan = plans[1].get(key)
         if plan is None:
             plan = make_plan(table, asked, names, self.zone, seq, number)
+            self._check_versions(selection.version for _, chosen in plan.by_type for selection in chosen)
             if len(plans[1]) >= _PLANS:
                 plans[1].clear()
             plans[1][key] = plan
         notes = (*asked.notes, *plan.notes)
         last = table.seq if seq is None else seq
         return Answer(asked.panels, asked.time, last, plan.by_type, notes, asked.run, asked.jungfrau, self)
+
+    def _check_versions(self, versions: Iterable[Version]) -> None:
+        """Check versions that the index says against their commits, each once; Damaged if one differs.
+
+        The index is in a directory that every member of the group may write to, the log is not. A commit that
+        cannot be read any more is the business of `verify`: the index has its versions all the same.
+        """
+        fresh = {version.name: version for version in versions if version.name not in self._checked}
+
+        def check(seq: int) -> None:
+            name = commit_name(seq)
+            asked = {version.name: version.core for version in fresh.values() if version.seq == seq}
+            try:
+                found = decode_versions(self.storage.read(name), f"{self.location}/{name}", seq, asked)
+            except (OSError, Damaged):
+                return
+            for version in asked.values():
+                if version not in found:
+                    raise Damaged(
+                        f"the index of {self.location} contradicts commit {seq} on {version.name}; "
+                        "jfstore verify --rebuild-index rebuilds it from the log"
+                    )
+
+        list(self.storage.objects.each(check, {version.seq for version in fresh.values()}))
+        if len(self._checked) >= _CHECKED:
+            self._checked = set()
+        self._checked.update(fresh)
 
     def rejections(self, answer: Answer) -> dict[str, tuple[tuple[tuple[Version, str], ...], ...]]:
         """Return, by calibration type, for each panel the versions that were not selected, with the reasons."""
@@ -202,7 +233,7 @@ class ReadableRepository:
         """Return every version, in the order in which they were added."""
         seq = self.seq_of(as_of)
         table = self.log.table(seq)
-        return table.version_list(None if seq is None else (table.versions["seq"] <= seq).nonzero()[0])
+        return [version for version in table.version_list() if seq is None or version.seq <= seq]
 
     def summary(self, seq: int) -> CommitSummary:
         """Return who made commit `seq`, when and why."""
@@ -231,7 +262,7 @@ class ReadableRepository:
             If there is no such version; the nearest are named.
         """
         table = self.log.table()
-        panel, stamp, number = parse_version(str(name), table.panel_rows)
+        panel, stamp, number = parse_version(str(name), table.panel_names)
         wanted = version_name(str(panel), stamp, number)
         versions = table.version_list(table.rows(str(panel)))
         for version in versions:
@@ -240,7 +271,7 @@ class ReadableRepository:
                     if entry.name == wanted:
                         return entry
                 raise Damaged(f"{self.location}: commit {version.seq} does not hold {wanted}, as the index says")
-        near = nearest(wanted, (version.name for version in versions)) or nearest(str(panel), table.panel_rows)
+        near = nearest(wanted, (version.name for version in versions)) or nearest(str(panel), table.panel_names)
         raise NotFound(f"there is no version {wanted} in {self.location}", near)
 
     def show(self, name: str) -> VersionDetail:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from jfstore.core.records import Commit, StoredFile, Version, with_files
+from jfstore.core.encoding import with_files
+from jfstore.core.records import Commit, StoredFile, Version
 from jfstore.errors import Damaged, JfstoreError, Refused
 from jfstore.repository.catalogue import find_broken_storage, open_repository
 from jfstore.repository.log import IDENTITY_NAME, Log, commit_name, read_commit
@@ -90,7 +91,7 @@ def _index_files(repository: Repository) -> dict[int, list[StoredFile]]:
     saved = repository.storage.load_index()
     found: dict[int, list[StoredFile]] = {}
     if saved and saved.repository == repository.identity.id:
-        for version in saved.table.version_list():
+        for version in saved.sound_versions() or ():
             found.setdefault(version.seq, []).append(version.file)
     return found
 

@@ -76,7 +76,7 @@ class Repository(ReadableRepository):
         """
         from jfstore.repository.entries import make_entries, rounding_notes
 
-        asked = resolve_target(target, time, source, self.zone, self.log.table().panel_rows)
+        asked = resolve_target(target, time, source, self.zone, self.log.table().panel_names)
         start = start_of_validity(asked.time, self.zone, floor=asked.run is not None or time == "now")
         entries = make_entries(asked.panels, start, arrays, self.panel_shape, provenance)
         if asked.run:

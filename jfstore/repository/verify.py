@@ -141,7 +141,7 @@ def _index_versions(repository: Repository) -> dict[int, list[Version]]:
     if saved is None or saved.repository != repository.identity.id:
         return {}
     known: dict[int, list[Version]] = {seq: [] for seq in range(1, saved.table.seq + 1)}
-    for version in saved.table.version_list():
+    for version in saved.sound_versions() or ():
         known.setdefault(version.seq, []).append(version)
     return known
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jfstore.core.arrays import Float32
-from jfstore.core.records import Array, Identity, StoredFile
+from jfstore.core.records import Array, Identity, StoredFile, Version
 from jfstore.core.table import Table
 from jfstore.errors import Damaged, Refused
 from jfstore.storage.mapped import Slab
@@ -19,6 +19,8 @@ from jfstore.storage.objects import Objects
 _PART = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"
 _NAME = re.compile(rf"{_PART}(?:/{_PART}){{0,5}}", re.ASCII)
 _TEXT_LIMIT = 1 << 26
+_LISTED = 4096
+_LOOK_AHEAD = 32
 
 
 def check_name(name: str) -> str:
@@ -40,14 +42,29 @@ Seen = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class SavedIndex:
-    """A saved index: the repository's Id, the table, and the state of the log when it was saved.
+    """A saved index: the repository's Id, the hash of its last commit, the table, and the state of the log then.
 
-    ``log_state`` is what `Storage.log_state` answered when no commit after ``table.seq`` existed.
+    ``log_state`` is what `Storage.log_state` answered when no commit after ``table.seq`` existed. ``superseded`` are
+    the names of segment files that the index before this one used last.
     """
 
     repository: str
+    head: str
     log_state: str | None
     table: Table
+    superseded: tuple[str, ...] = ()
+
+    def is_of(self, table: Table) -> bool:
+        """Return whether `table` is of the same log, at the commit of this index or a later one."""
+        seq = self.table.seq
+        return seq <= table.seq and self.head == (table.summary(seq).hash if seq else "")
+
+    def sound_versions(self) -> list[Version] | None:
+        """Return all versions; None if a segment is damaged."""
+        try:
+            return self.table.version_list()
+        except (OSError, ValueError, LookupError, Damaged):
+            return None
 
 
 class Storage(ABC):
@@ -150,6 +167,16 @@ class Storage(ABC):
         # There may be very many: no regular expression for each.
         texts = [name[:10] for name in names if len(name) == 15 and name.isascii() and name.endswith(".json")]
         return [int(text) for text in texts if text.isdigit()]
+
+    def last_commit(self, after: int, thorough: bool) -> int | None:
+        """Return the last number of the log after `after`, None if there is none.
+
+        Unless `thorough`, only the next 32 numbers of a large log are looked for, where a list would cost more.
+        """
+        if thorough or after < _LISTED or self.objects.state("log") is None:
+            return max(self.commits(after), default=None)
+        numbers = range(after + _LOOK_AHEAD, after, -1)
+        return next((number for number in numbers if self.objects.exists(f"log/{number:010d}.json")), None)
 
     def log_state(self) -> str | None:
         """Return a text that changes whenever a file is added to or removed from the log; None if that is not cheap."""

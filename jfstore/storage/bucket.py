@@ -38,6 +38,8 @@ _RETRY: Any = {
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2},
 }
 _TRIES = 4
+_WHOLE = 1 << 25
+"""Objects of up to so many bytes are read whole."""
 _GIVEN = (
     "AWS_ACCESS_KEY_ID",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -167,6 +169,20 @@ class Remote(Objects):
         if found != size:
             raise Damaged(f"{self.location}/{name} has {found} bytes in place of {size}")
         return data
+
+    def open_reader(self, name: str, limit: int) -> tuple[Callable[[int, int], bytes], int]:
+        if limit > _WHOLE:
+            size = int(self._again(name, lambda store: store.head(name))["size"])
+            if size > limit:
+                raise Damaged(f"{self.location}/{name} has {size} bytes, more than the {limit} that it may have")
+            return lambda offset, length: self._part(name, offset, length), size
+        data = self.read(name, limit)
+        return lambda offset, length: data[offset : offset + length], len(data)
+
+    def _part(self, name: str, offset: int, length: int) -> bytes:
+        if not length:
+            return b""
+        return bytes(self._again(name, lambda store: store.get_range(name, start=offset, length=length)))
 
     def descriptor(self, name: str, size: int) -> None:
         return None

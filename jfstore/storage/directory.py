@@ -65,6 +65,13 @@ class Directory(Objects):
             raise Damaged(f"{path} has {found} bytes in place of {size}")
         return fd
 
+    def open_reader(self, name: str, limit: int) -> tuple[files.Reader, int]:
+        path = self.root / name
+        reader = files.Reader(files.open_regular(path))
+        if reader.size > limit:
+            raise Damaged(f"{path} has {reader.size} bytes, more than the {limit} that it may have")
+        return reader, reader.size
+
     def check_writable(self) -> None:
         for place in (self.root / "log", self.root / "panels"):
             if not os.access(place, os.W_OK | os.X_OK):
@@ -89,8 +96,9 @@ class Directory(Objects):
 
     def make_folders(self, name: str) -> None:
         for path in reversed(list((self.root / name).parents)):
-            if len(path.parts) > len(self.root.parts) + 1:
-                durable.make_directory(path, _BELOW_MODE)
+            if len(path.parts) > len(self.root.parts) and path.name not in _FOLDERS:
+                # What is in index/ is removed once it is of no use, also by colleagues.
+                durable.make_directory(path, _ROOT_MODE if path.parent == self.root else _BELOW_MODE)
 
     def settle(self, name: str) -> None:
         path = self.root / name

@@ -31,6 +31,7 @@ from jfstore.storage.directory import Directory
 from jfstore.storage.mapped import Slab
 
 _PAGE = 4096
+_INDEX_LIMIT = 1 << 40
 
 
 class Hdf5Storage(Storage):
@@ -129,53 +130,35 @@ class Hdf5Storage(Storage):
                 return f"{self._path(file.path)} does not hold the {array.type} that the log says"
         return None
 
-    @contextmanager
-    def _index(self) -> Iterator[tuple[index.Reader, int]]:
-        path = self.root / self.index_name
-        with files.open_checked(path) as fd:
-
-            def read(offset: int, length: int) -> bytes:
-                data = files.read_at(fd, length, offset) if min(offset, length) >= 0 else b""
-                if len(data) != length:
-                    raise ValueError("it is too short")
-                return data
-
-            yield read, os.fstat(fd).st_size
-
     def load_index(self) -> SavedIndex | None:
-        return self._read_index(with_image=False)[0]
+        return index.load(self.objects, self.index_name)
 
-    def _read_index(self, with_image: bool = True) -> tuple[SavedIndex | None, bytes | None]:
-        """Read the saved index and its HDF5 part from one file; None for a part that is damaged."""
-        saved, image = None, None
+    def _read_image(self) -> tuple[bytes, int] | None:
+        """Return the HDF5 part of the saved index and the commit that it is of; None if it is damaged."""
         try:
-            with self._index() as (read, size):
-                saved = index.decode(read, size)
-                image = index.sound_image(read, size) if with_image else None
+            return index.sound_image(*self.objects.open_reader(self.index_name, _INDEX_LIMIT))
         except index.NOT_SOUND:
-            pass
-        return saved, image
+            return None
 
     def save_index(self, identity: Identity, table: Table, log_state: str | None, afresh: bool = False) -> None:
-        saved, image = (None, None) if afresh else self._read_index()
-        if not (saved and saved.repository == identity.id and table.continues(saved.table)):
-            image = None
-        done = len(saved.table.versions) if saved and image else 0
-        pieces = index.encode(identity, table, log_state, index.link_versions(image, table, done))
-        # Its name need not survive a power failure: an older index does no harm.
-        self.objects.replace(self.index_name, pieces, settle=False)
+        saved = self.load_index()
+        image: tuple[bytes, int] | None = None
+        if saved and not afresh and saved.repository == identity.id and saved.is_of(table):
+            image = self._read_image()
+        links = index.link_versions(*image, table) if image else index.link_versions(None, 0, table)
+        index.save(self.objects, self.index_name, index.prepare(identity, table, log_state, links, saved))
 
     def check_index(self, identity: Identity, table: Table) -> list[str]:
         path = self.root / self.index_name
-        if not os.path.lexists(path):
-            return [index.missing(path)]
-        saved, image = self._read_index()
-        if wrong := index.differences(path, saved if image else None, identity, table):
+        saved, wrong = index.check(self.objects, self.index_name, identity, table)
+        if wrong or saved is None:
             return wrong
-        assert saved
-        assert image
-        expected = {index.link_path(v.panel, v.stamp, v.number): (v.file.path, "/") for v in saved.table.version_list()}
-        links = index.links_of(image)
+        image = self._read_image()
+        if image is None:
+            return index.differences(path, None, identity, table)
+        stored = (version for version in saved.table.version_list() if not version.closes)
+        expected = {index.link_path(v.panel, v.stamp, v.number): (v.file.path, "/") for v in stored}
+        links = index.links_of(image[0])
         return [
             f"{path}: link {name} leads to {links.get(name)} in place of {expected.get(name)}"
             for name in sorted(expected.keys() | links.keys())

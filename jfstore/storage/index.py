@@ -1,14 +1,15 @@
-"""Read and write the index: the whole repository as one HDF5 file of links, with the table behind it.
+"""Read and write the index: the whole repository as one HDF5 file of links, with what a look-up needs behind it.
 
-HDF5 ignores what follows its end-of-file address, so the table lies there::
+HDF5 ignores what follows its end-of-file address, so the newest segment lies there::
 
     <HDF5 file: /<panel Id>/<stamp>/v0001 -> external link to the payload>
-    <columns of the table, one after the other>
+    <the newest segment>
     <footer: one line of JSON>
-    <BLAKE3 of the footer> <its length, 10 digits> jfstore-index-1\\n
+    <BLAKE3 of the footer> <its length, 10 digits> jfstore-index-2\\n
 
-Readers find the table from the end and never give a byte to libhdf5, which may crash or hang on a
-damaged file; a writer or `verify` does so only after the BLAKE3 of the HDF5 part was right.
+Older segments are files of their own in ``index/``, named in the footer with their headers. Readers find the footer
+from the end and never give a byte to libhdf5, which may crash or hang on a damaged file; a writer or `verify` does so
+only after the BLAKE3 of the HDF5 part was right.
 """
 
 from __future__ import annotations
@@ -16,26 +17,34 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from jfstore.core.hashing import digest
-from jfstore.core.records import DTYPES, Identity
-from jfstore.core.table import LAYOUT, Table
+from jfstore.core.records import Identity
+from jfstore.core.segment import Segment, merge_segments
+from jfstore.core.table import Table
 from jfstore.errors import Damaged
 from jfstore.fs.hdf5_image import hdf5_bytes
 from jfstore.storage.base import SavedIndex, check_name
+from jfstore.storage.objects import Objects
+from jfstore.storage.segment_file import FileSegment, Reader, decode_segment, encode_segment
 
-_TAIL = b"%b %010d jfstore-index-1\n"
+_TAIL = b"%b %010d jfstore-index-2\n"
+_EARLIER = b" jfstore-index-1\n"
 _TAIL_SIZE = len(_TAIL % (b"0" * 64, 0))
-_FOOTER_LIMIT = 1 << 16
+_FOOTER_LIMIT = 1 << 20
+_INLINE_LIMIT = 1 << 23
+_INDEX_LIMIT = 1 << 40
+_REMOTE_LIMIT = 1 << 25
+SPILL = 1 << 18
+"""A segment of more bytes than this becomes a file of its own."""
+
+FOLDER = "index"
 
 NOT_SOUND = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, Damaged)
 """Errors of reading something that is not an index, or is cut off."""
-
-Reader = Callable[[int, int], bytes]
-"""Returns so many bytes from an offset of the index file."""
 
 
 def link_path(panel: str, stamp: str, number: int) -> str:
@@ -43,7 +52,7 @@ def link_path(panel: str, stamp: str, number: int) -> str:
     return f"{panel}/{stamp}/v{number:04d}"
 
 
-def _footer(read: Reader, size: int) -> dict[str, Any]:
+def _read_footer(read: Reader, size: int) -> dict[str, Any]:
     tail = read(size - _TAIL_SIZE, _TAIL_SIZE)
     seal, length = tail[:64], int(tail[65:75])
     if length > min(_FOOTER_LIMIT, size):
@@ -55,94 +64,159 @@ def _footer(read: Reader, size: int) -> dict[str, Any]:
     return footer
 
 
-def decode(read: Reader, size: int) -> SavedIndex:
+def decode(read: Reader, size: int, open_segment: Callable[[str, int], Reader]) -> SavedIndex:
     """Read an index file of `size` bytes.
+
+    Parameters
+    ----------
+    read : callable
+        Reads from the file.
+    size : int
+        Size of the file.
+    open_segment : callable
+        Returns what reads from a segment's file, given its name and size.
 
     Raises
     ------
-    ValueError
+    ValueError, LookupError, TypeError
         If it is not an index, or a hash is wrong.
     """
     if size < _TAIL_SIZE:
         raise ValueError("it is too short")
-    footer = _footer(read, size)
-    start, length = footer["table"]
-    data = read(start, length)
-    if digest(data) != footer["table_blake3"]:
-        raise ValueError("its table does not match its hash")
-    columns, offset = {}, 0
-    for name, rows in footer["rows"].items():
-        columns[name] = np.frombuffer(data, LAYOUT[name], rows, offset)
-        offset += rows * LAYOUT[name].itemsize
-    kinds = tuple((name, dtype, tuple(shape)) for name, dtype, shape in footer["kinds"])
-    table = Table(kinds=kinds, **columns)
-    _check(table)
-    return SavedIndex(footer["repository"], footer["log_state"], table)
+    footer = _read_footer(read, size)
+    segments: list[Segment] = []
+    for name, header in footer["segments"]:
+        segment = FileSegment(header, check_name(f"{FOLDER}/{name}"), lambda *_: b"")
+        segment._read = open_segment(segment.name, segment.size)
+        segments.append(segment)
+    if header := footer["newest"]:
+        start, length = footer["image"], FileSegment(header, "", read).size
+        if length > _INLINE_LIMIT:
+            raise ValueError("its newest segment is too long")
+        segments.append(decode_segment(read(start, length), header))
+    ends = [segment.last for segment in segments]
+    if [segment.first for segment in segments] != [1, *(end + 1 for end in ends[:-1])][: len(ends)]:
+        raise ValueError("its segments do not follow each other")
+    table = Table(tuple(segments))
+    return SavedIndex(footer["repository"], footer["head"], footer["log_state"], table, tuple(footer["superseded"]))
 
 
-def decode_checked(data: bytes) -> SavedIndex | None:
-    """Decode the bytes of an index; return None if it is damaged."""
-
-    def read(offset: int, length: int) -> bytes:
-        part = data[offset : offset + length] if min(offset, length) >= 0 else b""
-        if len(part) != length:
-            raise ValueError("it is too short")
-        return part
-
-    try:
-        return decode(read, len(data))
-    except NOT_SOUND:
-        return None
-
-
-def _check(table: Table) -> None:
-    """Raise ValueError if rows refer to rows that do not exist; a table with the right hash may still be hostile."""
-    below = (
-        (table.versions["panel"], len(table.panels)),
-        (table.versions["file"], len(table.files)),
-        (table.versions["seq"] - 1, table.seq),
-        (table.arrays["file"], len(table.files)),
-        (table.arrays["kind"], len(table.kinds)),
-        (table.commits["text"] + table.commits["length"], len(table.text) + 1),
-    )
-    for column, limit in below:
-        if len(column) and not (int(column.min()) >= 0 and int(column.max()) < limit):
-            raise ValueError("its table refers to what is not in it")
-    if len(table.arrays) and np.any(np.diff(table.arrays["file"].astype(np.int64)) < 0):
-        raise ValueError("its table is not in order")
-    if len(set(table.kinds)) != len(table.kinds):
-        raise ValueError("its table has a kind of array twice")
-    for name, dtype, shape in table.kinds:
-        known = type(name) is str and dtype in DTYPES and len(shape) == 3
-        if not known or not all(type(size) is int and 0 < size <= 1 << 16 for size in shape):
-            raise ValueError("its table has arrays of an unknown kind")
-
-
-def sound_image(read: Reader, size: int) -> bytes | None:
-    """Return the HDF5 part of an index file, None if its hash is wrong."""
-    footer = _footer(read, size)
+def sound_image(read: Reader, size: int) -> tuple[bytes, int] | None:
+    """Return the HDF5 part of an index file and the commit that it is of, None if its hash is wrong."""
+    footer = _read_footer(read, size)
     image = read(0, footer["image"])
-    return image if digest(image) == footer["image_blake3"] else None
+    return (image, footer["seq"]) if digest(image) == footer["image_blake3"] else None
 
 
-def encode(identity: Identity, table: Table, log_state: str | None, image: bytes) -> list[bytes]:
-    """Return the bytes of an index file, in pieces, from its HDF5 part."""
-    columns = table.columns()
-    data = b"".join(column.tobytes() for column in columns.values())
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """What is to be written to save an index: new segment files, the index itself, and what is of no use any more."""
+
+    files: tuple[tuple[str, bytes], ...]
+    pieces: tuple[bytes, ...]
+    useless: tuple[str, ...]
+
+
+def prepare(
+    identity: Identity, table: Table, log_state: str | None, image: bytes, saved: SavedIndex | None = None
+) -> Saving:
+    """Return what is to be written to save `table`.
+
+    The segments in memory are merged to one; once that is large it becomes a file, merged with those before it that
+    are not larger, so that there are few files and each version is written few times. A file that has become
+    useless is kept for one more saving, for readers that are about to open it.
+    """
+    kept = [segment for segment in table.segments if isinstance(segment, FileSegment)]
+    fresh: Segment | None = None
+    files: list[tuple[str, bytes]] = []
+    memory = table.segments[len(kept) :]
+    if memory:
+        fresh = memory[0] if len(memory) == 1 else merge_segments(memory)
+        data, header = encode_segment(fresh)
+        if len(data) > SPILL:
+            while kept and kept[-1].size <= len(data):
+                fresh = merge_segments([kept.pop(), fresh])
+                data, header = encode_segment(fresh)
+            name = f"{header['first']:010d}-{header['last']:010d}-{digest(data)[:12]}"
+            files.append((f"{FOLDER}/{name}", data))
+            kept.append(FileSegment(header, f"{FOLDER}/{name}", lambda *_: b""))
+            data, fresh = b"", None
+    else:
+        data, header = b"", {}
+    names = [segment.name for segment in kept]
+    before = [s.name for s in saved.table.segments if isinstance(s, FileSegment)] if saved else []
     footer = {
         "repository": identity.id,
         "seq": table.seq,
         "head": table.head,
         "log_state": log_state,
-        "kinds": [list(kind) for kind in table.kinds],
         "image": len(image),
         "image_blake3": digest(image),
-        "table": [len(image), len(data)],
-        "rows": {name: len(column) for name, column in columns.items()},
-        "table_blake3": digest(data),
+        "segments": [[segment.name.partition("/")[2], segment.header] for segment in kept],
+        "newest": header if fresh else None,
+        "superseded": [name for name in before if name not in names],
     }
     line = json.dumps(footer, separators=(",", ":")).encode()
-    return [image, data, line, _TAIL % (digest(line).encode(), len(line))]
+    pieces = (image, data, line, _TAIL % (digest(line).encode(), len(line)))
+    useless = tuple(name for name in saved.superseded if name not in names) if saved else ()
+    return Saving(tuple(files), pieces, useless)
+
+
+def load(objects: Objects, index_name: str) -> SavedIndex | None:
+    """Return the saved index of a repository; None if there is none, or it is damaged."""
+    try:
+        read, size = objects.open_reader(index_name, _INDEX_LIMIT if objects.at_once == 1 else _REMOTE_LIMIT)
+        return decode(read, size, lambda name, size: _open_segment(objects, name, size))
+    except NOT_SOUND:
+        return None
+
+
+def _open_segment(objects: Objects, name: str, size: int) -> Reader:
+    """Return what reads a segment file; whatever is wrong with the file is found when it is read."""
+    try:
+        read, found = objects.open_reader(name, _INDEX_LIMIT)
+        if found == size:
+            return read
+    except (OSError, Damaged):
+        pass
+
+    def fail(_offset: int, _length: int) -> bytes:
+        raise ValueError(f"{name} is missing or has another size")
+
+    return fail
+
+
+def save(objects: Objects, index_name: str, saving: Saving) -> None:
+    """Write what `prepare` returned: segment files first, then the index, in one step."""
+    for name, data in saving.files:
+        objects.make_folders(name)
+        with suppress(FileExistsError):  # the same content
+            objects.create(name, [data])
+    # Its name need not survive a power failure: an older index does no harm.
+    objects.replace(index_name, saving.pieces, settle=False)
+    for name in saving.useless:
+        with suppress(OSError):
+            objects.remove(name)
+
+
+def check(objects: Objects, index_name: str, identity: Identity, table: Table) -> tuple[SavedIndex | None, list[str]]:
+    """Return the saved index, and the differences between it and the log, as messages."""
+    path = f"{objects.location}/{index_name}"
+    if not objects.exists(index_name):
+        return None, [missing(path)]
+    saved = load(objects, index_name)
+    if saved is None and _is_earlier(objects, index_name):
+        return None, []
+    return saved, differences(path, saved, identity, table)
+
+
+def _is_earlier(objects: Objects, index_name: str) -> bool:
+    """Return whether an index is of 0.1.0, which readers pass over and the next commit replaces."""
+    try:
+        read, size = objects.open_reader(index_name, _REMOTE_LIMIT)
+        return read(size - len(_EARLIER), len(_EARLIER)) == _EARLIER
+    except NOT_SOUND:
+        return False
 
 
 def missing(path: object) -> str:
@@ -152,28 +226,33 @@ def missing(path: object) -> str:
 
 def differences(path: object, saved: SavedIndex | None, identity: Identity, table: Table) -> list[str]:
     """Return the differences between the table of a saved index (None: unreadable) and that of the log, as messages."""
-    if saved is None:
+    known = saved.sound_versions() if saved else None
+    if saved is None or known is None:
         return [f"{path} is damaged: it does not match its hashes; jfstore verify --rebuild-index rebuilds it"]
     if saved.repository != identity.id:
         return [f"{path} belongs to another repository, {saved.repository}"]
-    if not table.continues(saved.table):
-        return [f"{path} is ahead of the log: it says that commit {saved.table.seq} is {saved.table.head[:12]}"]
-    if saved.table.version_list() != table.version_list(range(len(saved.table.versions))):
+    if not saved.is_of(table):
+        return [f"{path} is ahead of the log: it says that commit {saved.table.seq} is {saved.head[:12]}"]
+    before = [version for version in table.version_list() if version.seq <= saved.table.seq]
+    if known != before:
         return [f"{path} differs from the log"]
     return []
 
 
-def link_versions(image: bytes | None, table: Table, done: int) -> bytes:
-    """Return `image` (an empty file if None) with a link for each version of `table` after the first `done`."""
+def link_versions(image: bytes | None, done: int, table: Table) -> bytes:
+    """Return `image` (an empty file if None) with a link for each version of commits after `done`."""
     from h5py import h5p
 
     intermediate = h5p.create(h5p.LINK_CREATE)
     intermediate.set_create_intermediate_group(True)
+    added = table.version_list(table.rows_after(done))
 
     def fill(file: Any) -> None:
-        for version in table.version_list(range(done, len(table.versions))):
-            path = link_path(version.panel, version.stamp, version.number).encode()
-            file.id.links.create_external(path, check_name(version.file.path).encode(), b"/", lcpl=intermediate)
+        for version in added:
+            if not version.closes:
+                path = link_path(version.panel, version.stamp, version.number).encode()
+                file.id.links.create_external(path, check_name(version.file.path).encode(), b"/", lcpl=intermediate)
+        file.attrs["last_commit"] = table.seq
 
     return hdf5_bytes(fill, image)
 

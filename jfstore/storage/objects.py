@@ -75,6 +75,20 @@ class Objects(ABC):
             If the object is missing or has another size.
         """
 
+    @abstractmethod
+    def open_reader(self, name: str, limit: int) -> tuple[Callable[[int, int], bytes], int]:
+        """Open an object to read parts of it; return what reads so many bytes from an offset, and the size.
+
+        An object that was opened can be read after it was removed or replaced, unless it is in a bucket.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it does not exist.
+        Damaged
+            If it is longer than `limit`.
+        """
+
     def check_writable(self) -> None:
         """Raise OSError if this process has no right to write here."""
         return

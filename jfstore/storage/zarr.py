@@ -32,7 +32,6 @@ from jfstore.storage.directory import Directory
 from jfstore.storage.mapped import Slab
 from jfstore.storage.objects import Objects
 
-_INDEX_LIMIT = 1 << 31
 _DEPTH = 3  # panels/<panel Id>/<stamp>-<hash>
 _METADATA = "zarr.json"
 _DIMENSIONS = ("gain", "row", "column")
@@ -196,21 +195,14 @@ class ZarrStorage(Storage):
     # -- the index -------------------------------------------------------------------------------
 
     def load_index(self) -> SavedIndex | None:
-        try:
-            data = self.objects.read(self.index_name, _INDEX_LIMIT)
-        except (FileNotFoundError, Damaged):
-            return None
-        return index.decode_checked(data)
+        return index.load(self.objects, self.index_name)
 
     def save_index(self, identity: Identity, table: Table, log_state: str | None, afresh: bool = False) -> None:
-        # Its name need not survive a power failure: an older index does no harm.
-        self.objects.replace(self.index_name, index.encode(identity, table, log_state, b""), settle=False)
+        saving = index.prepare(identity, table, log_state, b"", self.load_index())
+        index.save(self.objects, self.index_name, saving)
 
     def check_index(self, identity: Identity, table: Table) -> list[str]:
-        path = f"{self.location}/{self.index_name}"
-        if not self.objects.exists(self.index_name):
-            return [index.missing(path)]
-        return index.differences(path, self.load_index(), identity, table)
+        return index.check(self.objects, self.index_name, identity, table)[1]
 
 
 def _chunks(calib_type: str, shape: Sequence[int]) -> list[str]:

@@ -236,8 +236,9 @@ from jfstore.repository.log import Log
 publish, loaded = Log._publish, set()
 
 def observed(*arguments):
-    publish(*arguments)
+    commit = publish(*arguments)
     loaded.update(sys.modules)
+    return commit
 
 Log._publish = observed
 code = main(sys.argv[1:])

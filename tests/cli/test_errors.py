@@ -12,7 +12,7 @@ import pytest
 
 import jfstore
 from jfstore.cli.app import main
-from jfstore.core.records import encode_identity
+from jfstore.core.encoding import encode_identity
 from tests.makers.gains import make_gain_directory
 from tests.makers.repositories import SHAPE, STAMP, A, B, C, constants, entry, new_repository, put, story, tree
 

@@ -12,17 +12,9 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jfstore.core.encoding import decode_commit, decode_identity, encode_commit, encode_identity
 from jfstore.core.hashing import digest
-from jfstore.core.records import (
-    Array,
-    Commit,
-    Identity,
-    StoredFile,
-    decode_commit,
-    decode_identity,
-    encode_commit,
-    encode_identity,
-)
+from jfstore.core.records import Array, Commit, Identity, StoredFile
 from jfstore.errors import Damaged, Refused
 from tests.makers import make_commit, make_version, seal
 
@@ -236,7 +228,7 @@ def test_a_newer_format_in_the_same_frame_is_refused_before_anything_else_is_rea
         decode_identity(frame("repository", {**body, **fields, "format": 2}, "storage", storage), "x")
 
 
-@pytest.mark.parametrize("op", ["withdraw", "", "ADD", None, 1, ["add"]])
+@pytest.mark.parametrize("op", ["later", "", "ADD", None, 1, ["add"]])
 def test_an_unknown_operation_is_refused(op: object) -> None:
     body, files = commit_parts()
     with pytest.raises(Refused, match="newer jfstore"):
@@ -244,8 +236,8 @@ def test_an_unknown_operation_is_refused(op: object) -> None:
 
 
 def test_an_unknown_operation_without_versions_is_refused() -> None:
-    with pytest.raises(Refused, match="withdraw"):
-        decode_commit(frame("commit", {"seq": 2, "op": "withdraw", "what": []}, "files", []), "x")
+    with pytest.raises(Refused, match="later"):
+        decode_commit(frame("commit", {"seq": 2, "op": "later", "what": []}, "files", []), "x")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from jfstore.repository.repository import Repository
 from jfstore.repository.verify import verify
 from tests.makers.children import in_children
 from tests.makers.repositories import A, entry, new_repository, put
+from tests.makers.tables import change_columns, lie_about_numbers
 from tests.proofs.answers import AFTER, COMMITS, GAIN, LAST, Damage, complaints
 
 SHAPES = {"mapped": (3, 32, 32), "read": (3, 4, 8)}
@@ -115,10 +116,8 @@ def inflict(root: Path, damage: Damage, others: Path) -> set[str]:
         path.symlink_to(moved)
     elif damage.kind == "lie":
         repository = jfstore.open(str(root))
-        table = repository.log.table()
-        versions = table.versions.copy()
-        versions["number"] += 1
-        repository.storage.save_index(repository.identity, replace(table, versions=versions), "", afresh=True)
+        lying = change_columns(repository.log.table(), lie_about_numbers)
+        repository.storage.save_index(repository.identity, lying, "", afresh=True)
     else:
         contents: dict[str, Callable[[], bytes | None]] = {
             "delete": lambda: None,

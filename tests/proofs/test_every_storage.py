@@ -15,7 +15,7 @@ import pytest
 
 import jfstore
 from jfstore.cli.app import main
-from jfstore.core.records import encode_commit, read_hash
+from jfstore.core.encoding import encode_commit, read_hash
 from jfstore.repository import Repository
 from jfstore.repository.log import commit_name, read_commit
 from jfstore.repository.verify import verify
@@ -41,6 +41,7 @@ from tests.makers.repositories import (
     story,
 )
 from tests.makers.spoiling import PLACE_KINDS, spoil_in_place
+from tests.makers.tables import table_until
 from tests.proofs.answers import COMMITS, LAST, QUESTIONS, Damage, complaints
 from tests.proofs.racing import look, read, write
 
@@ -137,9 +138,7 @@ def test_commit_that_is_lost_or_broken(repository: Repository, place: Place, way
     if index == "none":
         place.delete(place.index)
     elif index == "older":
-        table = repository.log.table()
-        kept = replace(table, commits=table.commits[: k - 1], versions=table.versions[table.versions["seq"] < k])
-        repository.storage.save_index(repository.identity, kept, "then", afresh=True)
+        repository.storage.save_index(repository.identity, table_until(repository, k - 1), "then", afresh=True)
     if way == "lost":
         place.delete(commit_name(k))
     else:
@@ -224,7 +223,7 @@ def test_next_add_mends_a_wrong_index(repository: Repository, place: Place) -> N
 
 def test_unknown_operation_stops_reader_and_writer(repository: Repository) -> None:
     last = repository.commit(4)
-    future = replace(last, seq=5, prev=last.hash, op="withdraw", request=REQUEST, versions=())
+    future = replace(last, seq=5, prev=last.hash, op="later", request=REQUEST, versions=())
     repository.storage.publish(commit_name(5), encode_commit(future)[0])
     with pytest.raises(jfstore.Refused, match="newer jfstore"):
         reopened(repository).get(A, "pixel_gain", LATER)

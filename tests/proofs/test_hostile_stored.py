@@ -149,7 +149,7 @@ def mutated_index(choose: random.Random, raw: bytes) -> bytes:
     else:
         (footer,) = mutated(choose, [footer])
     line = footer if isinstance(footer, bytes) else json.dumps(footer, separators=(",", ":")).encode()
-    return image + data + line + b"%b %010d jfstore-index-1\n" % (digest(line), len(line))
+    return image + data + line + b"%b %010d jfstore-index-2\n" % (digest(line), len(line))
 
 
 def resealed(number: int, template: str, top: str) -> list[str]:
@@ -347,7 +347,7 @@ def test_commit_that_differs_from_the_index_is_damage(tmp_path: Path) -> None:
 
 
 def with_kinds(change: Callable[[list[Any]], Any]) -> Callable[[dict[str, Any]], Any]:
-    return lambda footer: {**footer, "kinds": change(footer["kinds"])}
+    return lambda footer: {**footer, "newest": {**footer["newest"], "kinds": change(footer["newest"]["kinds"])}}
 
 
 FOOTERS: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -372,7 +372,7 @@ def test_index_with_an_odd_footer_is_as_if_there_were_none(
     length = int(raw[-27:-17])
     footer = change(json.loads(raw[-92 - length : -92]))
     line = footer if isinstance(footer, bytes) else json.dumps(footer, separators=(",", ":")).encode()
-    path.write_bytes(raw[: -92 - length] + line + b"%b %010d jfstore-index-1\n" % (digest(line), len(line)))
+    path.write_bytes(raw[: -92 - length] + line + b"%b %010d jfstore-index-2\n" % (digest(line), len(line)))
     to = ["--repo", str(root)]
     for argv in (
         ["get", A, "-T", LATER, "-t", GAIN, "-f", "-"],

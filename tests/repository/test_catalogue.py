@@ -267,7 +267,7 @@ def test_init_among_foreign_files(world: World) -> None:
 def test_newer_format_and_storage_are_refused(world: World) -> None:
     from dataclasses import replace
 
-    from jfstore.core.records import encode_identity
+    from jfstore.core.encoding import encode_identity
     from tests.makers.repositories import put
 
     identity = new_repository(world.root / "R").identity

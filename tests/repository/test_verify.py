@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +35,7 @@ from tests.makers.repositories import (
     tree,
 )
 from tests.makers.spoiling import KINDS, cut, delete, extend, replace_by_link, some_bits, swap, ways
+from tests.makers.tables import change_columns, lie_about_numbers, lie_about_the_head
 
 
 @pytest.fixture(scope="module")
@@ -259,17 +259,13 @@ def foreign(repository: Repository, tmp_path: Path) -> None:
 
 
 def lying(repository: Repository, tmp_path: Path) -> None:
-    table = repository.log.table()
-    versions = table.versions.copy()
-    versions["number"] += 1
-    repository.storage.save_index(repository.identity, replace(table, versions=versions), "", afresh=True)
+    lying = change_columns(repository.log.table(), lie_about_numbers)
+    repository.storage.save_index(repository.identity, lying, "", afresh=True)
 
 
 def forked(repository: Repository, tmp_path: Path) -> None:
-    table = repository.log.table()
-    commits = table.commits.copy()
-    commits["hash"][-1] = b"0" * 64
-    repository.storage.save_index(repository.identity, replace(table, commits=commits), "", afresh=True)
+    lying = change_columns(repository.log.table(), lie_about_the_head)
+    repository.storage.save_index(repository.identity, lying, "", afresh=True)
 
 
 def ahead(repository: Repository, tmp_path: Path) -> None:

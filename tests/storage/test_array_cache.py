@@ -27,8 +27,8 @@ from tests.makers.spoiling import KINDS
 
 SHAPES = {"mapped": (3, 32, 32), "read": (3, 4, 8)}
 DETECTOR = f"{A}_{B}_{C}"
-OPENING = 4
-"""Requests of an opened repository: repository.json, index, last commit, list of those after it."""
+OPENING = 5
+"""Requests of an opened repository: repository.json, index, last commit, those after it, the version's commit."""
 
 
 @pytest.fixture(params=SHAPES)

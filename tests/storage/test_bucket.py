@@ -461,5 +461,5 @@ def test_round_trips_do_not_depend_on_the_number_of_versions(port: int, s3: str)
             patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{counting}")
             jfstore.open(s3).get(A, "pixel_gain", LATER)
             counts.append(dict(proxy.count))
-    # repository.json, the index, its last commit, a list of those after it, and the chunks.
-    assert counts == [{"GET": 4 + SHAPE[0]}] * 2
+    # repository.json, the index, its last commit, a list of those after it, the version's commit, and the chunks.
+    assert counts == [{"GET": 5 + SHAPE[0]}] * 2

@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import jfstore
+from jfstore.core.segment import LAYOUT, Columns, make_segment
 from jfstore.core.table import Table
-from jfstore.storage import index
-from tests.makers.repositories import story
+from jfstore.repository.log import read_commit
+from jfstore.repository.verify import verify
+from jfstore.storage import index, segment_file
+from jfstore.storage.base import SavedIndex
+from jfstore.storage.segment_file import FileSegment
+from tests.makers.many import PANELS as PANELS_OF_MANY
+from tests.makers.many import repository_of
+from tests.makers.repositories import SHAPE, A, B, C, D, entry, reopened, story
+from tests.makers.tables import change_columns, columns_of
 
-LIMITS: dict[tuple[str, str], Callable[[Table], int]] = {
-    ("versions", "panel"): lambda table: len(table.panels),
-    ("versions", "file"): lambda table: len(table.files),
-    ("versions", "seq"): lambda table: table.seq + 1,
-    ("arrays", "file"): lambda table: len(table.files),
-    ("arrays", "kind"): lambda table: len(table.kinds),
-    ("commits", "length"): lambda table: len(table.text) + 1,
+PANELS = [A, B, C, D]
+Change = Callable[[dict[str, Columns]], None]
+
+
+def set_last(name: str, field: str | None, limit: Callable[[dict[str, Columns]], int]) -> Change:
+    """Return what sets the last value of a column to one that is just too large."""
+
+    def change(columns: dict[str, Columns]) -> None:
+        column = columns[name] if field is None else columns[name][field]
+        column[-1] = limit(columns)
+
+    return change
+
+
+LIES: dict[str, Change] = {
+    "a panel": set_last("versions", "panel", lambda c: len(c["panels"])),
+    "a file": set_last("versions", "file", lambda c: len(c["files"])),
+    "a commit": set_last("versions", "seq", lambda c: len(c["commits"]) + 1),
+    "the file of an array": set_last("arrays", "file", lambda c: len(c["files"])),
+    "the kind of an array": set_last("arrays", "kind", lambda _: 2),
+    "the arrays of a file": set_last("files", "arrays", lambda c: len(c["arrays"]) + 1),
+    "a text": set_last("commits", "length", lambda c: len(c["text"]) + 1),
+    "the rows of a panel": set_last("starts", None, lambda c: len(c["versions"]) + 1),
+    "a content": set_last("contents", "row", lambda c: len(c["arrays"])),
+    "a request": set_last("requests", "row", lambda c: len(c["commits"])),
 }
 
 
@@ -29,37 +54,106 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> jfstore.Repository:
     return story(tmp_path_factory.mktemp("index") / "R")
 
 
-def encoded(repository: jfstore.Repository, table: Table) -> bytes:
-    return b"".join(index.encode(repository.identity, table, None, b""))
-
-
-def changed(table: Table, name: str, field: str, row: int, value: int) -> Table:
-    column = np.array(getattr(table, name))
-    column[field][row] = value
-    columns: Any = {name: column}
-    return replace(table, **columns)
+def come_back(repository: jfstore.Repository, table: Table) -> SavedIndex | None:
+    storage = repository.storage
+    index.save(storage.objects, storage.index_name, index.prepare(repository.identity, table, None, b""))
+    return storage.load_index()
 
 
 def test_index_as_written_is_read(repository: jfstore.Repository) -> None:
     table = repository.log.table()
-    saved = index.decode_checked(encoded(repository, table))
+    saved = come_back(repository, table)
     assert saved is not None
     assert saved.table.version_list() == table.version_list()
 
 
-@pytest.mark.parametrize(("name", "field"), LIMITS)
-def test_index_that_refers_past_its_end_is_not_believed(repository: jfstore.Repository, name: str, field: str) -> None:
-    table = repository.log.table()
-    assert (
-        index.decode_checked(encoded(repository, changed(table, name, field, -1, LIMITS[name, field](table)))) is None
-    )
+@pytest.mark.parametrize("what", LIES)
+def test_index_that_refers_past_its_end_is_not_believed(repository: jfstore.Repository, what: str) -> None:
+    assert come_back(repository, change_columns(repository.log.table(), LIES[what])) is None
 
 
 def test_index_that_refers_to_commit_0_is_not_believed(repository: jfstore.Repository) -> None:
-    assert index.decode_checked(encoded(repository, changed(repository.log.table(), "versions", "seq", 0, 0))) is None
+    def change(columns: dict[str, Columns]) -> None:
+        columns["versions"]["seq"][0] = 0
+
+    assert come_back(repository, change_columns(repository.log.table(), change)) is None
 
 
-def test_index_whose_arrays_are_out_of_order_is_not_believed(repository: jfstore.Repository) -> None:
-    table = repository.log.table()
-    assert len(set(table.arrays["file"])) > 1
-    assert index.decode_checked(encoded(repository, replace(table, arrays=table.arrays[::-1].copy()))) is None
+def test_index_whose_panels_are_out_of_order_is_not_believed(repository: jfstore.Repository) -> None:
+    def change(columns: dict[str, Columns]) -> None:
+        columns["starts"] = np.array(columns["starts"][::-1])
+
+    assert len(set(columns_of(repository.log.table())["starts"].tolist())) > 1
+    assert come_back(repository, change_columns(repository.log.table(), change)) is None
+
+
+# -- segments in files of their own
+
+
+@pytest.fixture
+def spilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> jfstore.Repository:
+    """A repository whose index has several segment files."""
+    monkeypatch.setattr(index, "SPILL", 2500)
+    repository = story(tmp_path / "R")
+    for seed in range(9, 40):
+        repository.add_entries([entry(PANELS[seed % 4], f"{1990 + seed}0101000000", seed=seed)], f"seed {seed}")
+    return repository
+
+
+def segment_files(repository: jfstore.Repository) -> list[Path]:
+    return sorted(Path(repository.location, "index").iterdir())
+
+
+def test_segments_become_files_few_of_them_and_none_is_left_over(spilt: jfstore.Repository) -> None:
+    saved = spilt.storage.load_index()
+    assert saved is not None
+    live = [segment.name for segment in saved.table.segments if isinstance(segment, FileSegment)]
+    assert 1 <= len(live) <= 6
+    there = {f"index/{path.name}" for path in segment_files(spilt)}
+    assert there == {*live, *saved.superseded} or there >= {*live}
+    assert len(there) <= 2 * len(live) + 2
+    assert saved.table.version_list() == spilt.log.table().version_list()
+    assert verify(reopened(spilt)).problems == ()
+
+
+def test_a_merged_segment_is_the_one_that_the_log_makes(spilt: jfstore.Repository) -> None:
+    saved = spilt.storage.load_index()
+    assert saved is not None
+    for segment in saved.table.segments:
+        made = make_segment([read_commit(spilt.storage, seq) for seq in range(segment.first, segment.last + 1)])
+        assert segment.kinds == made.kinds
+        for name in LAYOUT:
+            assert segment.column(name).tobytes() == made.column(name).tobytes(), name
+
+
+@pytest.mark.parametrize("way", ["lost", "cut off", "a flipped bit", "of another repository"])
+def test_a_damaged_segment_file_is_made_again_from_the_log(spilt: jfstore.Repository, way: str, tmp_path: Path) -> None:
+    before = spilt.log.table().version_list()
+    for path in segment_files(spilt):
+        data = path.read_bytes()
+        path.unlink()
+        if way == "cut off":
+            path.write_bytes(data[:-1])
+        elif way == "a flipped bit":
+            path.write_bytes(data[:77] + bytes([data[77] ^ 1]) + data[78:])
+        elif way == "of another repository":
+            path.write_bytes(bytes(len(data)))
+    again = reopened(spilt)
+    assert again.log.table().version_list() == before
+    assert again.get(PANELS[0], "pixel_gain", "20300101000000").shape[1] == 1
+    assert {problem.file for problem in verify(reopened(spilt)).problems} == {"index"}
+    again.add_entries([entry(PANELS[0], "20500101000000", seed=99)], "one more")
+    assert len(reopened(spilt).log.table()) == len(before) + 1
+
+
+def test_a_look_up_reads_few_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment_file, "BLOCK", 4096)
+    monkeypatch.setattr(index, "SPILL", 100)
+    repository_of(tmp_path / "R", 4000, SHAPE, a_commit=500)
+    again = jfstore.open(str(tmp_path / "R"))
+    again.find(PANELS_OF_MANY[3], "pixel_gain", "20000103000000")
+    table = again.log.table()
+    (segment,) = [segment for segment in table.segments if isinstance(segment, FileSegment)]
+    assert segment.size > 45 * 4096
+    assert 0 < len(segment._blocks) <= 8
+    assert len(table.version_list()) == 4000

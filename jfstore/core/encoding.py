@@ -1,0 +1,413 @@
+"""Encode the records of a repository as ``repository.json`` and ``log/*.json``, and decode them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from jfstore.core.ids import parse_panel, parse_version, version_name
+from jfstore.core.instants import BEGINNING, find_zone, iso, parse_iso
+from jfstore.core.records import (
+    DTYPES,
+    FORMAT,
+    NO_FILE,
+    ROLES,
+    STATEMENTS,
+    Array,
+    Commit,
+    Freeze,
+    Identity,
+    Naming,
+    RunPanels,
+    SamePanel,
+    Statement,
+    StoredFile,
+    Tag,
+    Version,
+    Withdrawal,
+)
+from jfstore.core.sealing import parts, replace_extra, seal, unseal
+from jfstore.core.sketch import decode_sketch, encode_sketch
+from jfstore.errors import Damaged, Refused
+
+T = TypeVar("T")
+
+_ADD, _ADD_2 = "add", "add-2"
+"""How an addition is written: as 0.1.0 did, or with what 0.1.0 does not know, so that it says that it does not."""
+
+
+def read_hash(raw: bytes, where: str) -> str:
+    """Return the hash of the commit whose bytes are `raw`, without reading what it says.
+
+    Raises
+    ------
+    Damaged
+        If the bytes are not what was written.
+    """
+    try:
+        return parts(raw, "commit", "files")[1]
+    except ValueError as error:
+        raise Damaged(f"{where} is damaged: {error}") from None
+
+
+def encode_identity(identity: Identity) -> bytes:
+    """Return the bytes of ``repository.json``."""
+    body = {
+        "format": identity.format,
+        "id": identity.id,
+        "role": identity.role,
+        "detector": identity.detector,
+        "panel_shape": list(identity.panel_shape),
+        "zone": identity.zone,
+        "created": iso(identity.created),
+    }
+    return seal("repository", body, "storage", {"kind": identity.storage})[0]
+
+
+def with_storage(raw: bytes, kind: str, **more: Any) -> bytes:
+    """Return the bytes of a ``repository.json`` for a copy in a storage of another kind, or in another state."""
+    return replace_extra(raw, "repository", "storage", {"kind": kind, **more})
+
+
+def decode_identity(raw: bytes, where: str) -> Identity:
+    """Return the identity that the bytes of ``repository.json`` hold.
+
+    Raises
+    ------
+    Refused
+        If a newer jfstore made it.
+    Damaged
+        If the bytes are not what was written.
+    """
+    try:
+        body, sealed, storage = unseal(raw, "repository", "storage")
+    except ValueError as error:
+        if _format_of(raw) > FORMAT:
+            raise Refused(f"{where} was made by a newer jfstore (format {_format_of(raw)})") from None
+        raise Damaged(f"{where} is damaged: {error}") from None
+    with _damage_if_odd(where):
+        if _field(body, "format", int) != FORMAT:
+            raise Refused(f"{where} was made by a newer jfstore (format {body['format']}); this one reads {FORMAT}")
+        if body["role"] not in ROLES:
+            raise ValueError(f"its role is {body['role']!r}")
+        find_zone(_field(body, "zone", str))
+        return Identity(
+            id=_field({**body, **storage}, "id", str),
+            role=body["role"],
+            detector=_field(body, "detector", str),
+            panel_shape=_shape(body["panel_shape"]),
+            zone=body["zone"],
+            created=parse_iso(body["created"]),
+            storage=_field(storage, "kind", str),
+            mirror_of=_field(storage, "mirror_of", str) if "mirror_of" in storage else None,
+            detached_from=_field(storage, "detached_from", dict) if "detached_from" in storage else None,
+            hash=sealed,
+        )
+
+
+@contextmanager
+def _damage_if_odd(where: str) -> Iterator[None]:
+    """Turn what goes wrong with a body whose hash is right, but which no jfstore wrote, into Damaged."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise Damaged(f"{where} is damaged, though its hash is right: {error!r}") from None
+
+
+def _field(body: Any, name: str, kind: type[T]) -> T:
+    """Return a field of `body`; TypeError if it is of another kind."""
+    value = body[name]
+    if type(value) is not kind:
+        raise TypeError(f"{name} is {value!r}")
+    return value
+
+
+def _natural(body: Any, name: str, most: int = 2**62) -> int:
+    value = _field(body, name, int)
+    if not 0 <= value <= most:
+        raise ValueError(f"{name} is {value}")
+    return value
+
+
+def _hash(body: Any, name: str, digits: int = 64) -> str:
+    value = _field(body, name, str)
+    if not re.fullmatch(rf"[0-9a-f]{{{digits}}}", value, re.ASCII):
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _shape(value: Any) -> tuple[int, int, int]:
+    if type(value) is not list or len(value) != 3 or not all(type(n) is int and 0 < n <= 1 << 16 for n in value):
+        raise ValueError(f"a shape is {value!r}")
+    return value[0], value[1], value[2]
+
+
+def _format_of(raw: bytes) -> int:
+    """Format that a file of an unknown frame claims, 0 if it claims none."""
+    try:
+        claimed = json.loads(raw)["format"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return 0
+    return claimed if isinstance(claimed, int) else 0
+
+
+def encode_commit(commit: Commit) -> tuple[bytes, str]:
+    """Return the bytes of a commit's file, and its hash."""
+    body = {
+        "seq": commit.seq,
+        "prev": commit.prev,
+        "time": iso(commit.time),
+        "clock": iso(commit.clock),
+        "user": commit.user,
+        "host": commit.host,
+        "program": commit.program,
+        "message": commit.message,
+        "request": commit.request,
+        "op": _ADD_2 if commit.op == _ADD and not _is_plain(commit) else commit.op,
+    }
+    if commit.statement is None:
+        body["versions"] = [_version_body(version) for version in commit.versions]
+    else:
+        body |= encode_statement(commit.statement)
+    if commit.accepted:
+        body["accepted"] = list(commit.accepted)
+    return seal("commit", body, "files", _files([version.file for version in commit.versions]))
+
+
+def _is_plain(commit: Commit) -> bool:
+    """Return whether 0.1.0 can read all that a commit says."""
+    return not commit.accepted and all(
+        not version.about
+        and not version.closes
+        and all(a.dtype == "<f4" and len(a.shape) == 3 and a.sketch is None for a in version.arrays)
+        for version in commit.versions
+    )
+
+
+def _version_body(version: Version) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "panel": version.panel,
+        "stamp": version.stamp,
+        "begin": version.start,
+        "number": version.number,
+    }
+    if version.closes:
+        body["closes"] = list(version.closes)
+    else:
+        body["arrays"] = {array.type: _array_body(array) for array in version.arrays}
+    if version.source is not None:
+        body["source"] = version.source
+    if version.origin is not None:
+        body["origin"] = dict(version.origin)
+    if version.about:
+        body["about"] = dict(version.about)
+    return body
+
+
+def _array_body(array: Array) -> dict[str, Any]:
+    body: dict[str, Any] = {"dtype": array.dtype, "shape": list(array.shape), "blake3": array.blake3}
+    if array.converted_from:
+        body["converted_from"] = array.converted_from
+    if array.sketch:
+        body["sketch"] = encode_sketch(array.sketch)
+    return body
+
+
+def encode_statement(statement: Statement) -> dict[str, Any]:
+    """Return what a commit without versions says, as JSON has it; None and what is empty are left out."""
+    body = asdict(statement)
+    if isinstance(statement, Freeze):
+        body["begin"] = body.pop("start")
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in body.items() if value}
+
+
+def with_files(raw: bytes, files: Sequence[StoredFile]) -> bytes:
+    """Return the bytes of a commit for a storage that keeps the arrays of its versions in `files`."""
+    return replace_extra(raw, "commit", "files", _files(files))
+
+
+def _files(files: Sequence[StoredFile]) -> list[dict[str, Any]]:
+    return [
+        {"path": file.path, "size": file.size, "blake3": file.blake3, "offsets": dict(file.offsets)}
+        for file in files
+        if file is not NO_FILE
+    ]
+
+
+def decode_commit(raw: bytes, where: str) -> Commit:
+    """Return the commit that the bytes of a file of the log hold.
+
+    Raises
+    ------
+    Refused
+        If it holds an operation that this program does not know.
+    Damaged
+        If the bytes are not what was written.
+    """
+    try:
+        body, sealed, files = unseal(raw, "commit", "files")
+    except ValueError as error:
+        raise Damaged(f"{where} is damaged: {error}") from None
+    with _damage_if_odd(where):
+        op = _ADD if body["op"] == _ADD_2 else body["op"]
+        if op not in (_ADD, "close", *STATEMENTS):
+            raise Refused(f"{where} was made by a newer jfstore: it does not know the operation {op!r}")
+        seq = _natural(body, "seq")
+        versions = () if op in STATEMENTS else _versions(seq, _field(body, "versions", list), files)
+        return Commit(
+            seq=seq,
+            prev=_hash(body, "prev"),
+            time=parse_iso(body["time"]),
+            clock=parse_iso(body["clock"]),
+            user=_field(body, "user", str),
+            host=_field(body, "host", str),
+            program=_field(body, "program", str),
+            message=_field(body, "message", str),
+            request=_hash(body, "request", 32),
+            op=op,
+            versions=versions,
+            statement=decode_statement(op, body) if op in STATEMENTS else None,
+            accepted=_texts(body, "accepted") if "accepted" in body else (),
+            hash=sealed,
+        )
+
+
+def decode_versions(raw: bytes, where: str, seq: int, names: Container[str]) -> list[Version]:
+    """Return the core of the versions of commit `seq` that have one of `names`, without decoding the others.
+
+    Raises as `decode_commit` does.
+    """
+    try:
+        body, _, files = unseal(raw, "commit", "files")
+    except ValueError as error:
+        raise Damaged(f"{where} is damaged: {error}") from None
+    with _damage_if_odd(where):
+        if body["seq"] != seq:
+            raise ValueError(f"it is commit {body['seq']}")
+        left = iter(files)
+        found = []
+        for entry in body["versions"]:
+            file = None if "closes" in entry else next(left)
+            if version_name(entry["panel"], entry["stamp"], entry["number"]) in names:
+                found.append(_version(seq, entry, file).core)
+        return found
+
+
+def _versions(seq: int, entries: Sequence[Any], files: Sequence[Any]) -> tuple[Version, ...]:
+    left = iter(files)
+    versions = tuple(_version(seq, entry, None if "closes" in entry else next(left, None)) for entry in entries)
+    if next(left, None) is not None:
+        raise ValueError("it has more files than versions")
+    return versions
+
+
+def decode_statement(op: str, body: Any) -> Statement:
+    """Return what a commit of operation `op` without versions says; ValueError, TypeError, KeyError if it is odd."""
+    if op in ("withdraw", "restore"):
+        names = _texts(body, "versions")
+        for name in names:
+            panel, stamp, number = parse_version(name)
+            if version_name(str(panel), stamp, number) != name:
+                raise ValueError(f"it names the version {name!r}")
+        return Withdrawal(names, _field(body, "origin", dict) if "origin" in body else None)
+    if op in ("same_panel", "not_same_panel"):
+        one, other = (_panel(text) for text in _field(body, "panels", list))
+        return SamePanel((one, other))
+    if op == "name":
+        return Naming(_detector(_field(body, "id", str)), _field(body, "name", str))
+    if op == "run_panels":
+        source = _field(body, "source", str) if "source" in body else None
+        detector = _detector(_field(body, "detector", str))
+        first, last = _natural(body, "first"), _natural(body, "last")
+        return RunPanels(detector, _field(body, "experiment", str), first, last, source)
+    if op == "tag":
+        return Tag(_field(body, "name", str), _natural(body, "seq"))
+    types = _texts(body, "types") if "types" in body else None
+    return Freeze(_stamp(_field(body, "stamp", str)), _start(body), types)
+
+
+def _texts(body: Any, name: str) -> tuple[str, ...]:
+    value = _field(body, name, list)
+    if not all(type(text) is str for text in value):
+        raise TypeError(f"{name} is {value!r}")
+    return tuple(value)
+
+
+def _panel(text: Any) -> str:
+    if type(text) is not str or str(parse_panel(text)) != text:
+        raise ValueError(f"a panel is {text!r}")
+    return text
+
+
+def _detector(text: str) -> str:
+    for panel in text.split("_"):
+        _panel(panel)
+    return text
+
+
+def _stamp(text: str) -> str:
+    if not re.fullmatch(r"[0-9]{14}", text, re.ASCII):
+        raise ValueError(f"a stamp is {text!r}")
+    return text
+
+
+def _start(body: Any) -> int:
+    start = _field(body, "begin", int)
+    if not BEGINNING <= start < 2**63:
+        raise ValueError(f"begin is {start}")
+    return start
+
+
+def _version(seq: int, body: dict[str, Any], file: dict[str, Any] | None) -> Version:
+    closes = _texts(body, "closes") if "closes" in body else ()
+    stored, arrays = NO_FILE, tuple[Array, ...]()
+    if not closes:
+        stored, arrays = _stored_file(file), tuple(_array(n, a) for n, a in _field(body, "arrays", dict).items())
+        if not arrays or not {array.type for array in arrays} <= stored.offsets.keys():
+            raise ValueError(f"{stored.path!r} does not have the arrays of the version")
+    return Version(
+        panel=_panel(body["panel"]),
+        stamp=_stamp(_field(body, "stamp", str)),
+        start=_start(body),
+        number=_natural(body, "number", 2**31),
+        arrays=arrays,
+        file=stored,
+        seq=seq,
+        source=body.get("source"),
+        origin=body.get("origin"),
+        about=_about(body["about"]) if "about" in body else {},
+        closes=closes,
+    )
+
+
+def _about(value: Any) -> dict[str, str]:
+    if type(value) is not dict or not all(type(text) is str for text in value.values()):
+        raise TypeError(f"about is {value!r}")
+    return value
+
+
+def _stored_file(file: Any) -> StoredFile:
+    return StoredFile(
+        _field(file, "path", str),
+        _natural(file, "size"),
+        _hash(file, "blake3"),
+        {name: _natural(file["offsets"], name) for name in _field(file, "offsets", dict)},
+    )
+
+
+def _array(name: str, body: dict[str, Any]) -> Array:
+    dtype = _field(body, "dtype", str)
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}")
+    sketch = decode_sketch(body["sketch"]) if "sketch" in body else None
+    shape = _array_shape(body["shape"])
+    return Array(name, dtype, shape, _hash(body, "blake3"), body.get("converted_from"), sketch)
+
+
+def _array_shape(value: Any) -> tuple[int, ...]:
+    """Return the shape of an array: (gain, row, column) or (row, column)."""
+    return _shape([1, *value])[1:] if type(value) is list and len(value) == 2 else _shape(value)

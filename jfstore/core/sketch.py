@@ -1,0 +1,98 @@
+"""Sketch an array in a kilobyte, by quantiles and block means, to compare versions without reading their arrays."""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+_BLOCKS = (8, 16)
+_STRIDE = 63
+"""Of larger arrays, every 63rd value is enough for quantiles; 63 shares no factor with the columns of a panel."""
+_ALL_UP_TO = 1 << 14
+_STEPS = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """Quantiles and block means of an array.
+
+    Attributes
+    ----------
+    quantiles : tuple of tuple of float
+        For each gain range the `QUANTILES` of its values in C order, of more than 16,384 values of every 63rd; the
+        first and the last are the smallest and the largest of all.
+    blocks : tuple of int
+        Number of blocks over the rows and over the columns.
+    ranges : tuple of tuple of float
+        For each gain range the smallest and the largest block mean.
+    means : bytes
+        Block means, little-endian uint16 of shape (gain, row of blocks, column of blocks), 0 to 65535 over the range.
+        Of integers the mean is the fraction of values that are not 0.
+    """
+
+    quantiles: tuple[tuple[float, ...], ...]
+    blocks: tuple[int, int]
+    ranges: tuple[tuple[float, float], ...]
+    means: bytes
+
+    def block_means(self) -> NDArray[np.float64]:
+        """Return the block means, float64 of shape (gain, row of blocks, column of blocks)."""
+        steps = np.frombuffer(self.means, "<u2").reshape(len(self.ranges), *self.blocks)
+        low, high = np.array(self.ranges).T[:, :, None, None]
+        means: NDArray[np.float64] = low + steps / _STEPS * (high - low)
+        return means
+
+
+def make_sketch(array: NDArray[Any]) -> Sketch:
+    """Return the sketch of an array of shape (gain, row, column) or (row, column), of finite values."""
+    gains = array.reshape(-1, *array.shape[-2:])
+    quantiles, ranges, means = [], [], []
+    rows, columns = (math.gcd(size, most) for size, most in zip(gains.shape[1:], _BLOCKS, strict=True))
+    for gain in gains:
+        sample = np.sort(gain.reshape(-1)[:: _STRIDE if gain.size > _ALL_UP_TO else 1])
+        inner = sample[[round(quantile * (sample.size - 1)) for quantile in QUANTILES[1:-1]]].tolist()
+        quantiles.append(tuple(map(_short, (gain.min(), *inner, gain.max()))))
+        values = gain if gain.dtype.kind == "f" else (gain != 0).astype(np.float32)
+        parts = values.reshape(rows, gain.shape[0] // rows, columns, -1)
+        with np.errstate(over="ignore"):
+            blocks = parts.mean(axis=(1, 3))
+        if not np.all(np.isfinite(blocks)):
+            blocks = parts.mean(axis=(1, 3), dtype=np.float64)
+        low, high = _short(blocks.min()), _short(blocks.max())
+        ranges.append((low, high))
+        scale = _STEPS / (high - low) if high > low else 0.0
+        means.append(np.clip(np.rint((blocks - low) * scale), 0, _STEPS).astype("<u2"))
+    return Sketch(tuple(quantiles), (rows, columns), tuple(ranges), np.array(means, "<u2").tobytes())
+
+
+def _short(value: Any) -> float:
+    """Return a number with six digits, which is plenty and short."""
+    return float(f"{float(value):.6g}")
+
+
+def encode_sketch(sketch: Sketch) -> dict[str, Any]:
+    """Return a sketch as JSON has it."""
+    return {
+        "quantiles": [list(row) for row in sketch.quantiles],
+        "blocks": list(sketch.blocks),
+        "ranges": [list(row) for row in sketch.ranges],
+        "means": base64.b64encode(sketch.means).decode(),
+    }
+
+
+def decode_sketch(body: Any) -> Sketch:
+    """Return the sketch that JSON has; ValueError or TypeError if it is none."""
+    rows, columns = body["blocks"]
+    ranges = tuple((float(low), float(high)) for low, high in body["ranges"])
+    quantiles = tuple(tuple(map(float, row)) for row in body["quantiles"])
+    means = base64.b64decode(body["means"], validate=True)
+    fits = len(means) == 2 * len(ranges) * rows * columns and len(quantiles) == len(ranges)
+    if not fits or any(len(row) != len(QUANTILES) for row in quantiles):
+        raise ValueError("a sketch does not fit together")
+    return Sketch(quantiles, (rows, columns), ranges, means)
