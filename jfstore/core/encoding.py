@@ -175,7 +175,7 @@ def encode_commit(commit: Commit) -> tuple[bytes, str]:
         body |= encode_statement(commit.statement)
     if commit.accepted:
         body["accepted"] = list(commit.accepted)
-    return seal("commit", body, "files", _files([version.file for version in commit.versions]))
+    return seal("commit", body, "files", _files([version.file for version in commit.stored]))
 
 
 def _is_plain(commit: Commit) -> bool:
@@ -222,6 +222,8 @@ def encode_statement(statement: Statement) -> dict[str, Any]:
     body = asdict(statement)
     if isinstance(statement, Freeze):
         body["begin"] = body.pop("start")
+    if isinstance(statement, Tag):
+        body["commit"] = body.pop("seq")
     return {name: list(value) if isinstance(value, tuple) else value for name, value in body.items() if value}
 
 
@@ -232,9 +234,7 @@ def with_files(raw: bytes, files: Sequence[StoredFile]) -> bytes:
 
 def _files(files: Sequence[StoredFile]) -> list[dict[str, Any]]:
     return [
-        {"path": file.path, "size": file.size, "blake3": file.blake3, "offsets": dict(file.offsets)}
-        for file in files
-        if file is not NO_FILE
+        {"path": file.path, "size": file.size, "blake3": file.blake3, "offsets": dict(file.offsets)} for file in files
     ]
 
 
@@ -309,6 +309,8 @@ def decode_statement(op: str, body: Any) -> Statement:
     """Return what a commit of operation `op` without versions says; ValueError, TypeError, KeyError if it is odd."""
     if op in ("withdraw", "restore"):
         names = _texts(body, "versions")
+        if not names:
+            raise ValueError("it names no versions")
         for name in names:
             panel, stamp, number = parse_version(name)
             if version_name(str(panel), stamp, number) != name:
@@ -325,7 +327,7 @@ def decode_statement(op: str, body: Any) -> Statement:
         first, last = _natural(body, "first"), _natural(body, "last")
         return RunPanels(detector, _field(body, "experiment", str), first, last, source)
     if op == "tag":
-        return Tag(_field(body, "name", str), _natural(body, "seq"))
+        return Tag(_field(body, "name", str), _natural(body, "commit"))
     types = _texts(body, "types") if "types" in body else None
     return Freeze(_stamp(_field(body, "stamp", str)), _start(body), types)
 

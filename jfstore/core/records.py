@@ -193,6 +193,11 @@ class Commit:
     accepted: tuple[str, ...] = ()
     hash: str = ""
 
+    @property
+    def stored(self) -> tuple[Version, ...]:
+        """The versions that have arrays, in order: all but closes."""
+        return tuple(version for version in self.versions if not version.closes)
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from jfstore._version import __version__
 from jfstore.core.encoding import decode_commit, encode_commit, read_hash
 from jfstore.core.instants import SECOND, now
-from jfstore.core.records import Commit, Identity, Version
+from jfstore.core.records import Commit, Identity, Statement, Version
 from jfstore.core.segment import KINDS_LIMIT, MemorySegment, kinds_of, make_segment
 from jfstore.core.table import Table
 from jfstore.errors import Busy, Damaged, InDoubt, JfstoreError
@@ -251,7 +251,13 @@ class Log:
             self._sure = True
 
     def append(
-        self, op: str, message: str, request: str, versions_for: Callable[[Table, int], Sequence[Version]]
+        self,
+        op: str,
+        message: str,
+        request: str,
+        versions_for: Callable[[Table, int], Sequence[Version]] = lambda table, seq: (),
+        statement: Statement | None = None,
+        accepted: tuple[str, ...] = (),
     ) -> Appended:
         """Publish one commit.
 
@@ -262,6 +268,10 @@ class Log:
         versions_for : callable
             Returns the versions to add, given the table as it is now and the seq they will have; nothing is
             committed if it returns none. Called again whenever another writer took the number.
+        statement : Statement, optional
+            What the commit says, of an operation without versions.
+        accepted : tuple of str
+            Findings that the user accepted.
 
         Raises
         ------
@@ -284,9 +294,10 @@ class Log:
                 versions = tuple(versions_for(table, table.seq + 1))
                 # This commit, or the answer "unchanged", relies on commits that their writers may not have synced yet.
                 self._settle(table)
-                if not versions:
+                if not versions and statement is None:
                     return Appended(table.seq, (), table, table)
-                commit = self._next_commit(table, op, message, request, versions)
+                commit = self._next_commit(table, op, message, request)
+                commit = replace(commit, versions=versions, statement=statement, accepted=accepted)
                 try:
                     commit = self._publish(commit)
                 except FileExistsError:
@@ -317,7 +328,7 @@ class Log:
             raise InDoubt(text, commit.request) from error
         return commit
 
-    def _next_commit(self, table: Table, op: str, message: str, request: str, versions: tuple[Version, ...]) -> Commit:
+    def _next_commit(self, table: Table, op: str, message: str, request: str) -> Commit:
         clock = now()
         return Commit(
             seq=table.seq + 1,
@@ -330,7 +341,6 @@ class Log:
             message=message,
             request=request,
             op=op,
-            versions=versions,
         )
 
     def _last_time(self, table: Table) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jfstore.core.arrays import Float32
 from jfstore.core.encoding import decode_identity, with_files, with_storage
-from jfstore.core.records import Commit, Identity, StoredFile, Version
+from jfstore.core.records import NO_FILE, Commit, Identity, StoredFile, Version
 from jfstore.core.table import Table
 from jfstore.errors import Damaged, Refused
 from jfstore.repository.catalogue import mirror_storage, open_repository
@@ -85,13 +85,14 @@ def copy_commits(
             f"{source.storage.location}"
         )
     there = dict(zip((v.file.path for v in table.version_list()), (v.file for v in have.version_list()), strict=False))
+    there.pop(NO_FILE.path, None)
     for seq in range(have.seq + 1, table.seq + 1):
         progress(seq - 1, table.seq)
         commit, raw = sound_commit(source, table, seq)
-        for version in commit.versions:
+        for version in commit.stored:
             if version.file.path not in there:
                 there[version.file.path] = copy_version(source, version, target)
-        _publish(target, seq, with_files(raw, [there[version.file.path] for version in commit.versions]))
+        _publish(target, seq, with_files(raw, [there[version.file.path] for version in commit.stored]))
         if seq % _SAVE_EVERY == 0:
             copy.log.save_index()
     progress(table.seq, table.seq)

@@ -71,13 +71,13 @@ def _repair_contents(repository: Repository, source: Repository, progress: Calla
         commit, raw = sound_commit(source, table, seq)
         own = _own_files(repository, commit)
         known = own or indexed.get(seq)
-        for number, version in enumerate(commit.versions):
+        for number, version in enumerate(commit.stored):
             path = version.file.path
             if path not in files:
                 file = known[number] if known else None
                 files[path] = _restore(repository, source, version, file, restored)
         if own is None:
-            data = with_files(raw, known or [files[version.file.path] for version in commit.versions])
+            data = with_files(raw, known or [files[version.file.path] for version in commit.stored])
             storage.objects.replace(commit_name(seq), [data])
             restored.append(commit_name(seq))
     progress(table.seq, table.seq)
@@ -92,7 +92,8 @@ def _index_files(repository: Repository) -> dict[int, list[StoredFile]]:
     found: dict[int, list[StoredFile]] = {}
     if saved and saved.repository == repository.identity.id:
         for version in saved.sound_versions() or ():
-            found.setdefault(version.seq, []).append(version.file)
+            if not version.closes:
+                found.setdefault(version.seq, []).append(version.file)
     return found
 
 
@@ -103,7 +104,7 @@ def _own_files(repository: Repository, right: Commit) -> list[StoredFile] | None
     except (JfstoreError, OSError):
         return None
     if commit.hash == right.hash:
-        return [version.file for version in commit.versions]
+        return [version.file for version in commit.stored]
     if commit.prev == right.prev:
         raise Refused(f"{repository.storage.location}: commit {right.seq} is another one than that of the mirror")
     return None

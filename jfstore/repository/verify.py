@@ -71,7 +71,8 @@ def verify(
     # What an index still serves is checked, too, where its commit cannot be read any more.
     for seq in sorted(indexed.keys() | commits.keys()):
         for version in commits[seq].versions if seq in commits else indexed[seq]:
-            files.setdefault(version.file.path, []).append(version)
+            if not version.closes:
+                files.setdefault(version.file.path, []).append(version)
     for done, versions in enumerate(files.values()):
         progress(done, len(files))
         if wrong := storage.check(versions[0].file, versions[0].arrays, quick):

@@ -60,7 +60,7 @@ class SavedIndex:
         return seq <= table.seq and self.head == (table.summary(seq).hash if seq else "")
 
     def sound_versions(self) -> list[Version] | None:
-        """Return all versions; None if a segment is damaged."""
+        """Return all versions and closes; None if a segment is damaged."""
         try:
             return self.table.version_list()
         except (OSError, ValueError, LookupError, Damaged):
