@@ -16,11 +16,13 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from jfstore.errors import Damaged, Refused
 from jfstore.fs import events
+from jfstore.fs.holes import Hole
 
 TEMPORARY = ".tmp-"
 """How temporary names begin; what bears one was never acknowledged and may be removed."""
@@ -43,6 +45,9 @@ class System:
 
     def write(self, fd: int, buffers: Sequence[memoryview]) -> int:
         return os.writev(fd, buffers)
+
+    def skip(self, fd: int, count: int) -> None:
+        os.ftruncate(fd, os.lseek(fd, count, os.SEEK_CUR))
 
     def chmod(self, fd: int, mode: int) -> None:
         os.fchmod(fd, mode)
@@ -111,8 +116,11 @@ def stage(
         raise
     try:
         try:
-            for buffers in _calls(pieces):
-                _write_all(fd, buffers)
+            for call in _calls(pieces):
+                if isinstance(call, Hole):
+                    system.skip(fd, len(call))
+                else:
+                    _write_all(fd, call)
             give_to_group(fd, group, target)
             if mode is not None:
                 system.chmod(fd, mode)
@@ -141,15 +149,19 @@ def _write_all(fd: int, buffers: list[memoryview]) -> None:
             buffers[0] = buffers[0][count:]
 
 
-def _calls(pieces: Iterable[Any]) -> Iterator[list[memoryview]]:
-    """Yield the buffers of each call: many together, or one by one if they come from a generator."""
+def _calls(pieces: Iterable[Any]) -> Iterator[list[memoryview] | Hole]:
+    """Yield the buffers of each call: many together, or one by one if they come from a generator; holes alone."""
     if not isinstance(pieces, Sequence):
         for piece in pieces:
             yield [memoryview(piece).cast("B")] if len(piece) else []
         return
-    buffers = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
-    for first in range(0, len(buffers), _BUFFERS_A_CALL):
-        yield buffers[first : first + _BUFFERS_A_CALL]
+    for are_holes, run in groupby(pieces, lambda piece: isinstance(piece, Hole)):
+        if are_holes:
+            yield from run
+            continue
+        buffers = [memoryview(piece).cast("B") for piece in run if len(piece)]
+        for first in range(0, len(buffers), _BUFFERS_A_CALL):
+            yield buffers[first : first + _BUFFERS_A_CALL]
 
 
 def give_to_group(place: Path | int, group: int | None, target: Path) -> None:
@@ -191,7 +203,7 @@ def publish(path: Path, pieces: Sequence[Any], mode: int | None = 0o444, sync: b
     path : Path
         The name; its directory must exist.
     pieces : sequence of buffers
-        The contents, in order; C-contiguous.
+        The contents, in order; C-contiguous. A `Hole` takes no space on the disk.
     mode : int or None
         Permissions; None leaves them to the user's umask.
     sync : bool

@@ -17,6 +17,7 @@ import pytest
 import jfstore
 from jfstore.errors import Damaged, Refused
 from jfstore.fs import durable
+from jfstore.fs.holes import Hole
 
 CALLS = [name for name in vars(durable.System) if not name.startswith("_")]
 
@@ -113,14 +114,14 @@ def test_publish_never_replaces(tmp_path: Path, there: str) -> None:
 
 
 @pytest.mark.parametrize("act", [durable.publish, durable.overwrite])
-@pytest.mark.parametrize("call", ["create", "write", "chmod", "sync", "close"])
+@pytest.mark.parametrize("call", ["create", "write", "skip", "chmod", "sync", "close"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
 def test_file_that_could_not_be_written_is_thrown_away(
     tmp_path: Path, put_in_place: Place, act: Callable[..., None], call: str, code: int
 ) -> None:
     system = put_in_place(failing(call, code))
     with pytest.raises(OSError, match=os.strerror(code)):
-        act(tmp_path / "name", [b"x"])
+        act(tmp_path / "name", [b"x", Hole(9)])
     assert os.listdir(tmp_path) == []
     assert system.names.count("sync") <= 1
     assert not {"link", "rename", "sync_directory"} & set(system.names)

@@ -220,6 +220,11 @@ class Recorder(durable.System):
         self.operations.append(("write", self._files[fd], b"".join(buffers)[:count]))
         return count
 
+    def skip(self, fd: int, count: int) -> None:
+        self._next()
+        super().skip(fd, count)
+        self.operations.append(("write", self._files[fd], bytes(count)))
+
     def sync(self, fd: int) -> None:
         self._next()
         self.operations.append(("sync" if self._file_sync else "nothing", self._files[fd]))
