@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from jfstore.core.calib_types import calib_type
 from jfstore.errors import BadValue
 
+CalibArray = NDArray[Any]
+"""Stored constants of any calibration type, little-endian."""
+
 Float32 = NDArray[np.float32]
-"""Stored constants, little-endian."""
+"""Stored constants of a calibration type whose dtype is float32."""
 
 
 @dataclass(frozen=True, slots=True)

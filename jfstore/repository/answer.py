@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from jfstore.core.arrays import Float32
+from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import calib_type
 from jfstore.core.ids import PanelId, detector_id
 from jfstore.core.instants import Instant
@@ -73,7 +73,7 @@ class Answer:
                 return selections
         raise BadValue(f"the answer has no {type!r}", nearest(str(type), self.types) or self.types)
 
-    def __getitem__(self, type: str) -> Float32:
+    def __getitem__(self, type: str) -> CalibArray:
         assert self.repository is not None
         return self.repository.read(self, type)
 

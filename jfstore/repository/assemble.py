@@ -1,4 +1,4 @@
-"""Assemble panels to a detector's array (gain, panel, row, column), panels in the order of the Id."""
+"""Assemble panels to a detector's array: the panels lie before the rows, in the order of the Id."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from jfstore.core.arrays import Float32
+from jfstore.core.arrays import CalibArray
 from jfstore.core.hashing import cpu_count, hasher
 from jfstore.core.records import Array, StoredFile, Version
+from jfstore.core.slabs import detector_shape, panel_of, slab_buffers, slab_size
 from jfstore.errors import Damaged
 from jfstore.storage.base import Seen, Storage
 from jfstore.storage.mapped import PAGE, Slab, map_slabs
@@ -30,7 +31,7 @@ def assemble(
     verify: bool = True,
     writable: bool = False,
     copy: bool = False,
-) -> Float32:
+) -> CalibArray:
     """Return the array of a detector; where whole pages of the files can be mapped, nothing is copied.
 
     Parameters
@@ -38,7 +39,7 @@ def assemble(
     storage : Storage
         Where the files lie.
     versions : sequence of Version
-        The version of each panel; all hold `calib_type`, in one shape.
+        The version of each panel; all hold `calib_type`, in one dtype and shape.
     calib_type : str
         Calibration type.
     verify : bool
@@ -52,7 +53,7 @@ def assemble(
     Returns
     -------
     ndarray
-        C-contiguous float32 of shape (gain, panel, row, column).
+        C-contiguous, of the dtype of the type; shape (gain, panel, row, column), or (panel, row, column).
 
     Raises
     ------
@@ -60,8 +61,8 @@ def assemble(
         If a file is missing or not what was stored.
     """
     parts = [(version.array(calib_type), version.file) for version in versions]
-    if any(array.shape != parts[0][0].shape for array, _ in parts):
-        raise Damaged(f"{storage.location}: the panels' arrays of {calib_type} differ in shape")
+    if len({(array.dtype, array.shape) for array, _ in parts}) > 1:
+        raise Damaged(f"{storage.location}: the panels' arrays of {calib_type} differ in dtype or shape")
     try:
         return _assemble(storage, parts, verify, writable, copy)
     except Damaged:
@@ -70,20 +71,24 @@ def assemble(
         return _assemble(storage, parts, verify, writable, copy)
 
 
-def _assemble(storage: Storage, parts: Sequence[Part], verify: bool, writable: bool, copy: bool) -> Float32:
-    gains, rows, columns = parts[0][0].shape
+def _assemble(storage: Storage, parts: Sequence[Part], verify: bool, writable: bool, copy: bool) -> CalibArray:
+    dtype, shape = np.dtype(parts[0][0].dtype), detector_shape(parts[0][0].shape, len(parts))
     storage.fetch(parts)
     with ExitStack() as stack:
         places = None if copy else _open_mapped(storage, parts, stack)
         if places is None:
-            fresh = np.empty((gains, len(parts), rows, columns), np.float32)
-            _each(range(len(parts)), fresh.nbytes, lambda i: storage.load(parts[i][1], parts[i][0], fresh[:, i]))
+            fresh = np.empty(shape, dtype)
+            _each(
+                range(len(parts)),
+                fresh.nbytes,
+                lambda number: storage.load(parts[number][1], parts[number][0], panel_of(fresh, number)),
+            )
             if verify:
                 _verify(storage, fresh, parts, range(len(parts)))
             fresh.flags.writeable = writable
             return fresh
-        slabs = [slabs[gain] for gain in range(gains) for slabs in places]
-        out = map_slabs(slabs, writable).view(np.float32).reshape(gains, len(parts), rows, columns)
+        out = map_slabs([slab for row in zip(*places, strict=True) for slab in row], writable)
+        out = out.view(dtype).reshape(shape)
         if verify:
             # What this process compared before, in a file that is unchanged since, is the same memory.
             seen = [_observe(slabs, array) for slabs, (array, _) in zip(places, parts, strict=True)]
@@ -96,7 +101,7 @@ def _open_mapped(storage: Storage, parts: Sequence[Part], stack: ExitStack) -> l
     """Return the slabs of each of `parts` in open files, None if they do not fill whole pages."""
     places: list[Sequence[Slab]] = []
     for array, file in parts:
-        slabs = None if array.nbytes // array.shape[0] % PAGE else storage.open_mapped(file, array)
+        slabs = None if slab_size(array) % PAGE else storage.open_mapped(file, array)
         if slabs is None:
             return None
         for fd in {slab.fd for slab in slabs}:
@@ -114,16 +119,16 @@ def _observe(slabs: Sequence[Slab], array: Array) -> tuple[Seen, int]:
     return (array.blake3, *(slab.offset for slab in slabs), *files), max(s.st_ctime_ns for s in status.values())
 
 
-def _verify(storage: Storage, out: Float32, parts: Sequence[Part], panels: Sequence[int]) -> None:
+def _verify(storage: Storage, out: CalibArray, parts: Sequence[Part], panels: Sequence[int]) -> None:
     """Check `panels` of `out` against their BLAKE3; Damaged names the file of the first that differs."""
     # One panel is hashed by all threads together, of many each by a thread.
-    size = out[:, 0].nbytes if len(panels) == 1 else 0
+    size = parts[0][0].nbytes if len(panels) == 1 else 0
 
     def check(number: int) -> None:
         array, file = parts[number]
         total = hasher(size)
-        for gain in range(out.shape[0]):
-            total.update(out[gain, number].reshape(-1).view(np.uint8))
+        for slab in slab_buffers(panel_of(out, number)):
+            total.update(slab)
         if total.hexdigest() != array.blake3:
             raise Damaged(f"{storage.location}/{file.path} is damaged: its {array.type} does not match its hash")
 

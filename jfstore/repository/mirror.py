@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from jfstore.core.arrays import Float32
+from jfstore.core.arrays import CalibArray
 from jfstore.core.encoding import decode_identity, with_files, with_storage
 from jfstore.core.records import NO_FILE, Commit, Identity, StoredFile, Version
 from jfstore.core.table import Table
@@ -152,7 +152,7 @@ def sound_commit(repository: Repository, table: Table, seq: int) -> tuple[Commit
     return commit, raw
 
 
-def arrays_of(source: Repository, version: Version) -> dict[str, Float32]:
+def arrays_of(source: Repository, version: Version) -> dict[str, CalibArray]:
     """Return the arrays of a version by calibration type, verified."""
     return {array.type: source.panel_array(version, array.type) for array in version.arrays}
 

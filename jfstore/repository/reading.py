@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jfstore.core.arrays import Float32
+from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import calib_type
 from jfstore.core.encoding import decode_versions
 from jfstore.core.ids import PanelId, parse_panel, parse_version, version_name
 from jfstore.core.instants import find_zone
 from jfstore.core.records import Commit, Identity, Version
+from jfstore.core.slabs import panel_of
 from jfstore.core.table import CommitSummary, Table
 from jfstore.core.validity import Timeline, rejections, timeline
 from jfstore.errors import BadValue, Damaged, NotFound, nearest
@@ -100,7 +101,7 @@ class ReadableRepository:
         verify: bool = True,
         writable: bool = False,
         copy: bool = False,
-    ) -> Float32:
+    ) -> CalibArray:
         """Return a detector's array of one calibration type, valid at a time or for a run.
 
         Parameters
@@ -128,8 +129,9 @@ class ReadableRepository:
         Returns
         -------
         ndarray
-            C-contiguous float32 of shape (gain, panel, row, column), bit for bit as added. For panels whose
-            gain ranges fill whole pages (real ones do) it maps the stored files: processes share the memory.
+            C-contiguous, of the dtype of `type`, bit for bit as added. Its shape is (gain, panel, row, column), or
+            (panel, row, column) for a type without gain ranges. For panels whose gain ranges fill whole pages
+            (real ones do) it maps the stored files: processes share the memory.
 
         Raises
         ------
@@ -145,7 +147,7 @@ class ReadableRepository:
 
     def read(
         self, answer: Answer, type: str, *, verify: bool = True, writable: bool = False, copy: bool = False
-    ) -> Float32:
+    ) -> CalibArray:
         """Return the array of one calibration type of `answer`; shape, dtype and errors as for `get`."""
         versions = [selection.version for selection in answer.of(type)]
         return assemble(self.storage, versions, type, verify=verify, writable=writable, copy=copy)
@@ -279,9 +281,9 @@ class ReadableRepository:
         version = self.version(name)
         return VersionDetail(version, self.commit(version.seq), f"{self.location}/{version.file.path}")
 
-    def panel_array(self, version: Version, type: str, *, verify: bool = True) -> Float32:
-        """Return one array of one version, float32 of shape (gain, row, column), read-only."""
-        return assemble(self.storage, [version], type, verify=verify)[:, 0]
+    def panel_array(self, version: Version, type: str, *, verify: bool = True) -> CalibArray:
+        """Return one array of one version, of its dtype and shape, read-only."""
+        return panel_of(assemble(self.storage, [version], type, verify=verify), 0)
 
     def list(
         self,

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from jfstore.core.arrays import Float32
+from jfstore.core.arrays import CalibArray
 from jfstore.core.records import Array, Identity, StoredFile, Version
 from jfstore.core.table import Table
 from jfstore.errors import Damaged, Refused
@@ -202,8 +202,8 @@ class Storage(ABC):
     # -- arrays ----------------------------------------------------------------------------------
 
     @abstractmethod
-    def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32], mend: bool = False) -> StoredFile:
-        """Publish the arrays of one version, by calibration type, each of shape (gain, row, column).
+    def store(self, panel: str, stamp: str, arrays: Mapping[str, CalibArray], mend: bool = False) -> StoredFile:
+        """Publish the arrays of one version, by calibration type, each of shape (gain, row, column) or (row, column).
 
         The bytes depend on the arrays and their types only, so that repeating the call finds the same file. With
         `mend`, an existing file with other bytes is replaced.
@@ -223,8 +223,8 @@ class Storage(ABC):
         return False
 
     @abstractmethod
-    def load(self, file: StoredFile, array: Array, out: Float32) -> None:
-        """Read one array into `out`, of shape (gain, row, column); rows and columns contiguous.
+    def load(self, file: StoredFile, array: Array, out: CalibArray) -> None:
+        """Read one array into `out`, of its dtype and shape; rows and columns contiguous.
 
         Raises
         ------
@@ -239,7 +239,7 @@ class Storage(ABC):
         Returns
         -------
         list of Slab
-            A slab for each gain range, whose file descriptors are to be closed by the caller. The files
+            Every slab in order, whose file descriptors are to be closed by the caller. The files
             are as long as they were stored, so that every byte may be touched.
 
         Raises

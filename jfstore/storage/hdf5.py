@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from jfstore.core.arrays import Float32
+from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.core.hashing import digest
 from jfstore.core.records import Array, Identity, StoredFile
+from jfstore.core.slabs import slab_buffers, slab_count, slab_size
 from jfstore.core.table import Table
 from jfstore.errors import Damaged
 from jfstore.fs import files
@@ -54,7 +54,7 @@ class Hdf5Storage(Storage):
     def _path(self, name: str) -> Path:
         return self.root / check_name(name)
 
-    def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32], mend: bool = False) -> StoredFile:
+    def store(self, panel: str, stamp: str, arrays: Mapping[str, CalibArray], mend: bool = False) -> StoredFile:
         parts, offsets = _payload_parts(arrays)
         whole = digest(*parts)
         name = f"panels/{panel}/{stamp}-{whole[:12]}.h5"
@@ -87,9 +87,9 @@ class Hdf5Storage(Storage):
             os.close(fd)
 
     def open_mapped(self, file: StoredFile, array: Array) -> list[Slab] | None:
-        offset, size = self._offset(file, array), array.nbytes // array.shape[0]
+        offset, size = self._offset(file, array), slab_size(array)
         fd = self._open(file)
-        return [Slab(fd, offset + gain * size, size) for gain in range(array.shape[0])]
+        return [Slab(fd, offset + number * size, size) for number in range(slab_count(array.shape))]
 
     def _offset(self, file: StoredFile, array: Array) -> int:
         """Return the offset of `array`; it must end inside `file`: touching a mapped page past it kills the process."""
@@ -98,12 +98,11 @@ class Hdf5Storage(Storage):
             raise Damaged(f"the log is damaged: {array.type} does not lie in {self._path(file.path)}")
         return offset
 
-    def load(self, file: StoredFile, array: Array, out: Float32) -> None:
+    def load(self, file: StoredFile, array: Array, out: CalibArray) -> None:
         path = self._path(file.path)
-        slabs = [out[gain].reshape(-1).view("u1").data for gain in range(array.shape[0])]
         with self._open_file(file) as fd:
             offset = self._offset(file, array)
-            for slab in slabs:
+            for slab in slab_buffers(out):
                 files.read_into(fd, slab, offset, str(path))
                 offset += len(slab)
 
@@ -198,7 +197,7 @@ def _layout(kinds: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[bytes,
     return image, tuple(offsets)
 
 
-def _payload_parts(arrays: Mapping[str, NDArray[Any]]) -> tuple[list[Any], dict[str, int]]:
+def _payload_parts(arrays: Mapping[str, CalibArray]) -> tuple[list[Any], dict[str, int]]:
     """Return the bytes of a payload as buffers in order, and the byte offset of each array.
 
     Parameters

@@ -1,6 +1,6 @@
 """Store a repository as zarr: each version is a zarr v3 group of uncompressed arrays, one object for each chunk.
 
-A version is a group, an array for each calibration type, a chunk for each gain range. Chunks are not compressed:
+A version is a group, an array for each calibration type, a chunk for each slab. Chunks are not compressed:
 float constants hardly shrink, and so they can be mapped, and their bytes in order are what the hash of an array is of.
 A version's objects, one after the other as `_members` orders them, are to a commit one file: its size, its BLAKE3
 and where in it each array begins are what ``files`` says (format 1). The metadata comes from zarr-python.
@@ -16,12 +16,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 
-from jfstore.core.arrays import Float32
+from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.core.hashing import digest
 from jfstore.core.records import Array, Identity, StoredFile
+from jfstore.core.slabs import slab_buffers, slab_count, slab_indices, slab_size
 from jfstore.core.table import Table
 from jfstore.errors import Damaged
 from jfstore.fs import events, files
@@ -64,7 +65,7 @@ class ZarrStorage(Storage):
 
     # -- arrays ----------------------------------------------------------------------------------
 
-    def store(self, panel: str, stamp: str, arrays: Mapping[str, Float32], mend: bool = False) -> StoredFile:
+    def store(self, panel: str, stamp: str, arrays: Mapping[str, CalibArray], mend: bool = False) -> StoredFile:
         parts, offsets = _parts(arrays)
         whole = digest(*parts.values())
         path = check_name(f"panels/{panel}/{stamp}-{whole[:12]}")
@@ -114,10 +115,10 @@ class ZarrStorage(Storage):
         """Read arrays, all their chunks in parallel, and cache those that match their hash."""
         if not parts:
             return
-        wanted = [(name, array.nbytes // array.shape[0]) for array, file in parts for name in self._chunks(file, array)]
+        wanted = [(name, slab_size(array)) for array, file in parts for name in self._chunks(file, array)]
         contents = self.objects.each(lambda pair: self.objects.content(*pair), wanted)
         for array, _ in parts:
-            pieces = [next(contents) for _ in range(array.shape[0])]
+            pieces = [next(contents) for _ in range(slab_count(array.shape))]
             if digest(*pieces) == array.blake3:
                 cache.keep(array.blake3, pieces)
         cache.shrink([array.blake3 for array, _ in parts])
@@ -126,16 +127,16 @@ class ZarrStorage(Storage):
         forgotten = [self.cache.forget_damaged(array.blake3) for array in arrays] if self.cache else []
         return any(forgotten)
 
-    def load(self, file: StoredFile, array: Array, out: Float32) -> None:
+    def load(self, file: StoredFile, array: Array, out: CalibArray) -> None:
         names = self._chunks(file, array)
-        slabs = [out[gain].reshape(-1).view("u1").data for gain in range(array.shape[0])]
+        slabs = slab_buffers(out)
         near = self._near(array)
         if near is None:
             list(self.objects.each(lambda pair: self.objects.read_into(*pair), zip(names, slabs, strict=True)))
             return
         try:
-            for gain, slab in enumerate(slabs):
-                files.read_into(near, slab, gain * len(slab), f"the copy of {file.path}")
+            for number, slab in enumerate(slabs):
+                files.read_into(near, slab, number * len(slab), f"the copy of {file.path}")
         finally:
             os.close(near)
 
@@ -147,9 +148,9 @@ class ZarrStorage(Storage):
         return [check_name(f"{file.path}/{name}") for name in _chunks(array.type, array.shape)]
 
     def open_mapped(self, file: StoredFile, array: Array) -> list[Slab] | None:
-        size = array.nbytes // array.shape[0]
+        size = slab_size(array)
         if (near := self._near(array)) is not None:
-            return [Slab(near, gain * size, size) for gain in range(array.shape[0])]
+            return [Slab(near, number * size, size) for number in range(slab_count(array.shape))]
         slabs: list[Slab] = []
         try:
             for name in self._chunks(file, array):
@@ -207,7 +208,7 @@ class ZarrStorage(Storage):
 
 def _chunks(calib_type: str, shape: Sequence[int]) -> list[str]:
     """Return the names of the chunks of an array, in order, below the group."""
-    return [f"{calib_type}/c.{gain}.0.0" for gain in range(shape[0])]
+    return [f"{calib_type}/{'.'.join(map(str, ('c', *index, 0, 0)))}" for index in slab_indices(shape)]
 
 
 def _folders(calib_types: Iterable[str]) -> list[str]:
@@ -232,14 +233,14 @@ def _metadata(kinds: tuple[_Kind, ...]) -> dict[str, bytes]:
         group.create_array(
             name,
             shape=shape,
-            chunks=(1, *shape[1:]),
+            chunks=(*(1 for _ in shape[:-2]), *shape[-2:]),
             dtype=dtype,
-            # What other programs put in the place of a chunk that is gone: no value that could be believed.
-            fill_value=float("nan"),
+            # Other programs put it in the place of a lost chunk. Nobody believes a NaN; integers have nothing like it.
+            fill_value=float("nan") if np.dtype(dtype).kind == "f" else 0,
             filters=None,
             compressors=None,
             chunk_key_encoding={"name": "default", "separator": "."},
-            dimension_names=_DIMENSIONS,
+            dimension_names=_DIMENSIONS[-len(shape) :],
             attributes={"units": meaning.units, "long_name": meaning.long_name} if meaning else {},
         )
     with warnings.catch_warnings():
@@ -258,7 +259,7 @@ def _order_keys(text: bytes) -> bytes:
     return json.dumps(json.loads(text, object_hook=order), indent=2).encode()
 
 
-def _parts(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Any], dict[str, int]]:
+def _parts(arrays: Mapping[str, CalibArray]) -> tuple[dict[str, Any], dict[str, int]]:
     """Return the objects of a group as buffers by name, in order, and where in their bytes each array begins.
 
     Parameters
@@ -274,8 +275,7 @@ def _parts(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Any], dict[str
         found[f"{name}/{_METADATA}"] = texts[f"{name}/{_METADATA}"]
         done += len(texts[f"{name}/{_METADATA}"])
         offsets[name] = done
-        for chunk, values in zip(_chunks(name, arrays[name].shape), arrays[name], strict=True):
-            found[chunk] = values.reshape(-1).view("u1").data
+        found.update(zip(_chunks(name, arrays[name].shape), slab_buffers(arrays[name]), strict=True))
         done += arrays[name].nbytes
     return {**found, _METADATA: texts[_METADATA]}, offsets
 
@@ -293,7 +293,7 @@ def _members(file: StoredFile, arrays: Sequence[Array]) -> dict[str, int]:
     for array in sorted(arrays, key=lambda array: file.offsets[array.type]):
         sizes[f"{array.type}/{_METADATA}"] = file.offsets[array.type] - done
         for chunk in _chunks(array.type, array.shape):
-            sizes[chunk] = array.nbytes // array.shape[0]
+            sizes[chunk] = slab_size(array)
         done = file.offsets[array.type] + array.nbytes
     sizes[_METADATA] = file.size - done
     if min(sizes.values()) <= 0 or sorted(file.offsets) != sorted(array.type for array in arrays):

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from jfstore.core.hashing import digest
-from jfstore.core.records import Array, Identity, StoredFile
+from jfstore.core.records import Array, Identity, StoredFile, Version
 from jfstore.core.segment import LAYOUT, merge_segments
 from jfstore.core.table import Table
 from jfstore.errors import Damaged, Refused
 from jfstore.repository import Repository, create, open_storage
+from jfstore.repository.assemble import assemble
 from jfstore.repository.log import commit_name
 from jfstore.repository.verify import verify
 from jfstore.storage.base import Storage
@@ -28,11 +29,29 @@ from tests.makers.tables import change_columns, lie_about_numbers, lie_about_the
 
 GAIN = constants(1)
 OFFSET = constants(1, "pixel_offset")
+KINDS = [
+    *(("<u8", (3, 4, 8)), ("|u1", (3, 4, 8)), ("<f4", (4, 8)), ("|u1", (4, 8)), ("|u1", (5, 7))),
+    *(("<u8", (3, 16, 32)), ("|u1", (64, 64)), ("<u8", (2, 64, 64))),
+]
+"""Dtypes and shapes of arrays; the slabs of the last ones fill whole pages."""
 Reopen = Callable[[], Storage]
 
 
 def described(name: str, values: np.ndarray) -> Array:
     return Array(name, values.dtype.str, values.shape, digest(values.tobytes()))
+
+
+def integers(seed: int, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return whole numbers over the range of `dtype`."""
+    most = 255 if dtype == "|u1" else 1 << 62 if dtype == "<u8" else 1 << 24
+    values: np.ndarray = np.random.default_rng(seed).integers(0, most, shape).astype(dtype)
+    return values
+
+
+def version_of(storage: Storage, values: np.ndarray) -> Version:
+    """Store `values` as the mask of a panel; return its version."""
+    file = storage.store(A, STAMP, {"pixel_mask": values})
+    return Version(A, STAMP, 0, 1, (described("pixel_mask", values),), file, 1)
 
 
 def slab_of(slab: Slab) -> tuple[int, int, int]:
@@ -158,6 +177,56 @@ class StorageSuite:
             out = np.empty(shape, "f4")
             storage.load(file, described(name, array), out)
             assert out.tobytes() == array.tobytes()
+
+    @pytest.mark.parametrize(("dtype", "shape"), KINDS)
+    def test_arrays_of_any_kind_come_back(
+        self, storage: Storage, reopen: Reopen, dtype: str, shape: tuple[int, ...]
+    ) -> None:
+        values = {"pixel_gain": GAIN, "pixel_mask": integers(1, dtype, shape)}
+        file = storage.store(A, STAMP, values)
+        arrays = [described(name, array) for name, array in values.items()]
+        assert storage.check(file, arrays, quick=False) is None
+        assert storage.check(file, [arrays[0], described("pixel_mask", integers(2, dtype, shape))], quick=False)
+        out = np.empty(shape, dtype)
+        reopen().load(file, arrays[1], out)
+        assert out.tobytes() == values["pixel_mask"].tobytes()
+
+    @pytest.mark.parametrize("options", [{}, {"copy": True}, {"writable": True}, {"verify": False}])
+    @pytest.mark.parametrize(("dtype", "shape"), KINDS)
+    def test_panels_of_any_kind_are_assembled(
+        self, storage: Storage, dtype: str, shape: tuple[int, ...], options: dict[str, bool]
+    ) -> None:
+        values = [integers(seed, dtype, shape) for seed in range(3)]
+        versions = [version_of(storage, array) for array in values]
+        array = assemble(storage, versions, "pixel_mask", **options)
+        assert array.dtype == np.dtype(dtype)
+        assert array.shape == (*shape[:-2], 3, *shape[-2:])
+        assert array.tobytes() == np.stack(values, axis=-3).tobytes()
+        assert (array.flags.c_contiguous, array.flags.writeable) == (True, options.get("writable", False))
+
+    def test_panels_of_different_kinds_are_not_assembled(self, storage: Storage) -> None:
+        versions = [version_of(storage, integers(1, dtype, (4, 8))) for dtype in ("|u1", "<u8")]
+        with pytest.raises(Damaged, match="differ in dtype or shape"):
+            assemble(storage, versions, "pixel_mask")
+
+    def test_array_of_another_kind_is_verified(self, storage: Storage) -> None:
+        version = version_of(storage, integers(1, "|u1", (64, 64)))
+        wrong = replace(version, arrays=(described("pixel_mask", integers(2, "|u1", (64, 64))),))
+        with pytest.raises(Damaged, match="pixel_mask does not match"):
+            assemble(storage, [wrong], "pixel_mask")
+
+    def test_short_reads_are_continued(self, storage: Storage, reopen: Reopen, monkeypatch: pytest.MonkeyPatch) -> None:
+        # The kernel returns at most 2 GiB from a read, and may return less.
+        values = integers(1, "<u8", (3, 16, 32))
+        version = version_of(storage, values)
+        pread, preadv = os.pread, os.preadv
+        monkeypatch.setattr("os.pread", lambda fd, size, offset: pread(fd, min(size, 1000), offset))
+        monkeypatch.setattr("os.preadv", lambda fd, buffers, offset: preadv(fd, [buffers[0][:1000]], offset))
+        for copy in (True, False):
+            array = assemble(reopen(), [version], "pixel_mask", copy=copy)
+            assert array.tobytes() == values.tobytes()
+        assert reopen().check(version.file, version.arrays, quick=False) is None
+        assert reopen().store(A, STAMP, {"pixel_mask": values}) == version.file
 
     def test_same_arrays_are_the_same_file(self, storage: Storage, reopen: Reopen) -> None:
         both = {"pixel_gain": GAIN, "pixel_offset": OFFSET}

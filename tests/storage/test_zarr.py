@@ -17,7 +17,7 @@ from jfstore.repository import Repository
 from jfstore.repository.verify import verify
 from jfstore.storage.zarr import ZarrStorage
 from tests.makers.repositories import LATER, SHAPE, STAMP, A, B, constants, entry, flip, put, reopened, seeds_of, story
-from tests.storage.suite import Reopen, ZarrSuite, described
+from tests.storage.suite import Reopen, ZarrSuite, described, integers
 
 
 class TestZarrStorage(ZarrSuite):
@@ -66,6 +66,28 @@ def test_a_chunk_that_is_gone_is_no_number_to_other_programs(repository: Reposit
     seen = np.asarray(zarr.open_array(group / "pixel_gain", mode="r")[...])
     assert np.isnan(seen[1]).all()
     assert not np.isnan(seen[::2]).any()
+
+
+def test_other_programs_see_arrays_of_every_kind(tmp_path: Path) -> None:
+    storage = ZarrStorage(tmp_path / "R")
+    storage.prepare()
+    values = {
+        "pixel_gain": constants(1),
+        "pixel_mask": integers(1, "|u1", (4, 8)),
+        "pixel_status": integers(2, "<u8", SHAPE),
+    }
+    file = storage.store(A, STAMP, values)
+    group = zarr.open_group(tmp_path / "R" / file.path, mode="r")
+    for name, array in group.arrays():
+        assert np.asarray(array[...]).tobytes() == values[name].tobytes()
+        assert (array.dtype, array.shape) == (values[name].dtype, values[name].shape)
+        assert array.metadata.to_dict()["dimension_names"] == ("gain", "row", "column")[-array.ndim :]
+        assert np.isnan(array.fill_value) if name == "pixel_gain" else array.fill_value == 0
+    chunks = {str(path.relative_to(tmp_path / "R" / file.path)) for path in (tmp_path / "R").rglob("c.*")}
+    assert chunks == {
+        "pixel_mask/c.0.0",
+        *(f"{name}/c.{gain}.0.0" for name in ("pixel_gain", "pixel_status") for gain in range(3)),
+    }
 
 
 def test_objects_one_after_the_other_are_the_file_of_the_commit(repository: Repository) -> None:
