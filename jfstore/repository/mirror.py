@@ -157,11 +157,13 @@ def arrays_of(source: Repository, version: Version) -> dict[str, CalibArray]:
     return {array.type: source.panel_array(version, array.type) for array in version.arrays}
 
 
-def copy_version(source: Repository, version: Version, target: Storage, mend: bool = False) -> StoredFile:
-    """Store the arrays of a version in `target`, where its file would lie had it been added there."""
+def copy_version(
+    source: Repository, version: Version, target: Storage, mend: bool = False, like: StoredFile | None = None
+) -> StoredFile:
+    """Store the arrays of a version in `target`, under the name that adding it there gives; see `Storage.store`."""
     _, panel, name = version.file.path.split("/")[:3]
     arrays = {name: array.copy() for name, array in arrays_of(source, version).items()}
-    return target.store(panel, name[:14], arrays, mend)
+    return target.store(panel, name[:14], arrays, mend, like)
 
 
 def _publish(target: Storage, seq: int, raw: bytes) -> None:

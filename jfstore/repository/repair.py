@@ -117,7 +117,7 @@ def _restore(
     storage = repository.storage
     if file and storage.check(file, version.arrays, quick=False) is None:
         return file
-    made = copy_version(source, version, storage, mend=True)
+    made = copy_version(source, version, storage, mend=True, like=file or version.file)
     if file and made != file:
         raise Damaged(f"{storage.location}/{file.path} cannot be made again: it would be {made.path}")
     restored.append(made.path)

@@ -202,11 +202,19 @@ class Storage(ABC):
     # -- arrays ----------------------------------------------------------------------------------
 
     @abstractmethod
-    def store(self, panel: str, stamp: str, arrays: Mapping[str, CalibArray], mend: bool = False) -> StoredFile:
+    def store(
+        self,
+        panel: str,
+        stamp: str,
+        arrays: Mapping[str, CalibArray],
+        mend: bool = False,
+        like: StoredFile | None = None,
+    ) -> StoredFile:
         """Publish the arrays of one version, by calibration type, each of shape (gain, row, column) or (row, column).
 
         The bytes depend on the arrays and their types only, so that repeating the call finds the same file. With
-        `mend`, an existing file with other bytes is replaced.
+        `mend`, an existing file with other bytes is replaced. `like` is a file to make again, if its bytes may be those
+        of an earlier release.
 
         Raises
         ------

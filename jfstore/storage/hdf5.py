@@ -1,8 +1,6 @@
 """Store a repository as HDF5: a directory with ``log/``, ``panels/`` and one index file of links.
 
-A payload is the arrays of one version as one small HDF5 file (docs/design.md, "A repository on disk"): one
-contiguous, uncompressed, page-aligned, little-endian dataset per calibration type. The file is laid out once by
-HDF5 without data; the arrays are then written straight into their places.
+A payload is the arrays of one version as one HDF5 file; `jfstore.storage.hdf5_payload` lays it out.
 """
 
 from __future__ import annotations
@@ -10,27 +8,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from jfstore.core.arrays import CalibArray
-from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.core.hashing import digest
 from jfstore.core.records import Array, Identity, StoredFile
 from jfstore.core.slabs import slab_buffers, slab_count, slab_size
 from jfstore.core.table import Table
 from jfstore.errors import Damaged
 from jfstore.fs import files
-from jfstore.fs.hdf5_image import hdf5_bytes
 from jfstore.storage import index
 from jfstore.storage.base import SavedIndex, Storage, check_name
 from jfstore.storage.directory import Directory
+from jfstore.storage.hdf5_payload import make_payload
 from jfstore.storage.mapped import Slab
 
-_PAGE = 4096
 _INDEX_LIMIT = 1 << 40
 
 
@@ -54,12 +46,19 @@ class Hdf5Storage(Storage):
     def _path(self, name: str) -> Path:
         return self.root / check_name(name)
 
-    def store(self, panel: str, stamp: str, arrays: Mapping[str, CalibArray], mend: bool = False) -> StoredFile:
-        parts, offsets = _payload_parts(arrays)
-        whole = digest(*parts)
-        name = f"panels/{panel}/{stamp}-{whole[:12]}.h5"
+    def store(
+        self,
+        panel: str,
+        stamp: str,
+        arrays: Mapping[str, CalibArray],
+        mend: bool = False,
+        like: StoredFile | None = None,
+    ) -> StoredFile:
+        payload = make_payload(arrays, like)
+        parts = payload.parts
+        name = f"panels/{panel}/{stamp}-{payload.blake3[:12]}.h5"
         path = self._path(name)
-        file = StoredFile(name, sum(map(len, parts)), whole, offsets)
+        file = StoredFile(name, sum(map(len, parts)), payload.blake3, payload.offsets)
         self.objects.make_folders(name)
         try:
             self.objects.create(name, parts)
@@ -163,55 +162,3 @@ class Hdf5Storage(Storage):
             for name in sorted(expected.keys() | links.keys())
             if links.get(name) != expected.get(name)
         ]
-
-
-@lru_cache(maxsize=8)
-def _layout(kinds: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[bytes, tuple[int, ...]]:
-    """Return an HDF5 file with a dataset of zeros for each kind, and the byte offset of each dataset."""
-    import h5py
-    from h5py import h5d, h5p, h5s, h5t
-
-    offsets: list[int] = []
-
-    def fill(file: Any) -> None:
-        datasets = []
-        for name, dtype, shape in kinds:
-            creation = h5p.create(h5p.DATASET_CREATE)
-            creation.set_layout(h5d.CONTIGUOUS)
-            creation.set_alloc_time(h5d.ALLOC_TIME_EARLY)
-            creation.set_fill_time(h5d.FILL_TIME_NEVER)
-            creation.set_obj_track_times(False)
-            type_id = h5t.py_create(np.dtype(dtype), logical=True)
-            dataset = h5py.Dataset(h5d.create(file.id, name.encode(), type_id, h5s.create_simple(shape), dcpl=creation))
-            meaning = CALIB_TYPES.get(name)
-            if meaning:
-                dataset.attrs["units"] = np.bytes_(meaning.units)
-                dataset.attrs["long_name"] = np.bytes_(meaning.long_name)
-            datasets.append(dataset)
-        file.flush()
-        offsets.extend(dataset.id.get_offset() for dataset in datasets)
-
-    # Everything is aligned: a threshold would leave the arrays under it where they fall.
-    image = hdf5_bytes(fill, alignment_threshold=1, alignment_interval=_PAGE)
-    assert all(offset % _PAGE == 0 for offset in offsets), "HDF5 did not align the arrays"
-    return image, tuple(offsets)
-
-
-def _payload_parts(arrays: Mapping[str, CalibArray]) -> tuple[list[Any], dict[str, int]]:
-    """Return the bytes of a payload as buffers in order, and the byte offset of each array.
-
-    Parameters
-    ----------
-    arrays : mapping of str to ndarray
-        C-contiguous, little-endian arrays by calibration type; their order does not matter.
-    """
-    names = sorted(arrays)
-    image, offsets = _layout(tuple((name, arrays[name].dtype.str, arrays[name].shape) for name in names))
-    parts: list[Any] = []
-    done = 0
-    for name, offset in sorted(zip(names, offsets, strict=True), key=lambda pair: pair[1]):
-        data = arrays[name].reshape(-1).view("u1")
-        parts += [memoryview(image)[done:offset], data]
-        done = offset + len(data)
-    parts.append(memoryview(image)[done:])
-    return parts, dict(zip(names, offsets, strict=True))

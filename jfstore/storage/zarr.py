@@ -65,7 +65,14 @@ class ZarrStorage(Storage):
 
     # -- arrays ----------------------------------------------------------------------------------
 
-    def store(self, panel: str, stamp: str, arrays: Mapping[str, CalibArray], mend: bool = False) -> StoredFile:
+    def store(
+        self,
+        panel: str,
+        stamp: str,
+        arrays: Mapping[str, CalibArray],
+        mend: bool = False,
+        like: StoredFile | None = None,
+    ) -> StoredFile:
         parts, offsets = _parts(arrays)
         whole = digest(*parts.values())
         path = check_name(f"panels/{panel}/{stamp}-{whole[:12]}")

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from jfstore.fs import durable
+from jfstore.storage import hdf5_payload
 from jfstore.storage.hdf5 import Hdf5Storage
 from tests.proofs.power import PAIRS, crashes, each_kind, each_pair, report, run, tell, violation
 from tests.proofs.simfs import (
     KINDS,
+    Recorder,
     directory_in_memory,
     make_stock,
 )
@@ -35,6 +37,30 @@ def test_sample_of_every_kind(stock: Path, place: Path) -> None:
     count, violations = run(each_kind(stock, place), 16, random.Random(1), most=75)
     assert not violations, report(count, violations)
     assert count > 500
+
+
+def test_sample_of_payloads_with_holes(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Small panels have holes if huge pages are as small as their slabs.
+    monkeypatch.setattr("jfstore.core.slabs.HUGE_PAGE", 128)
+    monkeypatch.setattr("jfstore.storage.hdf5_payload.HUGE_PAGE", 1 << 15)
+    hdf5_payload._layout.cache_clear()
+    monkeypatch.setattr("tests.proofs.power.KINDS", {kind: KINDS[kind] for kind in ("new panel", "detector")})
+    skipped: list[int] = []
+    skip = Recorder.skip
+
+    def count_and_skip(self: Recorder, fd: int, size: int) -> None:
+        skipped.append(size)
+        skip(self, fd, size)
+
+    monkeypatch.setattr(Recorder, "skip", count_and_skip)
+    try:
+        stock = make_stock(tmp_path / "stock")
+        count, violations = run(each_kind(stock, place), 16, random.Random(1), most=150)
+    finally:
+        hdf5_payload._layout.cache_clear()
+    assert not violations, report(count, violations)
+    assert count > 50
+    assert skipped
 
 
 @pytest.mark.parametrize("pair", PAIRS)

@@ -86,6 +86,31 @@ def test_the_log_alone_says_the_same(old: jfstore.Repository, tmp_path: Path) ->
     assert jfstore.open(str(copy)).versions() == old.versions()
 
 
+@pytest.mark.parametrize("storage", ["hdf5", "zarr"])
+def test_damaged_payload_is_made_again_bit_for_bit(old: jfstore.Repository, tmp_path: Path, storage: str) -> None:
+    place = tmp_path / "copy"
+    shutil.copytree(old.storage.location, place)
+    jfstore.mirror(place, tmp_path / "mirror", storage=storage)
+    names = {version.file.path for version in old.versions()}
+    for name in names:
+        (place / name).unlink()
+    assert set(jfstore.repair(place, tmp_path / "mirror")) == names
+    assert jfstore.open(str(place)).versions() == old.versions()
+    for name in names:
+        assert (place / name).read_bytes() == Path(old.storage.location, name).read_bytes()
+    assert jfstore.verify(place).problems == ()
+
+
+def test_new_versions_beside_the_old(old: jfstore.Repository, tmp_path: Path) -> None:
+    place = tmp_path / "copy"
+    shutil.copytree(old.storage.location, place)
+    repository = jfstore.open(str(place))
+    repository.add(PANELS[0], "20190101000000", {name: array(9, name) for name in TYPES}, "new")
+    assert jfstore.verify(place).problems == ()
+    for when, seed in (("20190101000000", 9), ("20180401000000", 4)):
+        assert repository.get(PANELS[0], TYPES[0], when)[:, 0].tobytes() == array(seed, TYPES[0]).tobytes()
+
+
 if __name__ == "__main__":
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jfstore.fs.owner.user", lambda: "maintainer")

@@ -160,7 +160,7 @@ def test_damaged_payload_is_not_mapped(tmp_path: Path, way: Callable[[Path], Non
 def test_quick_sees_sizes_only(repository: Repository) -> None:
     (one, _), (other, _), *_ = payloads(repository).items()
     cut(Path(repository.storage.location, one))
-    flip(Path(repository.storage.location, other), 8 * 15000)
+    flip(Path(repository.storage.location, other), 8 * 5000)
     assert [problem.file for problem in verify(repository, quick=True).problems] == [one]
 
 
