@@ -35,7 +35,13 @@ def touched(array: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("count", [1, 8, 32])
-def test_get(repository: Repository, compare: Callable[..., None], tmp_path: Path, count: int) -> None:
+def test_get(
+    repository: Repository,
+    compare: Callable[..., None],
+    record: Callable[..., None],
+    tmp_path: Path,
+    count: int,
+) -> None:
     panels = PANELS[:count]
     detector = "_".join(panels)
     expected = repository.get(detector, "pixel_gain", WHEN)
@@ -78,22 +84,29 @@ def test_get(repository: Repository, compare: Callable[..., None], tmp_path: Pat
         if count > 1
         else {},
     )
+    before = _own("FilePmdMapped")
+    array = get(verify=False)
+    touched(array)
+    huge = _own("FilePmdMapped") - before
+    record(
+        f"get, {count} panels", "mapped by huge pages, MB / all", huge / 1024, 1024 * huge / array.nbytes, "1 on ext4"
+    )
 
 
 def _memory(pipe: Any, location: str, detector: str) -> None:
     repository = jfstore.open(location)
     small = repository.get(PANELS[0], "pixel_gain", WHEN)[0, 0, 0, 0]
-    pipe.send(_pss())
+    pipe.send(_own("Pss"))
     pipe.recv()
     array = repository.get(detector, "pixel_gain", WHEN)
-    pipe.send(_pss() + 0 * int(small + touched(array)))
+    pipe.send(_own("Pss") + 0 * int(small + touched(array)))
     pipe.recv()
 
 
-def _pss() -> int:
-    """Return the memory of this process, what it shares divided among those that share it, in kB."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+def _own(field: str, process: int | str | None = "self") -> int:
+    """Return a field of the memory of a process, in kB; ``Pss`` divides shared memory among those that share it."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
 def test_memory_of_eight_processes(repository: Repository, record: Callable[..., None]) -> None:
@@ -112,7 +125,7 @@ def test_memory_of_eight_processes(repository: Repository, record: Callable[...,
     # All have the array when the last says so; only then is what they share divided by eight.
     for pipe in pipes:
         pipe.recv()
-    after = sum(_pss_of(process.pid) for process in processes)
+    after = sum(_own("Pss", process.pid) for process in processes)
     for pipe, process in zip(pipes, processes, strict=True):
         pipe.send(None)
         process.join()
@@ -125,8 +138,3 @@ def test_memory_of_eight_processes(repository: Repository, record: Callable[...,
         "<= 1.1",
     )
     assert after - before < 2 * one_copy
-
-
-def _pss_of(pid: int | None) -> int:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
