@@ -43,9 +43,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jfstore.core.arrays import check_array
+    from jfstore.core.changes import Change
     from jfstore.core.ids import PanelId
     from jfstore.core.instants import Instant
-    from jfstore.core.validity import Change, Selection, Timeline
+    from jfstore.core.validity import Selection, Timeline
     from jfstore.deployment.audit import Audit, Finding, audit
     from jfstore.deployment.constants import runs_with_constants
     from jfstore.deployment.generate import deploy, generate
@@ -75,7 +76,8 @@ _PLACES = {
     "core.arrays": "check_array",
     "core.ids": "PanelId",
     "core.instants": "Instant",
-    "core.validity": "Change Selection Timeline",
+    "core.changes": "Change",
+    "core.validity": "Selection Timeline",
     "deployment.generate": "deploy generate",
     "deployment.undo": "undo_deploy",
     "errors": "BadValue Busy Damaged Failed InDoubt JfstoreError NotFound Refused",

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Container, Sequence
 from typing import Any, TypeVar
 
-from jfstore.core.ids import parse_panel, parse_version, version_name
-from jfstore.core.instants import BEGINNING, find_zone, iso, parse_iso
+from jfstore.core.fields import (
+    check_panel,
+    check_stamp,
+    damage_if_odd,
+    read_field,
+    read_hash_field,
+    read_natural,
+    read_shape,
+    read_start,
+    read_texts,
+)
+from jfstore.core.ids import version_name
+from jfstore.core.instants import find_zone, iso, parse_iso
 from jfstore.core.records import (
     DTYPES,
     FORMAT,
@@ -19,19 +27,13 @@ from jfstore.core.records import (
     STATEMENTS,
     Array,
     Commit,
-    Freeze,
     Identity,
-    Naming,
-    RunPanels,
-    SamePanel,
-    Statement,
     StoredFile,
-    Tag,
     Version,
-    Withdrawal,
 )
 from jfstore.core.sealing import parts, replace_extra, seal, unseal
 from jfstore.core.sketch import decode_sketch, encode_sketch
+from jfstore.core.statements import decode_statement, encode_statement
 from jfstore.errors import Damaged, Refused
 
 T = TypeVar("T")
@@ -89,61 +91,24 @@ def decode_identity(raw: bytes, where: str) -> Identity:
         if _format_of(raw) > FORMAT:
             raise Refused(f"{where} was made by a newer jfstore (format {_format_of(raw)})") from None
         raise Damaged(f"{where} is damaged: {error}") from None
-    with _damage_if_odd(where):
-        if _field(body, "format", int) != FORMAT:
+    with damage_if_odd(where):
+        if read_field(body, "format", int) != FORMAT:
             raise Refused(f"{where} was made by a newer jfstore (format {body['format']}); this one reads {FORMAT}")
         if body["role"] not in ROLES:
             raise ValueError(f"its role is {body['role']!r}")
-        find_zone(_field(body, "zone", str))
+        find_zone(read_field(body, "zone", str))
         return Identity(
-            id=_field({**body, **storage}, "id", str),
+            id=read_field({**body, **storage}, "id", str),
             role=body["role"],
-            detector=_field(body, "detector", str),
-            panel_shape=_shape(body["panel_shape"]),
+            detector=read_field(body, "detector", str),
+            panel_shape=read_shape(body["panel_shape"]),
             zone=body["zone"],
             created=parse_iso(body["created"]),
-            storage=_field(storage, "kind", str),
-            mirror_of=_field(storage, "mirror_of", str) if "mirror_of" in storage else None,
-            detached_from=_field(storage, "detached_from", dict) if "detached_from" in storage else None,
+            storage=read_field(storage, "kind", str),
+            mirror_of=read_field(storage, "mirror_of", str) if "mirror_of" in storage else None,
+            detached_from=read_field(storage, "detached_from", dict) if "detached_from" in storage else None,
             hash=sealed,
         )
-
-
-@contextmanager
-def _damage_if_odd(where: str) -> Iterator[None]:
-    """Turn what goes wrong with a body whose hash is right, but which no jfstore wrote, into Damaged."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise Damaged(f"{where} is damaged, though its hash is right: {error!r}") from None
-
-
-def _field(body: Any, name: str, kind: type[T]) -> T:
-    """Return a field of `body`; TypeError if it is of another kind."""
-    value = body[name]
-    if type(value) is not kind:
-        raise TypeError(f"{name} is {value!r}")
-    return value
-
-
-def _natural(body: Any, name: str, most: int = 2**62) -> int:
-    value = _field(body, name, int)
-    if not 0 <= value <= most:
-        raise ValueError(f"{name} is {value}")
-    return value
-
-
-def _hash(body: Any, name: str, digits: int = 64) -> str:
-    value = _field(body, name, str)
-    if not re.fullmatch(rf"[0-9a-f]{{{digits}}}", value, re.ASCII):
-        raise ValueError(f"{name} is {value!r}")
-    return value
-
-
-def _shape(value: Any) -> tuple[int, int, int]:
-    if type(value) is not list or len(value) != 3 or not all(type(n) is int and 0 < n <= 1 << 16 for n in value):
-        raise ValueError(f"a shape is {value!r}")
-    return value[0], value[1], value[2]
 
 
 def _format_of(raw: bytes) -> int:
@@ -217,16 +182,6 @@ def _array_body(array: Array) -> dict[str, Any]:
     return body
 
 
-def encode_statement(statement: Statement) -> dict[str, Any]:
-    """Return what a commit without versions says, as JSON has it; None and what is empty are left out."""
-    body = asdict(statement)
-    if isinstance(statement, Freeze):
-        body["begin"] = body.pop("start")
-    if isinstance(statement, Tag):
-        body["commit"] = body.pop("seq")
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in body.items() if value}
-
-
 def with_files(raw: bytes, files: Sequence[StoredFile]) -> bytes:
     """Return the bytes of a commit for a storage that keeps the arrays of its versions in `files`."""
     return replace_extra(raw, "commit", "files", _files(files))
@@ -252,26 +207,26 @@ def decode_commit(raw: bytes, where: str) -> Commit:
         body, sealed, files = unseal(raw, "commit", "files")
     except ValueError as error:
         raise Damaged(f"{where} is damaged: {error}") from None
-    with _damage_if_odd(where):
+    with damage_if_odd(where):
         op = _ADD if body["op"] == _ADD_2 else body["op"]
         if op not in (_ADD, "close", *STATEMENTS):
             raise Refused(f"{where} was made by a newer jfstore: it does not know the operation {op!r}")
-        seq = _natural(body, "seq")
-        versions = () if op in STATEMENTS else _versions(seq, _field(body, "versions", list), files)
+        seq = read_natural(body, "seq")
+        versions = () if op in STATEMENTS else _versions(seq, read_field(body, "versions", list), files)
         return Commit(
             seq=seq,
-            prev=_hash(body, "prev"),
+            prev=read_hash_field(body, "prev"),
             time=parse_iso(body["time"]),
             clock=parse_iso(body["clock"]),
-            user=_field(body, "user", str),
-            host=_field(body, "host", str),
-            program=_field(body, "program", str),
-            message=_field(body, "message", str),
-            request=_hash(body, "request", 32),
+            user=read_field(body, "user", str),
+            host=read_field(body, "host", str),
+            program=read_field(body, "program", str),
+            message=read_field(body, "message", str),
+            request=read_hash_field(body, "request", 32),
             op=op,
             versions=versions,
             statement=decode_statement(op, body) if op in STATEMENTS else None,
-            accepted=_texts(body, "accepted") if "accepted" in body else (),
+            accepted=read_texts(body, "accepted") if "accepted" in body else (),
             hash=sealed,
         )
 
@@ -285,7 +240,7 @@ def decode_versions(raw: bytes, where: str, seq: int, names: Container[str]) -> 
         body, _, files = unseal(raw, "commit", "files")
     except ValueError as error:
         raise Damaged(f"{where} is damaged: {error}") from None
-    with _damage_if_odd(where):
+    with damage_if_odd(where):
         if body["seq"] != seq:
             raise ValueError(f"it is commit {body['seq']}")
         left = iter(files)
@@ -305,77 +260,18 @@ def _versions(seq: int, entries: Sequence[Any], files: Sequence[Any]) -> tuple[V
     return versions
 
 
-def decode_statement(op: str, body: Any) -> Statement:
-    """Return what a commit of operation `op` without versions says; ValueError, TypeError, KeyError if it is odd."""
-    if op in ("withdraw", "restore"):
-        names = _texts(body, "versions")
-        if not names:
-            raise ValueError("it names no versions")
-        for name in names:
-            panel, stamp, number = parse_version(name)
-            if version_name(str(panel), stamp, number) != name:
-                raise ValueError(f"it names the version {name!r}")
-        return Withdrawal(names, _field(body, "origin", dict) if "origin" in body else None)
-    if op in ("same_panel", "not_same_panel"):
-        one, other = (_panel(text) for text in _field(body, "panels", list))
-        return SamePanel((one, other))
-    if op == "name":
-        return Naming(_detector(_field(body, "id", str)), _field(body, "name", str))
-    if op == "run_panels":
-        source = _field(body, "source", str) if "source" in body else None
-        detector = _detector(_field(body, "detector", str))
-        first, last = _natural(body, "first"), _natural(body, "last")
-        return RunPanels(detector, _field(body, "experiment", str), first, last, source)
-    if op == "tag":
-        return Tag(_field(body, "name", str), _natural(body, "commit"))
-    types = _texts(body, "types") if "types" in body else None
-    return Freeze(_stamp(_field(body, "stamp", str)), _start(body), types)
-
-
-def _texts(body: Any, name: str) -> tuple[str, ...]:
-    value = _field(body, name, list)
-    if not all(type(text) is str for text in value):
-        raise TypeError(f"{name} is {value!r}")
-    return tuple(value)
-
-
-def _panel(text: Any) -> str:
-    if type(text) is not str or str(parse_panel(text)) != text:
-        raise ValueError(f"a panel is {text!r}")
-    return text
-
-
-def _detector(text: str) -> str:
-    for panel in text.split("_"):
-        _panel(panel)
-    return text
-
-
-def _stamp(text: str) -> str:
-    if not re.fullmatch(r"[0-9]{14}", text, re.ASCII):
-        raise ValueError(f"a stamp is {text!r}")
-    return text
-
-
-def _start(body: Any) -> int:
-    start = _field(body, "begin", int)
-    if not BEGINNING <= start < 2**63:
-        raise ValueError(f"begin is {start}")
-    return start
-
-
 def _version(seq: int, body: dict[str, Any], file: dict[str, Any] | None) -> Version:
-    closes = _texts(body, "closes") if "closes" in body else ()
+    closes = read_texts(body, "closes") if "closes" in body else ()
     stored, arrays = NO_FILE, tuple[Array, ...]()
     if not closes:
-        stored, arrays = _stored_file(file), tuple(_array(n, a) for n, a in _field(body, "arrays", dict).items())
+        stored, arrays = _stored_file(file), tuple(_array(n, a) for n, a in read_field(body, "arrays", dict).items())
         if not arrays or not {array.type for array in arrays} <= stored.offsets.keys():
             raise ValueError(f"{stored.path!r} does not have the arrays of the version")
     return Version(
-        panel=_panel(body["panel"]),
-        stamp=_stamp(_field(body, "stamp", str)),
-        start=_start(body),
-        number=_natural(body, "number", 2**31),
+        panel=check_panel(body["panel"]),
+        stamp=check_stamp(read_field(body, "stamp", str)),
+        start=read_start(body),
+        number=read_natural(body, "number", 2**31),
         arrays=arrays,
         file=stored,
         seq=seq,
@@ -394,22 +290,22 @@ def _about(value: Any) -> dict[str, str]:
 
 def _stored_file(file: Any) -> StoredFile:
     return StoredFile(
-        _field(file, "path", str),
-        _natural(file, "size"),
-        _hash(file, "blake3"),
-        {name: _natural(file["offsets"], name) for name in _field(file, "offsets", dict)},
+        read_field(file, "path", str),
+        read_natural(file, "size"),
+        read_hash_field(file, "blake3"),
+        {name: read_natural(file["offsets"], name) for name in read_field(file, "offsets", dict)},
     )
 
 
 def _array(name: str, body: dict[str, Any]) -> Array:
-    dtype = _field(body, "dtype", str)
+    dtype = read_field(body, "dtype", str)
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}")
     sketch = decode_sketch(body["sketch"]) if "sketch" in body else None
     shape = _array_shape(body["shape"])
-    return Array(name, dtype, shape, _hash(body, "blake3"), body.get("converted_from"), sketch)
+    return Array(name, dtype, shape, read_hash_field(body, "blake3"), body.get("converted_from"), sketch)
 
 
 def _array_shape(value: Any) -> tuple[int, ...]:
     """Return the shape of an array: (gain, row, column) or (row, column)."""
-    return _shape([1, *value])[1:] if type(value) is list and len(value) == 2 else _shape(value)
+    return read_shape([1, *value])[1:] if type(value) is list and len(value) == 2 else read_shape(value)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jfstore.core.encoding import encode_statement
 from jfstore.core.records import Commit, Version
+from jfstore.core.statements import encode_statement
 
 Columns = NDArray[Any]
 Kind = tuple[str, str, tuple[int, ...]]

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jfstore.core.encoding import decode_statement
 from jfstore.core.records import NO_FILE, Array, Commit, Statement, StoredFile, Version
 from jfstore.core.segment import LAYOUT, NO_FILE_ROW, Columns, MemorySegment, Segment, make_segment, merge_segments
+from jfstore.core.statements import decode_statement
 from jfstore.errors import Damaged, NotFound
 
 _MEMORY_SEGMENTS = 32

@@ -7,7 +7,7 @@ number. Never a later one, never "the closest", never the newest insertion.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -288,91 +288,6 @@ def rejections(table: Table, selection: Selection, t: int, zone: ZoneInfo, as_of
             reason = f"v{number} of this stamp {'is newer' if number > version.number else 'was asked for'}"
         found.append((version, reason))
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One interval in which a write changes the answer for a panel and calibration type.
-
-    Attributes
-    ----------
-    panel, type : str
-        Panel Id and calibration type.
-    start, end : Instant
-        The half-open interval; ``end`` is None if it has no end.
-    before, after : str or None
-        Name of the version that is valid before and after the write, None for none.
-    """
-
-    panel: str
-    type: str
-    start: Instant
-    end: Instant | None
-    before: str | None
-    after: str | None
-
-
-def changes(before: Table, after: Table, versions: Sequence[Version], zone: ZoneInfo) -> tuple[Change, ...]:
-    """Return how the answers of `before` change through `versions`, which were added to it.
-
-    Parameters
-    ----------
-    before, after : Table
-        The table without `versions`, and one that continues it and holds them.
-    versions : sequence of Version
-        The versions of one commit.
-    zone : zoneinfo.ZoneInfo
-        Zone in which stamps are written.
-
-    Returns
-    -------
-    tuple of Change
-        Only changes of content: an interval in which another version with equal content is valid is not one.
-    """
-    touched = dict.fromkeys((version.panel, name, version.seq) for version in versions for name in version.content)
-    return tuple(
-        change
-        for panel, name, seq in touched
-        for change in _differences(timeline(before, panel, name), timeline(after, panel, name, seq), zone)
-    )
-
-
-def _differences(old: Timeline, new: Timeline, zone: ZoneInfo) -> Iterator[Change]:
-    # The new table continues the old one, so that equal rows are equal versions: most intervals need no more.
-    edges = np.array(sorted({*old.starts.tolist(), *new.starts.tolist()}), np.int64)
-    old_rows, new_rows = _rows_valid_at(old, edges), _rows_valid_at(new, edges)
-    ends = [*edges[1:].tolist(), FOREVER]
-    last: Change | None = None
-    for place in np.flatnonzero(old_rows != new_rows).tolist():
-        was, now = (_version_of(line, rows[place]) for line, rows in ((old, old_rows), (new, new_rows)))
-        if was is now or (was and now and was.content[old.type] == now.content[old.type]):
-            continue
-        end = None if ends[place] == FOREVER else instant_at(ends[place], zone)
-        change = Change(
-            old.panel,
-            old.type,
-            instant_at(int(edges[place]), zone),
-            end,
-            was.name if was else None,
-            now.name if now else None,
-        )
-        if last and (last.end, last.before, last.after) == (change.start, change.before, change.after):
-            change = replace(change, start=last.start)
-        elif last:
-            yield last
-        last = change
-    if last:
-        yield last
-
-
-def _rows_valid_at(line: Timeline, edges: NDArray[np.int64]) -> NDArray[np.intp]:
-    places = np.searchsorted(line.starts, edges, side="right") - 1
-    return np.where(places >= 0, np.append(line.rows, -1)[places], -1)
-
-
-def _version_of(line: Timeline, row: int) -> Version | None:
-    version = line.table.version_list([row])[0] if row >= 0 else None
-    return None if version is None or version.closes else version
 
 
 def find_holder(

@@ -12,13 +12,14 @@ from zoneinfo import ZoneInfo
 
 from jfstore.core.arrays import Checked
 from jfstore.core.calib_types import CALIB_TYPES, calib_type
+from jfstore.core.changes import Change, changes
 from jfstore.core.hashing import digest
 from jfstore.core.ids import parse_panel
 from jfstore.core.instants import Instant, exact_stamp, find_zone
 from jfstore.core.records import Array, Commit, Identity, StoredFile, Version
 from jfstore.core.sketch import make_sketch
 from jfstore.core.table import Table
-from jfstore.core.validity import Change, changes, find_holder
+from jfstore.core.validity import find_holder
 from jfstore.errors import BadValue, Refused
 from jfstore.repository.log import Appended
 from jfstore.storage.base import Storage

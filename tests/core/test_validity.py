@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jfstore.core.changes import changes
 from jfstore.core.instants import stamp_at
 from jfstore.core.records import Commit
 from jfstore.core.table import Table
-from jfstore.core.validity import Selection, changes, find_holder, rejections, select, timeline
+from jfstore.core.validity import Selection, find_holder, rejections, select, timeline
 from jfstore.errors import NotFound
 from tests.makers import (
     BEGIN_OF_ALL,

@@ -163,9 +163,9 @@ def test_what_0_1_0_cannot_read_has_an_operation_that_it_does_not_know(repositor
 def test_an_odd_statement_is_damage(
     repository: Repository, spoil: Callable[[dict[str, object]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jfstore.core import encoding
+    from jfstore.core import encoding, statements
 
-    body = encoding.encode_statement(EXAMPLES["withdraw"])
+    body = statements.encode_statement(EXAMPLES["withdraw"])
     spoil(body)
     done = state(repository, "withdraw", EXAMPLES["withdraw"])
     commit = replace(repository.commit(done.seq), hash="")
