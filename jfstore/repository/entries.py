@@ -6,17 +6,21 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jfstore.core.arrays import Checked, check_array
 from jfstore.core.ids import PanelId
-from jfstore.core.instants import Instant
-from jfstore.errors import BadValue
+from jfstore.core.instants import Instant, parse_instant, stamp_at, start_of_validity
+from jfstore.errors import BadValue, JfstoreError, Refused
 from jfstore.formats.gain_tree import read_gain_directory
 from jfstore.formats.npy import read_npy
 from jfstore.repository.adding import Entry
+from jfstore.repository.finding import Target
+from jfstore.runs.listing import list_runs
+from jfstore.runs.run import Run
 
 Shape = tuple[int, int, int]
 Given = NDArray[Any] | str | os.PathLike[str]
@@ -93,3 +97,40 @@ def rounding_notes(entries: list[Entry]) -> list[str]:
     """Return a note for each calibration type whose arrays were rounded to the stored dtype."""
     rounded = {name: checked for entry in entries for name, checked in entry.arrays.items() if checked.converted_from}
     return [f"{name} was rounded from float64 to float32" for name in rounded]
+
+
+def start_of_run(asked: Target, run: Run, zone: ZoneInfo) -> tuple[Instant, tuple[str, ...]]:
+    """Return the start of validity of constants that hold from a run on, and what the user should know.
+
+    It is the run's start, floored to the second. No stamp names an instant in the second pass of an hour that comes
+    twice: the same wall-clock time of the first pass is taken, an hour earlier, if no other run of these panels began
+    between the two.
+
+    Raises
+    ------
+    Refused
+        If another run would get these constants, too, or that cannot be told.
+    """
+    try:
+        return start_of_validity(asked.time, zone, floor=True), ()
+    except BadValue:
+        stamp = stamp_at(asked.time.ns, zone)
+    start = parse_instant(stamp, zone)
+    where = f"{run.label} started in the second pass of an hour that comes twice in {zone.key}"
+    try:
+        listed = list_runs(run.experiment[:3].upper())
+    except JfstoreError as error:
+        raise Refused(f"{where}, and the runs before it are not known: {error}") from None
+    if listed.errors:
+        raise Refused(f"{where}, and not every run before it can be read: {listed.errors[0]}")
+    panels = set(asked.panels)
+    between = [
+        other.label
+        for other in listed.runs
+        if other.start is not None
+        and start.ns <= other.start < asked.time.ns
+        and any(panels & {*jungfrau.panels} for jungfrau in other.jungfraus)
+    ]
+    if between:
+        raise Refused(f"{where}; constants from {stamp} on would be those of {', '.join(between)}, too")
+    return Instant(start.ns, stamp), (f"{where}: {stamp} means the first pass, {start.iso}",)

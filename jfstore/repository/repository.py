@@ -74,16 +74,19 @@ class Repository(ReadableRepository):
         JfstoreError
             As `find` for a run, and as `add_entries`.
         """
-        from jfstore.repository.entries import make_entries, rounding_notes
+        from jfstore.repository.entries import make_entries, rounding_notes, start_of_run
 
         asked = resolve_target(target, time, source, self.zone, self.log.table().panel_names)
-        start = start_of_validity(asked.time, self.zone, floor=asked.run is not None or time == "now")
+        if asked.run:
+            start, earlier = start_of_run(asked, asked.run, self.zone)
+        else:
+            start, earlier = start_of_validity(asked.time, self.zone, floor=time == "now"), ()
         entries = make_entries(asked.panels, start, arrays, self.panel_shape, provenance)
         if asked.run:
             text = f"valid from {asked.run.label}"
             entries = [Entry(e.panel, start, e.arrays, f"{e.source}, {text}" if e.source else text) for e in entries]
         added = self.add_entries(entries, message, request=request, dry_run=dry_run)
-        notes = (*asked.notes, *rounding_notes(entries), *missing_type_notes(added.versions), *added.notes)
+        notes = (*asked.notes, *earlier, *rounding_notes(entries), *missing_type_notes(added.versions), *added.notes)
         return replace(added, notes=notes, run=asked.run)
 
     def add_entries(

@@ -68,21 +68,37 @@ def test_both_reports_name_the_run_its_begin_and_its_file(here: Path, capsys: py
     assert (of_run["experiment"], of_run["run"], of_run["begin"], of_run["file"]) == ("xpptut15", 430, BEGIN, file)
 
 
-@pytest.mark.parametrize(("seconds", "stamp"), [(1541320200, "20181104013000"), (1541323800, None)])
-def test_a_run_in_the_hour_that_comes_twice(
-    seconds: int, stamp: str | None, made: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    # A stamp means the first pass of the hour: the second pass has no start of validity, but it has constants.
-    write_run(made, "MFX", MFX, 1, run_bytes(PAIR, seconds))
-    code, out, err = add(capsys, f"exp={MFX}:run=1")
-    if stamp:
-        assert (code, rows_of(out)[0]["version"].split("/")[1]) == (0, stamp)
-    else:
-        assert (code, out, os.listdir("R/log")) == (2, "", [])
-        assert "no stamp names 2018-11-04T09:30:00Z: 20181104013000 comes twice" in err
-        assert add(capsys, PAIR_ID, "-T", "20181104010000")[0] == 0
+FIRST_PASS, SECOND_PASS = 1541320200, 1541323800  # 01:30 before and after the clocks went back
+
+
+def test_a_run_in_the_first_pass_of_an_hour_that_comes_twice(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(made, "MFX", MFX, 1, run_bytes(PAIR, FIRST_PASS))
+    code, out, _ = add(capsys, f"exp={MFX}:run=1")
+    assert (code, rows_of(out)[0]["version"].split("/")[1]) == (0, "20181104013000")
     code, out, _ = get(capsys, f"exp={MFX}:run=1", "--json")
-    assert (code, json.loads(out)["time"]["utc"][:19]) == (0, f"2018-11-04T0{8 if stamp else 9}:30:00")
+    assert (code, json.loads(out)["time"]["utc"][:19]) == (0, "2018-11-04T08:30:00")
+
+
+def test_a_run_in_the_second_pass_takes_the_stamp_of_the_first(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(made, "MFX", MFX, 1, run_bytes(PAIR, SECOND_PASS))
+    write_run(made, "MFX", MFX, 2, run_bytes(PAIR, FIRST_PASS - 60))
+    code, out, err = add(capsys, f"exp={MFX}:run=1")
+    assert (code, rows_of(out)[0]["version"].split("/")[1]) == (0, "20181104013000")
+    assert "second pass of an hour that comes twice" in err
+    assert "20181104013000 means the first pass, 2018-11-04T08:30:00Z" in err
+    code, out, _ = get(capsys, f"exp={MFX}:run=1", "--json")
+    assert (code, json.loads(out)["time"]["utc"][:19]) == (0, "2018-11-04T09:30:00")
+    assert get(capsys, f"exp={MFX}:run=2")[0] == 3
+
+
+def test_no_other_run_gets_constants_by_an_hour_that_comes_twice(
+    made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(made, "MFX", MFX, 1, run_bytes(PAIR, SECOND_PASS))
+    write_run(made, "MFX", MFX, 2, run_bytes(PAIR, FIRST_PASS + 600))
+    code, out, err = add(capsys, f"exp={MFX}:run=1")
+    assert (code, out, os.listdir("R/log")) == (5, "", [])
+    assert f"exp={MFX}:run=2" in err
 
 
 def test_constants_begin_with_the_second_of_the_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
