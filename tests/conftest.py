@@ -14,6 +14,7 @@ import pytest
 
 from jfstore.cli import app as jfstore
 from jfstore.cli.programs import event_keys, jungfrau_id
+from jfstore.repository import commits
 from tests.makers import buckets
 from tests.makers.dcs import Store
 from tests.makers.deployed import make_world
@@ -49,6 +50,12 @@ def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path_factory.getbasetemp() / "no-site-config"))
+
+
+@pytest.fixture(autouse=True)
+def views_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here is behind on a network: what is missing need not be waited for."""
+    monkeypatch.setattr(commits, "VIEW_WAIT", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import argparse
 from jfstore.cli.options import Parser, add_json, add_repo
 from jfstore.cli.output import count, emit, note, progress
 from jfstore.cli.writing import confirm_real, open_to_read, open_to_write, place_to_write
-from jfstore.errors import Damaged
 
 _DAY = 86400.0
 EPILOG = """\
@@ -68,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     counts = ", ".join(count(*number) for number in numbers)
     if report.problems:
         note(f"{count(len(report.problems), 'problem')} in {repository.location} ({counts})")
-        return Damaged.exit_code
+        return report.exit_code
     note(f"{repository.location} is sound ({counts}{', arrays not read' if args.quick else ''})")
     return 0
 

@@ -264,7 +264,7 @@ def _version(seq: int, body: dict[str, Any], file: dict[str, Any] | None) -> Ver
     closes = read_texts(body, "closes") if "closes" in body else ()
     stored, arrays = NO_FILE, tuple[Array, ...]()
     if not closes:
-        stored, arrays = _stored_file(file), tuple(_array(n, a) for n, a in read_field(body, "arrays", dict).items())
+        stored, arrays = _read_file(file), tuple(_array(n, a) for n, a in read_field(body, "arrays", dict).items())
         if not arrays or not {array.type for array in arrays} <= stored.offsets.keys():
             raise ValueError(f"{stored.path!r} does not have the arrays of the version")
     return Version(
@@ -288,7 +288,7 @@ def _about(value: Any) -> dict[str, str]:
     return value
 
 
-def _stored_file(file: Any) -> StoredFile:
+def _read_file(file: Any) -> StoredFile:
     return StoredFile(
         read_field(file, "path", str),
         read_natural(file, "size"),

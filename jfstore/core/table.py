@@ -251,7 +251,7 @@ def _versions(segment: Segment, columns: Columns) -> list[Version]:
             names[panel] = _text(segment.column("panels", panel, panel + 1).tolist()[0])
         if file not in files:
             files[file] = _file(segment, file)
-        closes = _closed_types(segment, bits) if file == NO_FILE_ROW else ()
+        closes = _types_of_close(segment, bits) if file == NO_FILE_ROW else ()
         arrays, stored = files[file]
         version = Version(names[panel], f"{stamp:014d}", start, number, arrays, stored, seq, closes=closes)
         found.append(version)
@@ -264,7 +264,7 @@ def _whole(segment: Segment) -> MemorySegment:
     return MemorySegment(segment.first, segment.last, segment.kinds, columns)
 
 
-def _closed_types(segment: Segment, bits: int) -> tuple[str, ...]:
+def _types_of_close(segment: Segment, bits: int) -> tuple[str, ...]:
     return tuple(kind[0] for bit, kind in enumerate(segment.kinds) if bits >> bit & 1)
 
 

@@ -116,7 +116,7 @@ def candidates(
     They are those of every Id that was declared the same panel, in the order in which they were added to each.
     """
     until = table.seq if as_of is None else as_of
-    said = _said(table, until)
+    said = _statements_until(table, until)
     rows = np.concatenate([table.rows(name, calib_type) for name in _same_panels(panel, said)])
     columns = table.take(rows)
     counts = columns["seq"] <= until
@@ -126,7 +126,7 @@ def candidates(
     return (rows, columns) if np.all(counts) else (rows[counts], columns[counts])
 
 
-def _said(table: Table, as_of: int) -> list[tuple[str, Statement]]:
+def _statements_until(table: Table, as_of: int) -> list[tuple[str, Statement]]:
     """Return the statements of commits up to `as_of`, with their operations."""
     return [(op, statement) for seq, op, statement in table.statements if seq <= as_of]
 
@@ -268,9 +268,12 @@ def rejections(table: Table, selection: Selection, t: int, zone: ZoneInfo, as_of
     table, t, zone, as_of
         Those that `selection` was made with.
     """
-    rows = [table.rows(name, selection.type) for name in _same_panels(selection.version.panel, _said(table, as_of))]
+    rows = [
+        table.rows(name, selection.type)
+        for name in _same_panels(selection.version.panel, _statements_until(table, as_of))
+    ]
     versions = [v for v in table.version_list(np.concatenate(rows)) if not v.closes]
-    withdrawn = _withdrawn(_said(table, as_of))
+    withdrawn = _withdrawn(_statements_until(table, as_of))
     start, number = selection.valid_from, selection.version.number
     found = []
     for version in versions:
@@ -309,7 +312,7 @@ def find_holder(
     versions = table.version_list(rows) + [v for v in new if (v.panel, v.stamp) == (panel, stamp)]
     versions.sort(key=lambda version: version.number, reverse=True)
     if not ever:
-        withdrawn = _withdrawn(_said(table, table.seq))
+        withdrawn = _withdrawn(_statements_until(table, table.seq))
         versions = [version for version in versions if version.name not in withdrawn]
     if ever:
         for version in versions:

@@ -103,7 +103,7 @@ class Reader:
         weakref.finalize(self, os.close, fd)
 
     def __call__(self, offset: int, length: int) -> bytes:
-        """Return `length` bytes from `offset`; ValueError if they are not there."""
+        """Return `length` bytes from `offset`; ValueError if the file has fewer."""
         data = read_at(self._fd, length, offset) if min(offset, length) >= 0 else b""
         if len(data) != length:
             raise ValueError("it is too short")

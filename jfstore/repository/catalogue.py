@@ -21,7 +21,7 @@ import platformdirs
 from jfstore.core.instants import DEFAULT_ZONE
 from jfstore.core.records import ROLES
 from jfstore.errors import BadValue, Damaged, Failed, Refused, nearest
-from jfstore.repository.log import IDENTITY_NAME
+from jfstore.repository.commits import IDENTITY_NAME
 from jfstore.repository.making import create, read_identity
 from jfstore.repository.repository import Repository
 from jfstore.storage.base import Storage

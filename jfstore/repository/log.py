@@ -16,44 +16,20 @@ from jfstore.core.table import Table
 from jfstore.errors import Busy, Damaged, InDoubt, JfstoreError
 from jfstore.fs import owner
 from jfstore.fs.durable import NotSynced
-from jfstore.storage.base import Storage
+from jfstore.repository.commits import IDENTITY_NAME, commit_name, missing_commit, read_commit, wait_for_commit
+from jfstore.storage.base import SavedIndex, Storage
 from jfstore.storage.objects import NoAnswer
 from jfstore.storage.segment_file import FileSegment
 
-IDENTITY_NAME = "repository.json"
 GIVE_UP_AFTER = 60.0
 INDEX_LAG = 32
 """The index is saved once so many commits are not in it, so that a commit costs the same however many there are."""
 _ALWAYS_INDEXED = 256
 """While there are no more commits than this the index is small and saved with each."""
+_REMEDY = "jfstore verify --rebuild-index rebuilds it from the log"
 _COARSEST_TIME = 3.0
 """A change of a directory shows in its time if the time before was older than this, in seconds."""
 _CLOCK_TOLERANCE = 60 * SECOND
-
-
-def commit_name(seq: int) -> str:
-    """Return the name of commit `seq` in a storage."""
-    return f"log/{seq:010d}.json"
-
-
-def read_commit(storage: Storage, seq: int) -> Commit:
-    """Return commit `seq`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it does not exist.
-    Damaged
-        If its bytes are not what was written.
-    Refused
-        If a newer jfstore made it.
-    """
-    name = commit_name(seq)
-    where = f"{storage.location}/{name}"
-    commit = decode_commit(storage.read(name), where)
-    if commit.seq != seq:
-        raise Damaged(f"{where} is damaged: it is commit {commit.seq}")
-    return commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +135,10 @@ class Log:
             if not later or later <= state.table.seq:
                 state = replace(state, certain=log_state, since=time.monotonic(), is_quiet=False)
                 break
-            if state.table.seq == before and not state.broken:
-                missing = f"{self._storage.location}/{commit_name(before + 1)}"
-                error = Damaged(f"{missing} is missing, and commit {later} exists")
-                state = replace(state, broken=(before + 1, error))
+            if state.table.seq == before and not state.broken and not wait_for_commit(self._storage, before + 1):
+                state = replace(
+                    state, broken=(before + 1, missing_commit(self._storage, before + 1, f"commit {later} exists"))
+                )
         if log_state is not None and log_state == state.certain and not state.is_quiet:
             state = replace(state, is_quiet=time.monotonic() > state.since + _COARSEST_TIME)
         self._state = state
@@ -182,15 +158,19 @@ class Log:
         saved = self._storage.load_index()
         if saved is None:
             return _State(Table.empty())
-        remedy = "jfstore verify --rebuild-index rebuilds it from the log"
         if saved.repository != self._identity.id:
-            raise Damaged(f"the index of {self._storage.location} belongs to another repository; {remedy}")
+            raise Damaged(f"the index of {self._storage.location} belongs to another repository; {_REMEDY}")
         table = saved.table
         for segment in table.segments:
             if isinstance(segment, FileSegment):
                 segment.make_again = self._make_segment
         if not table.seq:
             return _State(table, saved.log_state)
+        return self._check_head(saved)
+
+    def _check_head(self, saved: SavedIndex) -> _State:
+        """Return the state that a saved index leads to, if the log has its last commit."""
+        table = saved.table
         name = commit_name(table.seq)
         where = f"{self._storage.location}/{name}"
         try:
@@ -198,12 +178,14 @@ class Log:
             if found != saved.head:
                 found = read_commit(self._storage, table.seq).hash
         except FileNotFoundError:
+            if wait_for_commit(self._storage, table.seq):
+                return self._load()
             last = (self._storage.commits() or [0])[-1]
-            return _State(table, None, (last + 1, Damaged(f"{where} is missing: the index is ahead of the log")))
+            return _State(table, None, (last + 1, missing_commit(self._storage, table.seq, "the index has it")))
         except Damaged as error:
             return _State(table, None, (table.seq, error))
         if found != saved.head:
-            raise Damaged(f"the index of {self._storage.location} contradicts commit {table.seq}; {remedy}")
+            raise Damaged(f"the index of {self._storage.location} contradicts commit {table.seq}; {_REMEDY}")
         self._settled = max(self._settled, table.seq)
         return _State(table, saved.log_state, indexed=table.seq, since=time.monotonic())
 

@@ -9,7 +9,7 @@ from jfstore.core.encoding import decode_identity, encode_identity
 from jfstore.core.instants import DEFAULT_ZONE, check_zone, now
 from jfstore.core.records import ROLES, Identity
 from jfstore.errors import BadValue, Damaged, Refused
-from jfstore.repository.log import IDENTITY_NAME
+from jfstore.repository.commits import IDENTITY_NAME
 from jfstore.repository.repository import Repository
 from jfstore.storage.base import Storage
 

@@ -14,7 +14,7 @@ from jfstore.core.records import NO_FILE, Commit, Identity, StoredFile, Version
 from jfstore.core.table import Table
 from jfstore.errors import Damaged, Refused
 from jfstore.repository.catalogue import mirror_storage, open_repository
-from jfstore.repository.log import IDENTITY_NAME, commit_name, read_commit
+from jfstore.repository.commits import IDENTITY_NAME, commit_name, read_commit
 from jfstore.repository.making import open_storage, read_identity
 from jfstore.repository.repository import Repository
 from jfstore.storage.base import Storage

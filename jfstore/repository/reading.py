@@ -17,9 +17,10 @@ from jfstore.core.validity import Timeline, rejections, timeline
 from jfstore.errors import BadValue, Damaged, NotFound, nearest
 from jfstore.repository.answer import Answer, html_table
 from jfstore.repository.assemble import assemble
+from jfstore.repository.commits import commit_name, read_commit
 from jfstore.repository.finding import Plan, Time, check_types, make_plan, resolve_as_of, resolve_target
 from jfstore.repository.listing import Listing, LoggedCommit, VersionDetail, list_commits, list_versions
-from jfstore.repository.log import Log, commit_name, read_commit
+from jfstore.repository.log import Log
 from jfstore.storage.base import Storage
 
 _PLANS = 256

@@ -9,7 +9,8 @@ from jfstore.core.encoding import with_files
 from jfstore.core.records import Commit, StoredFile, Version
 from jfstore.errors import Damaged, JfstoreError, Refused
 from jfstore.repository.catalogue import find_broken_storage, open_repository
-from jfstore.repository.log import IDENTITY_NAME, Log, commit_name, read_commit
+from jfstore.repository.commits import IDENTITY_NAME, commit_name, read_commit
+from jfstore.repository.log import Log
 from jfstore.repository.mirror import address, are_copies, copy_version, identity_for, sound_commit
 from jfstore.repository.repository import Repository
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jfstore.core.records import Commit, Version
 from jfstore.core.table import Table
-from jfstore.errors import Damaged, JfstoreError
+from jfstore.errors import Busy, Damaged, JfstoreError
 from jfstore.repository.catalogue import open_repository
-from jfstore.repository.log import IDENTITY_NAME, commit_name, read_commit
+from jfstore.repository.commits import IDENTITY_NAME, commit_name, read_commit
 from jfstore.repository.making import read_identity
 from jfstore.repository.repository import Repository
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is not as it was written: what, in which file, and the versions it affects."""
+    """Something that is not as it was written: what, in which file, and the versions it affects.
+
+    ``may_be_unseen`` is set for what is missing from the log: a client of a network file system may not see it yet.
+    """
 
     file: str
     message: str
     versions: tuple[str, ...] = ()
+    may_be_unseen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,13 @@ class Report:
     files: int
     problems: tuple[Problem, ...]
     notes: tuple[tuple[str, str], ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 if sound, that of Busy if commits are only missing, else that of Damaged."""
+        if not self.problems:
+            return 0
+        return Busy.exit_code if all(problem.may_be_unseen for problem in self.problems) else Damaged.exit_code
 
 
 def verify(
@@ -78,11 +89,21 @@ def verify(
         if wrong := storage.check(versions[0].file, versions[0].arrays, quick):
             problems.append(Problem(versions[0].file.path, wrong, _names(versions)))
     progress(len(files), len(files))
-    problems += _check_index(repository, _unbroken(commits), len(numbers))
+    is_log_behind = any(problem.may_be_unseen for problem in problems)
+    for problem in _check_index(repository, _unbroken(commits), len(numbers)):
+        # If the log cannot be seen to its end, an index that is ahead of it may be right.
+        problems.append(replace(problem, may_be_unseen=is_log_behind))
     temporary, other = storage.strays(set(files) | {commit_name(n) for n in numbers} | {IDENTITY_NAME})
     notes = [(name, "left by a writer that was stopped; --clean removes it after a day") for name in temporary]
     notes += [(name, "nothing in the log refers to it") for name in other]
     return Report(len(commits), sum(map(len, files.values())), len(files), tuple(problems), tuple(notes))
+
+
+def _missing(repository: Repository, seq: int, where: str, versions: tuple[str, ...] = ()) -> Problem:
+    """Return the problem that a commit is missing."""
+    may_be_unseen = repository.storage.may_be_behind
+    hint = ", or not seen from this machine yet: try again in a minute" if may_be_unseen else ""
+    return Problem(commit_name(seq), f"{where} is missing{hint}", versions, may_be_unseen)
 
 
 def _names(versions: list[Version]) -> tuple[str, ...]:
@@ -114,13 +135,15 @@ def _check_log(
             gap = (
                 commit_name(before + 1) if seq == before + 2 else f"{commit_name(before + 1)} to {commit_name(seq - 1)}"
             )
-            problems.append(Problem(commit_name(before + 1), f"{storage.location}/{gap} is missing"))
+            problems.append(_missing(repository, before + 1, f"{storage.location}/{gap}"))
             prev = None
         before = seq
         try:
             commit = read_commit(storage, seq)
         except FileNotFoundError:
-            message = f"{where} is missing"
+            problems.append(_missing(repository, seq, where, affected))
+            prev = None
+            continue
         except JfstoreError as error:
             message = error.message
         except OSError as error:

@@ -99,6 +99,11 @@ class Storage(ABC):
         """The path or URL, as messages show it."""
         return self.objects.location
 
+    @property
+    def may_be_behind(self) -> bool:
+        """Whether this machine may not see yet what another one has written."""
+        return self.objects.may_be_behind
+
     # -- texts by name, and the log --------------------------------------------------------------
 
     def in_the_way(self) -> str | None:

@@ -26,6 +26,8 @@ _CLOCK_LIMIT = 600 * 10**9
 class Directory(Objects):
     """Files below `root`, published as docs/design.md, "Publishing", says."""
 
+    may_be_behind = True
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.location = str(root)

@@ -24,6 +24,9 @@ class Objects(ABC):
     location: str
     """The path or URL, as messages show it."""
 
+    may_be_behind = False
+    """Whether names may be cached here, as clients of network file systems do."""
+
     at_once = 1
     """The number of objects to read or write at the same time."""
 

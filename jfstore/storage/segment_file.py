@@ -19,7 +19,7 @@ BLOCK = 1 << 16
 _HASH = 32
 
 Reader = Callable[[int, int], bytes]
-"""Returns so many bytes from an offset of a segment; ValueError or OSError if they are not there."""
+"""Returns so many bytes from an offset of a segment; ValueError or OSError if it has fewer."""
 
 Header = Mapping[str, Any]
 

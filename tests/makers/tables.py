@@ -7,7 +7,7 @@ from collections.abc import Callable
 from jfstore.core.segment import LAYOUT, Columns, MemorySegment, merge_segments
 from jfstore.core.table import Table
 from jfstore.repository import Repository
-from jfstore.repository.log import read_commit
+from jfstore.repository.commits import read_commit
 
 
 def columns_of(table: Table) -> dict[str, Columns]:

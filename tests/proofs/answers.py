@@ -104,7 +104,7 @@ def complaints(
             array = repository.get(question.panel, question.type, question.when, as_of=question.as_of)
         except jfstore.NotFound:
             answer = "nothing"
-        except (jfstore.Damaged, jfstore.Refused) as error:
+        except (jfstore.Busy, jfstore.Damaged, jfstore.Refused) as error:
             if not touched(question, hit, damage, files):
                 yield f"{question} was refused: {error}"
             continue

@@ -154,7 +154,7 @@ def trial(damage: Damage, template: str, shape: tuple[int, int, int]) -> list[st
         wrong = [f"long-lived: {text}" for text in complaints(long_lived, shape, hit, damage, files)]
         try:
             fresh = jfstore.open(str(root))
-        except (jfstore.Damaged, jfstore.Refused) as error:
+        except (jfstore.Busy, jfstore.Damaged, jfstore.Refused) as error:
             if "repository.json" not in hit or "repository.json" not in str(error):
                 wrong.append(f"not opened: {error}")
         else:

@@ -16,7 +16,7 @@ from jfstore.cli.app import main
 from jfstore.core.records import StoredFile
 from jfstore.errors import Damaged, NotFound, Refused
 from jfstore.repository import Repository, catalogue
-from jfstore.repository.log import commit_name
+from jfstore.repository.commits import commit_name
 from jfstore.repository.mirror import copy_commits, detach
 from jfstore.repository.repair import repair
 from jfstore.repository.verify import verify

@@ -20,7 +20,7 @@ from jfstore.core.table import Table
 from jfstore.errors import Damaged, Refused
 from jfstore.repository import Repository, create, open_storage
 from jfstore.repository.assemble import assemble
-from jfstore.repository.log import commit_name
+from jfstore.repository.commits import commit_name
 from jfstore.repository.verify import verify
 from jfstore.storage.base import Storage
 from jfstore.storage.mapped import Slab

@@ -306,9 +306,9 @@ def test_index_of_another_repository_is_refused(repository: Repository, tmp_path
 def test_index_ahead_of_the_log_is_refused(repository: Repository, as_of: int | None) -> None:
     for seq in (3, 4):
         commit_path(repository, seq).unlink()
-    with pytest.raises(jfstore.Damaged):
+    with pytest.raises(jfstore.Busy):
         reopened(repository).get(A, "pixel_gain", LATER, as_of=as_of)
-    with pytest.raises(jfstore.Damaged):
+    with pytest.raises(jfstore.Busy):
         reopened(repository).add_entries([entry(B, LATER)], "next")
 
 

@@ -11,7 +11,7 @@ import pytest
 import jfstore
 from jfstore.core.segment import LAYOUT, Columns, make_segment
 from jfstore.core.table import Table
-from jfstore.repository.log import read_commit
+from jfstore.repository.commits import read_commit
 from jfstore.repository.verify import verify
 from jfstore.storage import index, segment_file
 from jfstore.storage.base import SavedIndex
