@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from jfstore.errors import BadValue, NotFound, nearest
 
@@ -146,11 +147,18 @@ def resolve_detector(text: str, known: Iterable[str] = ()) -> tuple[PanelId, ...
     NotFound
         If a short part fits no known panel.
     """
-    known = list(known)
+    parts = text.removeprefix(_PREFIX).split("_")
+    if all(part.count("-") == 2 for part in parts):
+        return _resolve(text, ())  # which panels are known does not matter
+    return _resolve.__wrapped__(text, tuple(known))
+
+
+@lru_cache(maxsize=64)
+def _resolve(text: str, known: tuple[str, ...]) -> tuple[PanelId, ...]:
     panels = tuple(resolve_panel(part, known) for part in text.removeprefix(_PREFIX).split("_"))
-    twice = [str(panel) for i, panel in enumerate(panels) if panel in panels[:i]]
-    if twice:
-        raise BadValue(f"panel {twice[0]} comes twice in the detector Id {text}")
+    if len(set(panels)) < len(panels):
+        twice = next(panel for i, panel in enumerate(panels) if panel in panels[:i])
+        raise BadValue(f"panel {twice} comes twice in the detector Id {text}")
     return panels
 
 

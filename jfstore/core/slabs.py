@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jfstore.core.records import Array
+from jfstore.core.records import DTYPES, Array
 
 HUGE_PAGE = 2 << 20
 """Size of a huge page in bytes. The processor maps one in a single step if both file offset and address are aligned."""
@@ -26,7 +26,7 @@ def slab_count(shape: Sequence[int]) -> int:
 
 def slab_size(array: Array) -> int:
     """Return the size of each slab of a stored array in bytes."""
-    return array.nbytes // slab_count(array.shape)
+    return DTYPES[array.dtype] * math.prod(array.shape[-2:])
 
 
 def slab_indices(shape: Sequence[int]) -> list[tuple[int, ...]]:

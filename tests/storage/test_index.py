@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 import jfstore
 from jfstore.core.segment import LAYOUT, Columns, make_segment
 from jfstore.core.table import Table
+from jfstore.repository import log
 from jfstore.repository.commits import read_commit
 from jfstore.repository.verify import verify
 from jfstore.storage import index, segment_file
@@ -18,7 +22,7 @@ from jfstore.storage.base import SavedIndex
 from jfstore.storage.segment_file import FileSegment
 from tests.makers.many import PANELS as PANELS_OF_MANY
 from tests.makers.many import repository_of
-from tests.makers.repositories import SHAPE, A, B, C, D, entry, reopened, story
+from tests.makers.repositories import LATER, SHAPE, A, B, C, D, entry, new_repository, reopened, story
 from tests.makers.tables import change_columns, columns_of
 
 PANELS = [A, B, C, D]
@@ -157,3 +161,72 @@ def test_a_look_up_reads_few_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert segment.size > 45 * 4096
     assert 0 < len(segment._blocks) <= 8
     assert len(table.version_list()) == 4000
+
+
+# -- how far the index may be behind
+
+
+def test_the_index_is_saved_with_every_commit_at_first_and_then_before_it_is_too_far_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "_ALWAYS_INDEXED", 4)
+    monkeypatch.setattr(log, "INDEX_LAG", 5)
+    repository = new_repository(tmp_path / "R")
+    found = []
+    for seed in range(1, 20):
+        repository.add_entries([entry(A, f"{1980 + seed}0101000000", seed=seed)], "more")
+        saved = repository.storage.load_index()
+        assert saved is not None
+        found.append(seed - saved.table.seq)
+        assert len(reopened(repository).log.table()) == seed
+    assert found == [0, 0, 0, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0]
+    with h5py.File(tmp_path / "R/jungfrau.h5") as file:
+        assert file.attrs["last_commit"] == 19
+
+
+def test_another_writer_s_index_is_behind_by_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process adds one commit: none of them has seen the others' lag grow."""
+    monkeypatch.setattr(log, "_ALWAYS_INDEXED", 0)
+    monkeypatch.setattr(log, "INDEX_LAG", 3)
+    repository = new_repository(tmp_path / "R")
+    for seed in range(1, 12):
+        reopened(repository).add_entries([entry(A, f"{1980 + seed}0101000000", seed=seed)], "more")
+        saved = repository.storage.load_index()
+        assert seed - (saved.table.seq if saved else 0) < 3
+
+
+# -- hostile
+
+
+@pytest.mark.parametrize("storage", ["hdf5", "zarr"])
+def test_an_index_of_two_gigabytes_of_holes_is_not_read(
+    tmp_path: Path, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = story(tmp_path / "R", storage)
+    os.truncate(Path(repository.location, repository.storage.index_name), 2 << 30)
+    pread, read = os.pread, 0
+
+    def counted(fd: int, length: int, offset: int) -> bytes:
+        nonlocal read
+        read += length
+        return pread(fd, length, offset)
+
+    monkeypatch.setattr(os, "pread", counted)
+    assert repository.storage.load_index() is None
+    assert read < 1 << 20
+    assert reopened(repository).get(A, "pixel_gain", LATER).shape[1] == 1
+
+
+def test_an_index_cannot_give_out_another_version(repository: jfstore.Repository, tmp_path: Path) -> None:
+    """Whoever may write to the root directory can replace the index: its answers are compared with the log."""
+    place = tmp_path / "R"
+    shutil.copytree(repository.location, place)
+
+    def swap(columns: dict[str, Columns]) -> None:
+        columns["versions"]["file"] = columns["versions"]["file"][::-1].copy()
+
+    forged = jfstore.open(str(place))
+    table = change_columns(forged.log.table(), swap)
+    forged.storage.save_index(forged.identity, table, forged.storage.log_state(), afresh=True)
+    with pytest.raises(jfstore.Damaged, match=r"the index of .* contradicts commit"):
+        jfstore.open(str(place)).get(A, "pixel_gain", LATER)
