@@ -228,7 +228,7 @@ def give_free_name(temporary: Path, path: Path, sync: bool = True) -> None:
             system.link(temporary, path)
         except FileExistsError:
             # An NFS server whose answer was lost is asked again and finds its own link.
-            if os.lstat(temporary).st_nlink != 2:
+            if not os.path.lexists(temporary) or os.lstat(temporary).st_nlink != 2:
                 raise
         except OSError as error:
             if error.errno in _NO_LINKS:
@@ -360,10 +360,11 @@ def hold_lock(path: Path, timeout: float = 10.0) -> Iterator[bool | None]:
     # Who may not write to it can lock it all the same, but on network file systems.
     for access in (os.O_RDWR, os.O_RDONLY):
         with suppress(OSError):
-            fd = os.open(path, access | os.O_NOFOLLOW | os.O_CLOEXEC)
+            # To open a FIFO that somebody put there must not wait for ever.
+            fd = os.open(path, access | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
             break
     try:
-        yield acquire(fd, timeout) if fd >= 0 else None
+        yield acquire(fd, timeout) if fd >= 0 and stat.S_ISREG(os.fstat(fd).st_mode) else None
     finally:
         if fd >= 0:
             os.close(fd)

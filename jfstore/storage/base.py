@@ -15,6 +15,7 @@ from jfstore.core.table import Table
 from jfstore.errors import Damaged, Refused
 from jfstore.storage.mapped import Slab
 from jfstore.storage.objects import Objects
+from jfstore.storage.segment_file import FileSegment
 
 _PART = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"
 _NAME = re.compile(rf"{_PART}(?:/{_PART}){{0,5}}", re.ASCII)
@@ -53,6 +54,11 @@ class SavedIndex:
     log_state: str | None
     table: Table
     superseded: tuple[str, ...] = ()
+
+    @property
+    def segment_names(self) -> tuple[str, ...]:
+        """The names of the segment files."""
+        return tuple(segment.name for segment in self.table.segments if isinstance(segment, FileSegment))
 
     def is_of(self, table: Table) -> bool:
         """Return whether `table` is of the same log, at the commit of this index or a later one."""
@@ -194,15 +200,23 @@ class Storage(ABC):
     def strays(self, known: set[str]) -> tuple[list[str], list[str]]:
         """Return the names of temporary files, and of other files in the log and among the panels not in `known`."""
         there = {self._file_of(f"{place}/{name}") for place in ("log", "panels") for name in self.objects.sizes(place)}
-        return self.objects.list_unfinished(), sorted(there - known)
+        return self.objects.list_unfinished(), sorted((there - known) | {*self._useless_segments()})
+
+    def _useless_segments(self) -> list[str]:
+        """Return the names of segment files that no index will use: of a writer that was stopped while it saved."""
+        saved = self.load_index()
+        if saved is None:
+            return []
+        used = {*saved.segment_names, *saved.superseded}
+        return [name for name in (f"index/{file}" for file in self.objects.sizes("index")) if name not in used]
 
     def _file_of(self, name: str) -> str:
         """Return the path of the `StoredFile` that an object would belong to."""
         return name
 
     def clean(self, older_than: float) -> list[str]:
-        """Remove temporary files older than `older_than` seconds; return their names."""
-        return self.objects.clean(older_than)
+        """Remove temporary and useless files older than `older_than` seconds; return their names."""
+        return self.objects.clean(older_than, self._useless_segments())
 
     # -- arrays ----------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -82,6 +81,15 @@ class Directory(Objects):
 
     def create(self, name: str, pieces: Sequence[Any], clock: int | None = None) -> None:
         path = self.root / name
+        try:
+            self._create(path, pieces, clock)
+        except FileNotFoundError:
+            if not path.parent.is_dir():
+                raise
+            # Somebody cleaned up, by a clock that is ahead, what was just staged.
+            self._create(path, pieces, clock)
+
+    def _create(self, path: Path, pieces: Sequence[Any], clock: int | None) -> None:
         temporary = durable.stage(path, pieces, 0o444)
         if clock is not None:
             ahead = clock - os.lstat(temporary).st_mtime_ns
@@ -148,17 +156,24 @@ class Directory(Objects):
 
     def list_unfinished(self) -> list[str]:
         there = list(os.scandir(self.root)) if self.root.is_dir() else []
-        for name in _FOLDERS:
+        for name in (*_FOLDERS, "index"):
             there += self._below(self.root / name)
         found = (entry.path for entry in there if entry.name.startswith(durable.TEMPORARY))
         return sorted(str(Path(path).relative_to(self.root)) for path in found)
 
-    def clean(self, older_than: float) -> list[str]:
-        removed = []
-        for name in self.list_unfinished():
+    def clean(self, older_than: float, useless: Sequence[str] = ()) -> list[str]:
+        removed: list[str] = []
+        names = [*self.list_unfinished(), *useless]
+        if not names:
+            return removed
+        # The age is by the file system's own clock: this machine's may be ahead.
+        probe = durable.stage(self.root / "now", [], 0o444)
+        now = os.lstat(probe).st_mtime
+        durable.remove(probe)
+        for name in names:
             with suppress(FileNotFoundError):  # its writer may just have finished
                 status = os.lstat(self.root / name)
-                if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > older_than:
+                if stat.S_ISREG(status.st_mode) and now - status.st_mtime > older_than:
                     durable.remove(self.root / name)
                     removed.append(name)
         return removed

@@ -144,7 +144,7 @@ def prepare(
     else:
         data, header = b"", {}
     names = [segment.name for segment in kept]
-    before = [s.name for s in saved.table.segments if isinstance(s, FileSegment)] if saved else []
+    before = saved.segment_names if saved else ()
     footer = {
         "repository": identity.id,
         "seq": table.seq,

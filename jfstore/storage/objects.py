@@ -154,8 +154,8 @@ class Objects(ABC):
         """Return the names of temporary files that writers have not finished."""
         return []
 
-    def clean(self, older_than: float) -> list[str]:
-        """Remove temporary files older than `older_than` seconds; return their names."""
+    def clean(self, older_than: float, useless: Sequence[str] = ()) -> list[str]:
+        """Remove temporary files, and those in `useless`, older than `older_than` seconds; return their names."""
         return []
 
     @abstractmethod

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 
 import jfstore
+from jfstore.fs import durable
 from jfstore.repository import Repository, commits
 from jfstore.repository.verify import verify
 from jfstore.storage.directory import Directory
@@ -95,3 +97,38 @@ def test_an_open_repository_sees_a_commit_after_a_long_quiet_time(
     time.sleep(0.02)
     repository.add_entries([entry(A, seed=8)], "more")
     assert reader.get(A, "pixel_gain", LATER).tobytes() == constants(8).tobytes()
+
+
+def test_a_writer_stages_again_what_a_cleaner_took_away(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = durable.System.link
+    taken: list[Path] = []
+
+    def late(system: durable.System, source: Path, target: Path) -> None:
+        if target.parent.name == "log" and not taken:
+            taken.append(source)
+            source.unlink()
+        link(system, source, target)
+
+    monkeypatch.setattr(durable.System, "link", late)
+    assert repository.add_entries([entry(B, LATER, seed=9)], "more").seq == 5
+    assert len(taken) == 1
+    assert verify(reopened(repository)).problems == ()
+
+
+def test_clean_goes_by_the_clock_of_the_file_system(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(repository.location, "log", ".tmp-1-abc")
+    path.write_bytes(b"")
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 3 * 86400)
+    assert repository.storage.clean(86400) == []
+    os.utime(path, (now() - 2 * 86400,) * 2)
+    assert repository.storage.clean(86400) == ["log/.tmp-1-abc"]
+
+
+def test_a_fifo_in_place_of_the_lock_does_not_stop_writers(repository: Repository) -> None:
+    lock = Path(repository.location, ".lock")
+    lock.unlink()
+    os.mkfifo(lock, 0o444)
+    assert repository.add_entries([entry(B, LATER, seed=9)], "more").seq == 5

@@ -230,3 +230,14 @@ def test_an_index_cannot_give_out_another_version(repository: jfstore.Repository
     forged.storage.save_index(forged.identity, table, forged.storage.log_state(), afresh=True)
     with pytest.raises(jfstore.Damaged, match=r"the index of .* contradicts commit"):
         jfstore.open(str(place)).get(A, "pixel_gain", LATER)
+
+
+def test_a_segment_of_a_writer_that_was_stopped_is_noted_and_cleaned(spilt: jfstore.Repository) -> None:
+    before = {path.name for path in segment_files(spilt)}
+    orphan = Path(spilt.location, "index", "0000000001-0000000002-0123456789ab")
+    orphan.write_bytes(b"x")
+    assert ("index/" + orphan.name, "nothing in the log refers to it") in verify(reopened(spilt)).notes
+    assert spilt.storage.clean(86400) == []
+    os.utime(orphan, (0, 0))
+    assert spilt.storage.clean(86400) == [f"index/{orphan.name}"]
+    assert {path.name for path in segment_files(spilt)} == before
