@@ -54,6 +54,14 @@ def test_every_call_fails(stock: Path, place: Path, kind: str, monkeypatch: pyte
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("kind", ["new panel", "detector"])
+def test_every_call_fails_with_segments_in_files(
+    stock: Path, place: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jfstore.storage.index.SPILL", 100)
+    test_every_call_fails(stock, place, kind, monkeypatch)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("code", CODES)
 def test_every_system_call_fails(

@@ -63,6 +63,14 @@ def test_sample_of_payloads_with_holes(place: Path, tmp_path: Path, monkeypatch:
     assert skipped
 
 
+def test_sample_of_segments_in_files(stock: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a large repository: each addition writes a segment file, merged with those before it, and an index.
+    monkeypatch.setattr("jfstore.storage.index.SPILL", 100)
+    count, violations = run(each_kind(stock, place), 16, random.Random(1), most=75)
+    assert not violations, report(count, violations)
+    assert count > 500
+
+
 @pytest.mark.parametrize("pair", PAIRS)
 def test_sample_of_two_writers(stock: Path, place: Path, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.proofs.power.PAIRS", {pair: PAIRS[pair]})
