@@ -14,6 +14,7 @@ from jfstore.repository import Repository, commits
 from jfstore.repository.verify import verify
 from jfstore.storage.directory import Directory
 from tests.makers.repositories import LATER, STORY, A, B, constants, entry, reopened, seeds_of, story
+from tests.makers.tables import table_until
 
 
 class Behind:
@@ -132,3 +133,27 @@ def test_a_fifo_in_place_of_the_lock_does_not_stop_writers(repository: Repositor
     lock.unlink()
     os.mkfifo(lock, 0o444)
     assert repository.add_entries([entry(B, LATER, seed=9)], "more").seq == 5
+
+
+@pytest.mark.parametrize("seq", [2, 3])
+def test_a_gap_in_a_large_log_is_seen_without_a_list(
+    repository: Repository, seq: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "VIEW_WAIT", 0.0)
+    monkeypatch.setattr("jfstore.storage.base._LISTED", 0)
+    table = table_until(repository, 1)
+    repository.storage.save_index(repository.identity, table, "then", afresh=True)
+    assert seeds_of(reopened(repository)) == STORY[4]
+    listed: list[str] = []
+    names = Directory.names
+
+    def observed(directory: Directory, folder: str, after: str = "") -> list[str]:
+        listed.append(folder)
+        return names(directory, folder, after)
+
+    monkeypatch.setattr(Directory, "names", observed)
+    assert seeds_of(reopened(repository)) == STORY[4]
+    assert "log" not in listed
+    Path(repository.location, f"log/{seq:010d}.json").unlink()
+    with pytest.raises(jfstore.Busy, match=f"{seq:010d}.json is missing, and commit 4 exists"):
+        reopened(repository).get(A, "pixel_gain", LATER)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import jfstore
+from jfstore.core.hashing import digest
 from jfstore.core.segment import LAYOUT, Columns, make_segment
 from jfstore.core.table import Table
 from jfstore.repository import log
@@ -120,6 +121,23 @@ def test_segments_become_files_few_of_them_and_none_is_left_over(spilt: jfstore.
     assert verify(reopened(spilt)).problems == ()
 
 
+def test_what_an_index_names_is_there_until_the_index_after_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader opens the files that an index names after it has read the index."""
+    monkeypatch.setattr(index, "SPILL", 2500)
+    repository, before, replaced = new_repository(tmp_path / "R"), set[str](), 0
+    for seed in range(25):
+        repository.add_entries([entry(PANELS[seed % 4], f"{1990 + seed}0101000000", seed=seed)], f"seed {seed}")
+        there = {f"index/{path.name}" for path in Path(repository.location).glob("index/*")}
+        assert before <= there
+        saved = repository.storage.load_index()
+        assert saved is not None
+        replaced += bool(before - {*saved.segment_names})
+        before = {*saved.segment_names}
+    assert replaced > 2
+
+
 def test_a_merged_segment_is_the_one_that_the_log_makes(spilt: jfstore.Repository) -> None:
     saved = spilt.storage.load_index()
     assert saved is not None
@@ -130,7 +148,14 @@ def test_a_merged_segment_is_the_one_that_the_log_makes(spilt: jfstore.Repositor
             assert segment.column(name).tobytes() == made.column(name).tobytes(), name
 
 
-@pytest.mark.parametrize("way", ["lost", "cut off", "a flipped bit", "of another repository"])
+def forged(data: bytes) -> bytes:
+    """Return a segment file of one block with another byte in it, and the hash of that block."""
+    assert len(data) < 1 << 16
+    columns = data[:77] + bytes([data[77] ^ 1]) + data[78:-32]
+    return columns + bytes.fromhex(digest(columns))
+
+
+@pytest.mark.parametrize("way", ["lost", "cut off", "a flipped bit", "forged with its hashes", "of another repository"])
 def test_a_damaged_segment_file_is_made_again_from_the_log(spilt: jfstore.Repository, way: str, tmp_path: Path) -> None:
     before = spilt.log.table().version_list()
     for path in segment_files(spilt):
@@ -140,6 +165,8 @@ def test_a_damaged_segment_file_is_made_again_from_the_log(spilt: jfstore.Reposi
             path.write_bytes(data[:-1])
         elif way == "a flipped bit":
             path.write_bytes(data[:77] + bytes([data[77] ^ 1]) + data[78:])
+        elif way == "forged with its hashes":
+            path.write_bytes(forged(data))
         elif way == "of another repository":
             path.write_bytes(bytes(len(data)))
     again = reopened(spilt)
