@@ -135,7 +135,7 @@ def test_what_an_index_names_is_there_until_the_index_after_the_next(
         assert saved is not None
         replaced += bool(before - {*saved.segment_names})
         before = {*saved.segment_names}
-    assert replaced > 2
+    assert replaced >= 2
 
 
 def test_a_merged_segment_is_the_one_that_the_log_makes(spilt: jfstore.Repository) -> None:
