@@ -25,10 +25,12 @@ Functions
     check_array                    check an array before it is stored
 
 Classes
-    Repository                     find, get, read, timeline, list, history, show, add, import_gains, import_dcs,
-                                   promote, export_dcs
-    Answer, Selection, Timeline    what is valid, and why
+    Repository                     find, get, read, explain, timeline, list, history, show, add, import_gains,
+                                   import_dcs, promote, withdraw, restore, close, tag, export_dcs
+    Answer, Selection, Timeline    what is valid
+    Explanation                    why it is
     Added, Entry, Change           what was added, and which answers it changes
+    Stated                         what was withdrawn, restored, closed or tagged
     PanelId, Instant               identity of a panel; a time
 
 Errors are one tree below `JfstoreError`: BadValue, NotFound, Damaged, Refused, Busy, InDoubt, Failed.
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
     from jfstore.core.arrays import check_array
     from jfstore.core.changes import Change
+    from jfstore.core.explaining import Explanation
     from jfstore.core.ids import PanelId
     from jfstore.core.instants import Instant
     from jfstore.core.validity import Selection, Timeline
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
     from jfstore.repository.answer import Answer
     from jfstore.repository.catalogue import make_repository as init
     from jfstore.repository.catalogue import open_repository as open
+    from jfstore.repository.governing import Stated
     from jfstore.repository.mirror import mirror
     from jfstore.repository.repair import repair
     from jfstore.repository.repository import Repository
@@ -77,11 +81,13 @@ _PLACES = {
     "core.ids": "PanelId",
     "core.instants": "Instant",
     "core.changes": "Change",
+    "core.explaining": "Explanation",
     "core.validity": "Selection Timeline",
     "deployment.generate": "deploy generate",
     "deployment.undo": "undo_deploy",
     "errors": "BadValue Busy Damaged Failed InDoubt JfstoreError NotFound Refused",
     "repository.adding": "Added Entry",
+    "repository.governing": "Stated",
     "repository.answer": "Answer",
     "repository.catalogue": "open:open_repository init:make_repository",
     "repository.mirror": "mirror",
@@ -110,6 +116,7 @@ __all__ = [
     "Change",
     "Damaged",
     "Entry",
+    "Explanation",
     "Failed",
     "Finding",
     "InDoubt",
@@ -120,6 +127,7 @@ __all__ = [
     "Refused",
     "Repository",
     "Selection",
+    "Stated",
     "Timeline",
     "__version__",
     "audit",

@@ -21,9 +21,14 @@ COMMANDS = {
     "id": "Print the panel and detector Ids of a run.",
     "runs": "List runs with their Jungfraus, and whether constants are stored for them.",
     "list": "List stored versions, by default of the test and the real repository side by side.",
+    "explain": "Explain why a version, or nothing, is valid at a time or for a run.",
     "show": "Show everything about one version.",
     "history": "List the commits of a repository, oldest first.",
     "promote": "Copy versions from one repository to another.",
+    "withdraw": "Withdraw versions: they are not valid any more, but stay stored.",
+    "restore": "Restore versions that were withdrawn.",
+    "close": "State that from a time on nothing is valid for a panel or a detector.",
+    "tag": "Give a commit a name, for --as-of.",
     "import": "Import a gain tree or a DCS file, in one commit.",
     "export": "Export a detector's constants as a DCS file.",
     "generate": "Write the constants of a run to files.",
@@ -37,15 +42,15 @@ COMMANDS = {
 
 _HINTS = {
     **dict.fromkeys(
-        ("delete", "remove", "rm", "undo", "revert", "withdraw"),
-        "versions are never deleted; a corrected version added at the same stamp supersedes the wrong one",
+        ("delete", "remove", "rm", "undo", "revert"),
+        "versions are never deleted; jfstore withdraw takes one back, and one added at the same stamp supersedes it",
     ),
     **dict.fromkeys(("compare", "diff"), "jfstore list shows the test and the real repository side by side"),
     **dict.fromkeys(("put", "push", "upload"), "jfstore add and jfstore promote write to a repository"),
     **dict.fromkeys(("log", "report", "stats", "status"), "jfstore history and jfstore list show what is stored"),
-    **dict.fromkeys(("explain", "why"), "jfstore get --json says why other versions are not valid"),
+    "why": "jfstore explain says why a version is valid, and others are not",
     **dict.fromkeys(("check", "fsck"), "jfstore verify checks a repository, jfstore audit deployed files"),
-    **dict.fromkeys(("plot", "view", "tag", "freeze", "close", "restore"), "jfstore has no such command"),
+    **dict.fromkeys(("plot", "view", "freeze"), "jfstore has no such command"),
 }
 """Words that people try, and what to use instead: a command that is only spelled like them would be wrong."""
 

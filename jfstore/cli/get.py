@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli.options import Parser, add_detector, add_json, add_number, add_repo, add_time, add_types
+from jfstore.cli.options import Parser, add_as_of, add_detector, add_json, add_number, add_repo, add_time, add_types
 from jfstore.cli.output import emit_json, emit_rows, note, report_rows
 from jfstore.cli.program import warn_all
 from jfstore.cli.run_options import add_run, run_value, target_of
@@ -44,7 +44,7 @@ def add_options(parser: Parser) -> None:
     add = parser.add_argument
     add("-f", "--file", metavar="OUT", help="OUT.npy, OUT.h5, or - for npy on standard output")
     add_number(parser, "this version number of the valid stamp, for one panel (default: the highest)")
-    add("--as-of", metavar="SEQ|TIME", help="answer as the repository would have after that commit, or at that time")
+    add_as_of(parser, "answer as the repository would have after that commit, or at that time")
     add("--force", action="store_true", help="replace OUT if it exists")
     add_repo(parser)
     add_json(parser)

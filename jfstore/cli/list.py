@@ -110,7 +110,7 @@ def _value(compared: ComparedVersion) -> dict[str, Any]:
     return {
         "panel": compared.panel,
         "stamp": compared.start.stamp,
-        "types": [name for name, _ in compared.content],
+        "types": list(compared.types),
         "content": dict(compared.content),
         "in": {name: _entry(versions) if versions else None for name, versions in compared.versions},
     }
@@ -127,6 +127,8 @@ def _entry(versions: tuple[ListedVersion, ...]) -> dict[str, Any]:
         "valid_to": {name: end and end.iso for name, end in zip(last.types, last.ends, strict=True)},
         "valid_to_stamp": [end and end.stamp for end in last.ends],
         "current": list(last.current),
+        "closed": last.is_close,
+        "withdrawn": [version.number for version in versions if version.is_withdrawn],
         "commit": last.seq,
         "user": last.user,
         "time": last.time.iso,
@@ -147,11 +149,12 @@ def _row(compared: ComparedVersion) -> dict[str, Any]:
         "panel": compared.panel,
         "valid_from": compared.start.stamp,
         "valid_to": "/".join(ends),
-        "types": [name if name in current or not current else f"({name})" for name, _ in compared.content],
+        "types": [name if name in current or not current else f"({name})" for name in compared.types],
     }
     for name, versions in stored:
-        numbers = ",".join(f"v{version.number}" for version in versions)
+        numbers = ",".join(f"v{version.number}{' withdrawn' * version.is_withdrawn}" for version in versions)
         last = versions[-1]
+        numbers += " (closed)" * last.is_close
         row[name] = numbers if last.current else f"({numbers})"
         row.update(user=last.user, time=iso_second(last.time.ns), message=last.message)
     return row

@@ -161,6 +161,11 @@ def add_time(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("-T", "--time", metavar="TIME", **options)
 
 
+def add_as_of(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add ``--as-of``."""
+    parser.add_argument("--as-of", metavar="SEQ|TAG|TIME", action=Once, help=text)
+
+
 def add_number(parser: argparse.ArgumentParser, text: str) -> None:
     """Add ``-v``."""
     parser.add_argument("-v", "--number", metavar="N", type=as_option(_parse_number), action=Once, help=text)

@@ -23,6 +23,7 @@ def add_options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from jfstore.core.instants import BEGINNING, iso
+    from jfstore.core.validity import find_withdrawn
 
     repository = open_to_read(args)
     detail = repository.show(args.version)
@@ -40,6 +41,9 @@ def run(args: argparse.Namespace) -> int:
         "valid_from": None if version.start == BEGINNING else iso(version.start),
         "zone": repository.identity.zone,
         "number": version.number,
+        "closes": list(version.closes),
+        "withdrawn": version.name in find_withdrawn(repository.log.table()),
+        "about": dict(version.about),
         "arrays": arrays,
         "file": detail.file,
         "file_size": version.file.size,

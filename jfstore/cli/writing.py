@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.output import emit, note, printable, report_rows
@@ -12,11 +12,15 @@ from jfstore.cli.program import warn_all
 from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
+    from jfstore.core.changes import Change
     from jfstore.repository.adding import Added
+    from jfstore.repository.governing import Stated
     from jfstore.repository.repository import Repository
 
 
 _COLUMNS = ("state", "version", "types", "source")
+_STATEMENT_COLUMNS = ("state", "name")
+_DONE = {"withdraw": "withdrawn", "restore": "restored", "close": "closed", "tag": "tagged"}
 
 
 def open_to_read(args: argparse.Namespace) -> Repository:
@@ -53,7 +57,7 @@ def add_confirmed(args: argparse.Namespace, repository: Repository, add: Callabl
         planned = add(True)
         if planned.versions:
             report_rows(_rows_of(planned), _COLUMNS)
-            print_changes(planned)
+            print_changes(planned.changes)
             confirm(f"Write to the real repository {repository.location}?")
     added = add(args.dry_run)
     emit_added(args, repository, added)
@@ -99,21 +103,11 @@ def emit_added(args: argparse.Namespace, repository: Repository, added: Added) -
         "unchanged": [{"version": name, "source": source} for source, name in added.unchanged],
         "skipped": [{"name": name, "reason": reason} for name, reason in added.skipped],
         "targets": list(added.targets),
-        "changes": [
-            {
-                "panel": change.panel,
-                "type": change.type,
-                "from": change.start.stamp,
-                "until": change.end.stamp if change.end else None,
-                "now": change.before,
-                "then": change.after,
-            }
-            for change in added.changes
-        ],
+        "changes": _change_values(added.changes),
     }
     emit(args, value, _rows_of(added), _COLUMNS)
     if added.dry_run:
-        print_changes(added)
+        print_changes(added.changes)
     where = f"{repository.role} repository {repository.location}"
     if added.dry_run:
         note(f"nothing was stored in the {where} (--dry-run)")
@@ -139,10 +133,66 @@ def _rows_of(added: Added) -> list[dict[str, Any]]:
     return rows + [{"state": "skipped", "source": f"{name}: {reason}"} for name, reason in added.skipped]
 
 
-def print_changes(added: Added) -> None:
+def _change_values(changes: Sequence[Change]) -> list[dict[str, Any]]:
+    """Return changes as the JSON form has them."""
+    return [
+        {
+            "panel": change.panel,
+            "type": change.type,
+            "from": change.start.stamp,
+            "until": change.end.stamp if change.end else None,
+            "now": change.before,
+            "then": change.after,
+        }
+        for change in changes
+    ]
+
+
+def state_confirmed(args: argparse.Namespace, repository: Repository, state: Callable[[bool], Stated]) -> None:
+    """Make a statement and print it; a real repository is asked about, after the plan was shown.
+
+    Parameters
+    ----------
+    state : callable
+        Makes it; its argument is whether to commit nothing.
+    """
+    if repository.role == "real" and not (args.yes or args.dry_run):
+        check_can_ask(f"{repository.location} is a real repository")
+        planned = state(True)
+        if planned.names:
+            report_rows(_rows_of_statement(planned), _STATEMENT_COLUMNS)
+            _print_statement_changes(planned.changes, "would change")
+            confirm(f"Write to the real repository {repository.location}?")
+    stated = state(args.dry_run)
+    warn_all(stated.notes)
+    value = {
+        "repository": {"id": repository.id, "path": repository.location},
+        "operation": stated.op,
+        "seq": stated.seq,
+        "dry_run": stated.dry_run,
+        "names": list(stated.names),
+        "unchanged": list(stated.unchanged),
+        "changes": _change_values(stated.changes),
+    }
+    emit(args, value, _rows_of_statement(stated), _STATEMENT_COLUMNS)
+    _print_statement_changes(stated.changes, "would change" if stated.dry_run else "changes")
+    where = f"{repository.role} repository {repository.location}"
+    if stated.dry_run:
+        note(f"nothing was stored in the {where} (--dry-run)")
+    else:
+        note(f"commit {stated.seq} in the {where}" if stated.names else f"nothing is new for the {where}")
+
+
+def _rows_of_statement(stated: Stated) -> list[dict[str, Any]]:
+    done = f"would {stated.op}" if stated.dry_run else _DONE[stated.op]
+    rows = [{"state": done, "name": name} for name in stated.names]
+    return rows + [{"state": "unchanged", "name": name} for name in stated.unchanged]
+
+
+def print_changes(changes: Sequence[Change]) -> None:
     """Print for which times answers change; panels that change alike share a line."""
     alike: dict[tuple[Any, ...], list[str]] = {}
-    for change in added.changes:
+    for change in changes:
         before = None if change.before is None else change.before.removeprefix(change.panel)
         key = change.type, change.start.stamp, change.end and change.end.stamp, before
         alike.setdefault(key, []).append(change.panel)
@@ -150,3 +200,16 @@ def print_changes(added: Added) -> None:
         until = f"until {end}" if end else "on"
         now = f"{panels[0] if len(panels) == 1 else '<panel>'}{before} is" if before else "nothing is"
         note(f"{name} of {', '.join(panels)} would change from {start} {until}; {now} valid now")
+
+
+def _print_statement_changes(changes: Sequence[Change], would_change: str) -> None:
+    """Print for which times answers change, from what to what; panels that change alike share a line."""
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for change in changes:
+        names = [name and name.removeprefix(f"{change.panel}/") for name in (change.before, change.after)]
+        key = change.type, change.start.stamp, change.end and change.end.stamp, *names
+        alike.setdefault(key, []).append(change.panel)
+    for (name, start, end, before, after), panels in alike.items():
+        until = f"until {end}" if end else "on"
+        answers = f"{after or 'nothing'} in place of {before or 'nothing'}"
+        note(f"{name} of {', '.join(panels)} {would_change} from {start} {until}: {answers}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
@@ -59,6 +59,17 @@ def changes(before: Table, after: Table, versions: Sequence[Version], zone: Zone
         change
         for panel, name, seq in touched
         for change in _differences(timeline(before, panel, name), timeline(after, panel, name, seq), zone)
+    )
+
+
+def changes_between(
+    before: Table, after: Table, touched: Iterable[tuple[str, str]], zone: ZoneInfo
+) -> tuple[Change, ...]:
+    """Return how the answers for pairs of panel and calibration type change from one table to one that continues it."""
+    return tuple(
+        change
+        for panel, name in touched
+        for change in _differences(timeline(before, panel, name), timeline(after, panel, name), zone)
     )
 
 

@@ -144,6 +144,16 @@ def _same_panels(panel: str, said: Sequence[tuple[str, Statement]]) -> list[str]
     return found
 
 
+def find_joined_panels(table: Table, panel: str) -> list[str]:
+    """Return every Id that is declared the same panel as `panel`, itself first."""
+    return _same_panels(panel, _statements_until(table, table.seq))
+
+
+def find_withdrawn(table: Table, as_of: int | None = None) -> set[str]:
+    """Return the names of the versions that are withdrawn."""
+    return _withdrawn(_statements_until(table, table.seq if as_of is None else as_of))
+
+
 def _withdrawn(said: Sequence[tuple[str, Statement]]) -> set[str]:
     """Return the names of the versions that are withdrawn."""
     names: set[str] = set()

@@ -108,11 +108,7 @@ def add_entries(
     check_message(message)
     request = check_request(request)
     storage, identity, log = repository.storage, repository.identity, repository.log
-    if identity.mirror_of is not None:
-        raise Refused(
-            f"{storage.location} is a mirror of {identity.mirror_of}: add to that one, "
-            "or make this one a repository of its own with jfstore mirror --detach"
-        )
+    refuse_mirror(repository)
     before = log.table()
     if done := before.find_request(request):
         return _repeat(repository, done, entries, before, request)
@@ -135,6 +131,16 @@ def add_entries(
         appended = log.append("add", message, request, versions_for)
     changed = changes(appended.before, appended.after, appended.versions, repository.zone)
     return Added(appended.seq, appended.versions, tuple(unchanged), changed, notes=appended.notes, dry_run=dry_run)
+
+
+def refuse_mirror(repository: Repository) -> None:
+    """Raise Refused if nothing may be committed here, because the repository is a mirror."""
+    mirror_of = repository.identity.mirror_of
+    if mirror_of is not None:
+        raise Refused(
+            f"{repository.location} is a mirror of {mirror_of}: add to that one, "
+            "or make this one a repository of its own with jfstore mirror --detach"
+        )
 
 
 def missing_type_notes(versions: Iterable[Version]) -> Iterator[str]:

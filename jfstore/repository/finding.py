@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from jfstore.core.calib_types import CALIB_TYPES, calib_type
 from jfstore.core.ids import PanelId, resolve_detector
 from jfstore.core.instants import Instant, instant_at, now, parse_instant, parse_time
+from jfstore.core.records import Tag
 from jfstore.core.table import Table
 from jfstore.core.validity import Selection, select
 from jfstore.errors import BadValue, NotFound
@@ -161,9 +162,17 @@ def resolve_as_of(log: Log, zone: ZoneInfo, as_of: int | str | None) -> int | No
             hint = "; a time is written as ISO 8601 with a zone, or @ and Unix seconds" if seq > 10**8 else ""
             raise BadValue(f"as of {as_of} is beyond the last commit, {last}{hint}")
         return seq
+    if (named := find_tag(log.table(0), as_of)) is not None:
+        return named
     t = _as_of_time(as_of, zone)
     seq = log.table(0).seq_before(t)
     return min(seq, log.table(seq + 1).seq)
+
+
+def find_tag(table: Table, name: str) -> int | None:
+    """Return the commit that a tag names, None if there is no such tag."""
+    tags = (statement for _, _, statement in table.statements if isinstance(statement, Tag))
+    return next((statement.seq for statement in tags if statement.name == name), None)
 
 
 def _as_of_time(as_of: str, zone: ZoneInfo) -> int:

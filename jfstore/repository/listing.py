@@ -10,7 +10,7 @@ from jfstore.core.ids import PanelId, resolve_detector
 from jfstore.core.instants import Instant, instant_at, parse_instant
 from jfstore.core.records import Commit, Version
 from jfstore.core.table import Table
-from jfstore.core.validity import Timeline, timeline
+from jfstore.core.validity import Timeline, find_withdrawn, timeline
 from jfstore.errors import NotFound, nearest
 from jfstore.repository.answer import html_table
 
@@ -39,6 +39,10 @@ class ListedVersion:
         BLAKE3 by calibration type, of all types that it holds.
     seq, user, time, message
         The commit that added it.
+    is_close : bool
+        Whether nothing is valid from its start on, for `types`.
+    is_withdrawn : bool
+        Whether it was withdrawn, so that it is not valid.
     """
 
     name: str
@@ -53,6 +57,8 @@ class ListedVersion:
     user: str
     time: Instant
     message: str
+    is_close: bool = False
+    is_withdrawn: bool = False
 
 
 class Listing(tuple[ListedVersion, ...]):
@@ -118,12 +124,14 @@ class _Lister:
 
     def __init__(self, repository: ReadableRepository, table: Table, as_of: int | None) -> None:
         self._zone, self._table, self._as_of = repository.zone, table, as_of
+        self._withdrawn = find_withdrawn(table, as_of)
         self._timelines: dict[tuple[str, str], tuple[Timeline, frozenset[str]]] = {}
         self._commits: dict[int, tuple[str, Instant, str]] = {}
 
     def describe(self, version: Version, types: Sequence[str] | None, t: int | None) -> ListedVersion | None:
         """Return a version's record; None if it holds none of `types`, or is not valid at `t`."""
-        names = tuple(name for name in version.content if types is None or name in types)
+        held = version.closes or tuple(version.content)
+        names = tuple(name for name in held if types is None or name in types)
         if not names:
             return None
         # Each type has its own validity: a later version may hold one of the pair only.
@@ -153,6 +161,8 @@ class _Lister:
             user=user,
             time=time,
             message=message,
+            is_close=bool(version.closes),
+            is_withdrawn=version.name in self._withdrawn,
         )
 
     def _timeline(self, panel: str, name: str) -> tuple[Timeline, frozenset[str]]:
@@ -179,17 +189,24 @@ class ComparedVersion:
     content: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, tuple[ListedVersion, ...]], ...]
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The calibration types that they hold, or close."""
+        first = next(versions[0] for _, versions in self.versions if versions)
+        return first.types if first.is_close else tuple(name for name, _ in first.content)
+
 
 def compare_listings(listings: Mapping[str, Iterable[ListedVersion]]) -> tuple[ComparedVersion, ...]:
     """Return the versions of several repositories side by side, by panel and start; equal content is one row."""
     found: dict[tuple[Any, ...], dict[str, list[ListedVersion]]] = {}
     for name, listing in listings.items():
         for listed in listing:
-            key = listed.panel, listed.start.ns, tuple(sorted(listed.content))
+            what = listed.types if listed.is_close else tuple(sorted(listed.content))
+            key = listed.panel, listed.start.ns, listed.is_close, what
             found.setdefault(key, {}).setdefault(name, []).append(listed)
 
     def order(item: tuple[tuple[Any, ...], dict[str, list[ListedVersion]]]) -> tuple[Any, ...]:
-        (panel, start, _), by_name = item
+        (panel, start, *_), by_name = item
         return panel, start, [[v.number for v in by_name[name]] for name in listings if name in by_name]
 
     return tuple(
@@ -199,7 +216,7 @@ def compare_listings(listings: Mapping[str, Iterable[ListedVersion]]) -> tuple[C
             next(iter(by_name.values()))[0].content,
             tuple((name, tuple(by_name.get(name, ()))) for name in listings),
         )
-        for (panel, _, _), by_name in sorted(found.items(), key=order)
+        for (panel, *_), by_name in sorted(found.items(), key=order)
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jfstore.core.arrays import Checked
 from jfstore.core.records import Version
-from jfstore.core.validity import find_holder, find_superseding
+from jfstore.core.validity import find_holder, find_superseding, find_withdrawn
 from jfstore.errors import Refused
 from jfstore.repository.adding import Added, Entry, add_entries
 
@@ -35,6 +35,12 @@ def promote(
     # Every name is looked up before the first array is read: all or nothing. The highest number goes last and wins.
     named = {version.name: version for version in map(source.version, names)}
     versions = sorted(named.values(), key=lambda version: (version.panel, version.start, version.number))
+    withdrawn = find_withdrawn(source.log.table())
+    for version in versions:
+        if version.name in withdrawn:
+            raise Refused(f"{version.name} is withdrawn in {source.location}: jfstore restore brings it back")
+        if version.closes:
+            raise Refused(f"{version.name} is a close: state it in {target.location} with jfstore close")
     if not superseded:
         _refuse_superseded(source, target, versions)
 

@@ -8,6 +8,7 @@ from typing import Any
 from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import calib_type
 from jfstore.core.encoding import decode_versions
+from jfstore.core.explaining import Explanation, explain
 from jfstore.core.ids import PanelId, parse_panel, parse_version, version_name
 from jfstore.core.instants import find_zone
 from jfstore.core.records import Commit, Identity, Version
@@ -222,6 +223,30 @@ class ReadableRepository:
             for name, selections in answer.by_type
         }
 
+    def explain(
+        self,
+        target: str | PanelId,
+        types: Sequence[str] | str | None = None,
+        time: Time | None = None,
+        *,
+        source: str | None = None,
+        as_of: int | str | None = None,
+    ) -> tuple[Explanation, ...]:
+        """Return for each panel and calibration type every candidate, and why it is valid or not.
+
+        Parameters and errors are those of `find`; a panel without valid constants is explained, too.
+        """
+        names = check_types(types)
+        seq = self.seq_of(as_of)
+        table = self.log.table(seq)
+        asked = resolve_target(target, time, source, self.zone, table.panel_names)
+        last = table.seq if seq is None else seq
+        return tuple(
+            explain(table, panel, asked.time.ns, name, self.zone, last)
+            for panel in map(str, asked.panels)
+            for name in names
+        )
+
     def timeline(self, panel: str | PanelId, type: str, *, as_of: int | str | None = None) -> Timeline:
         """Return which version of a panel is valid when, for one calibration type; iterates over intervals."""
         calib_type(type)
@@ -280,7 +305,8 @@ class ReadableRepository:
     def show(self, name: str) -> VersionDetail:
         """Return everything about one version: its record, its commit and its file; errors as for `version`."""
         version = self.version(name)
-        return VersionDetail(version, self.commit(version.seq), f"{self.location}/{version.file.path}")
+        file = "" if version.closes else f"{self.location}/{version.file.path}"
+        return VersionDetail(version, self.commit(version.seq), file)
 
     def panel_array(self, version: Version, type: str, *, verify: bool = True) -> CalibArray:
         """Return one array of one version, of its dtype and shape, read-only."""

@@ -17,6 +17,7 @@ from jfstore.repository.reading import ReadableRepository
 if TYPE_CHECKING:
     from jfstore.repository.entries import Given
     from jfstore.repository.exchange import Exported
+    from jfstore.repository.governing import Stated
 
 Progress = Callable[[int, int], None]
 
@@ -167,6 +168,105 @@ class Repository(ReadableRepository):
         options: dict[str, Any] = {"request": request, "dry_run": dry_run, "progress": progress}
         added = promote(source, self, names, message, superseded=superseded, **options)
         return replace(added, notes=(*added.notes, *missing_type_notes(added.versions)))
+
+    def withdraw(
+        self, versions: Sequence[str] | str, message: str, *, request: str | None = None, dry_run: bool = False
+    ) -> Stated:
+        """Withdraw versions: from this commit on they are no candidates; their bytes and numbers stay.
+
+        Parameters
+        ----------
+        versions : sequence of str
+            Names ``<panel Id>/<stamp>/v<number>``.
+        message, request, dry_run
+            As for `add`.
+
+        Returns
+        -------
+        Stated
+            What was withdrawn, and which answers change. As of an earlier commit they are as before.
+
+        Raises
+        ------
+        NotFound
+            If there is no such version.
+        Refused
+            If this is a mirror.
+        """
+        from jfstore.repository.governing import withdraw
+
+        return withdraw(self, versions, message, request=request, dry_run=dry_run)
+
+    def restore(
+        self, versions: Sequence[str] | str, message: str, *, request: str | None = None, dry_run: bool = False
+    ) -> Stated:
+        """Undo `withdraw`; parameters, result and errors as there. The order of versions does not change."""
+        from jfstore.repository.governing import withdraw
+
+        return withdraw(self, versions, message, restore=True, request=request, dry_run=dry_run)
+
+    def close(
+        self,
+        target: str | PanelId,
+        time: Time,
+        message: str,
+        *,
+        types: Sequence[str] | str | None = None,
+        request: str | None = None,
+        dry_run: bool = False,
+    ) -> Stated:
+        """State that from a time to the next stamp nothing is valid for a panel, or for every panel of a detector.
+
+        Parameters
+        ----------
+        target : str or PanelId
+            Panel or detector Id.
+        time : str, datetime or Instant
+            The start, in whole seconds.
+        types : sequence of str, optional
+            Calibration types; default all that the panel has.
+        message, request, dry_run
+            As for `add`.
+
+        Raises
+        ------
+        NotFound
+            If a panel has no constants.
+        Refused
+            If this is a mirror.
+        """
+        from jfstore.repository.governing import close
+
+        return close(self, str(target), time, message, types=types, request=request, dry_run=dry_run)
+
+    def tag(
+        self,
+        name: str,
+        message: str,
+        *,
+        as_of: int | str | None = None,
+        request: str | None = None,
+        dry_run: bool = False,
+    ) -> Stated:
+        """Give a commit a name for ever, which `as_of` accepts.
+
+        Parameters
+        ----------
+        name : str
+            The name: a letter, then letters, digits and ``.+=-``.
+        as_of : int or str, optional
+            The commit; default the last one.
+        message, request, dry_run
+            As for `add`.
+
+        Raises
+        ------
+        Refused
+            If the name is used for another commit.
+        """
+        from jfstore.repository.governing import tag
+
+        return tag(self, name, message, as_of=as_of, request=request, dry_run=dry_run)
 
     def rebuild_index(self) -> None:
         """Rebuild the index from the log, whatever the present one says."""

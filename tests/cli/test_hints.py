@@ -28,7 +28,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("rm x", 2, "versions are never deleted"),
         ("compare", 2, "jfstore list"),
         ("stats", 2, "jfstore history"),
-        ("explain", 2, "jfstore get --json"),
+        ("why", 2, "jfstore explain"),
         ("check", 2, "jfstore verify"),
         ("promot", 2, "nearest: promote"),
         ("cache extra", 2, "unrecognized: extra; the command takes no such argument"),
@@ -61,7 +61,7 @@ def test_one_line_that_helps(
     assert text in err
 
 
-@pytest.mark.parametrize("word", ["delete", "remove", "rm", "undo", "withdraw", "compare", "stats", "plot"])
+@pytest.mark.parametrize("word", ["delete", "remove", "rm", "undo", "compare", "stats", "plot"])
 def test_a_word_that_means_something_else_is_not_taken_for_a_command(
     word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,38 @@
+"""``jfstore withdraw``: withdraw versions, which stay stored."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from jfstore.cli.options import Parser, add_write_options
+from jfstore.cli.writing import open_to_write, state_confirmed
+
+if TYPE_CHECKING:
+    from jfstore.repository.governing import Stated
+
+EPILOG = """\
+A version that is withdrawn is not valid any more: the next best one by the same rule answers, or nothing. Its bytes
+and its number stay, jfstore restore brings it back, and with --as-of an earlier commit it answers as before. --dry-run
+shows for which times answers would change.
+
+example:
+  jfstore withdraw 171113-154920171025-3d00fb/20180306000000/v2 --repo real -m "measured with the wrong bias"
+"""
+
+
+def add_options(parser: Parser) -> None:
+    parser.add_argument(
+        "versions", metavar="VERSION", nargs="+", help="<panel Id>/<stamp>/v<number>, as jfstore list shows it"
+    )
+    add_write_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    repository = open_to_write(args)
+
+    def withdraw(dry_run: bool) -> Stated:
+        return repository.withdraw(args.versions, args.message, request=args.request, dry_run=dry_run)
+
+    state_confirmed(args, repository, withdraw)
+    return 0

@@ -1,0 +1,111 @@
+"""Explain an answer: every candidate of a panel and calibration type, and the rule that turned it down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from jfstore.core.instants import SECOND, Instant, instant_at
+from jfstore.core.records import Version, Withdrawal
+from jfstore.core.table import Table
+from jfstore.core.validity import find_joined_panels, timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A version or close that could have answered, and why it does not; the reason is empty for the one that does."""
+
+    name: str
+    seq: int
+    is_close: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a version, or nothing, is valid for a panel and calibration type.
+
+    Attributes
+    ----------
+    panel, type : str
+        Panel Id and calibration type.
+    valid : str or None
+        Name of the version that is valid; None if nothing is.
+    start, end : Instant or None
+        When it, or a close, begins and ends to hold; None if nothing began before the time, or nothing ends it.
+    candidates : tuple of Candidate
+        Every version and close of the panel that holds the type, the last added first.
+    """
+
+    panel: str
+    type: str
+    valid: str | None
+    start: Instant | None
+    end: Instant | None
+    candidates: tuple[Candidate, ...]
+
+
+def explain(table: Table, panel: str, t: int, calib_type: str, zone: ZoneInfo, as_of: int) -> Explanation:
+    """Return why a version, or nothing, is valid for `panel` at `t`; parameters as for `select`."""
+    line = timeline(table, panel, calib_type, as_of)
+    place = line.place(t)
+    holder = table.version_list(line.rows[[place]])[0] if place >= 0 else None
+    end = line.end(place) if place + 1 < len(line) else None
+    rows = np.concatenate([table.rows(name, calib_type) for name in find_joined_panels(table, panel)])
+    taken_back = _withdrawals(table, as_of)
+    candidates = []
+    for version in sorted(table.version_list(rows), key=lambda version: (version.seq, version.number), reverse=True):
+        is_holder = holder is not None and version.name == holder.name
+        reason = "" if is_holder else _reason(table, version, holder, t, as_of, taken_back)
+        candidates.append(Candidate(version.name, version.seq, bool(version.closes), reason))
+    return Explanation(
+        panel=panel,
+        type=calib_type,
+        valid=None if holder is None or holder.closes else holder.name,
+        start=None if holder is None else instant_at(holder.start, zone),
+        end=None if end is None else instant_at(end, zone),
+        candidates=tuple(candidates),
+    )
+
+
+def _withdrawals(table: Table, as_of: int) -> dict[str, int]:
+    """Return the commit that withdrew each version that is withdrawn."""
+    found: dict[str, int] = {}
+    for seq, op, statement in table.statements:
+        if seq <= as_of and isinstance(statement, Withdrawal):
+            for name in statement.versions:
+                found.pop(name, None)
+                if op == "withdraw":
+                    found[name] = seq
+    return found
+
+
+def _reason(
+    table: Table, version: Version, holder: Version | None, t: int, as_of: int, taken_back: dict[str, int]
+) -> str:
+    if version.seq > as_of:
+        return f"was added later, by commit {version.seq}"
+    if version.name in taken_back:
+        return f"was withdrawn by {_commit(table, taken_back[version.name])}"
+    if version.start > t:
+        return f"starts {_duration(version.start - t)} later"
+    assert holder is not None  # something that starts in time and counts is in the timeline
+    what = f"{'the close ' if holder.closes else ''}{holder.name}"
+    if version.start < holder.start:
+        return f"is followed by {what}, from {holder.stamp} on"
+    return f"was superseded by {what}, {_commit(table, holder.seq)}"
+
+
+def _commit(table: Table, seq: int) -> str:
+    summary = table.summary(seq)
+    return f"commit {seq}, {summary.user}: {summary.message.splitlines()[0]}"
+
+
+def _duration(ns: int) -> str:
+    """Return a span of time in the largest unit of which it has at least two."""
+    for unit, seconds in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if ns >= 2 * seconds * SECOND:
+            return f"{ns // (seconds * SECOND)} {unit}"
+    return f"{ns / SECOND:g} seconds"

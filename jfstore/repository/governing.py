@@ -1,0 +1,212 @@
+"""Withdraw and restore versions, close panels and name commits: what is stored stays, what is valid changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jfstore.core.calib_types import calib_type
+from jfstore.core.changes import Change, changes_between
+from jfstore.core.ids import resolve_detector
+from jfstore.core.instants import Instant, start_of_validity
+from jfstore.core.records import NO_FILE, Commit, Statement, Tag, Version, Withdrawal
+from jfstore.core.table import Table
+from jfstore.core.validity import find_joined_panels, find_withdrawn, timeline
+from jfstore.errors import BadValue, NotFound, Refused
+from jfstore.repository.adding import check_message, check_request, refuse_mirror
+from jfstore.repository.finding import Time, find_tag
+
+if TYPE_CHECKING:
+    from jfstore.repository.repository import Repository
+
+_TAG = re.compile(r"[A-Za-z](?:[A-Za-z0-9+=-]|\.(?!\.)){0,99}", re.ASCII)
+_Plan = Callable[[Table, int], Sequence[Version]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a method did that makes a statement about versions.
+
+    Attributes
+    ----------
+    op : str
+        ``withdraw``, ``restore``, ``close`` or ``tag``.
+    seq : int
+        The commit, or the last one there is if nothing was committed.
+    names : tuple of str
+        Names of the versions, closes or tags that the statement is about; with `dry_run` would be.
+    unchanged : tuple of str
+        Names for which it holds already.
+    changes : tuple of Change
+        For which intervals the answers change, from which version to which.
+    notes : tuple of str
+        What the user should know.
+    dry_run : bool
+        Whether nothing was committed.
+    """
+
+    op: str
+    seq: int
+    names: tuple[str, ...]
+    unchanged: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
+def withdraw(
+    repository: Repository,
+    versions: Sequence[str] | str,
+    message: str,
+    *,
+    restore: bool = False,
+    request: str | None = None,
+    dry_run: bool = False,
+) -> Stated:
+    """Withdraw versions, or restore them; see `Repository.withdraw` and `Repository.restore`."""
+    op = "restore" if restore else "withdraw"
+    names = [versions] if isinstance(versions, str) else list(dict.fromkeys(versions))
+    if not names:
+        raise BadValue(f"there is no version to {op}")
+    found = [repository.version(name) for name in names]
+    table = repository.log.table()
+    gone = find_withdrawn(table)
+    todo = [version for version in found if (version.name in gone) == restore]
+    unchanged = tuple(version.name for version in found if version not in todo)
+    touched = {(v.panel, name) for v in todo for name in (*v.content, *v.closes)}
+    names_todo = tuple(version.name for version in todo)
+    statement = Withdrawal(names_todo) if todo else None
+    return _state(repository, op, statement, message, request, dry_run, touched, names_todo, unchanged)
+
+
+def close(
+    repository: Repository,
+    target: str,
+    time: Time,
+    message: str,
+    *,
+    types: Sequence[str] | str | None = None,
+    request: str | None = None,
+    dry_run: bool = False,
+) -> Stated:
+    """State that from a time on nothing is valid for a panel or a detector; see `Repository.close`."""
+    table = repository.log.table()
+    panels = tuple(map(str, resolve_detector(str(target), table.panel_names)))
+    start = start_of_validity(time, repository.zone)
+    asked = None if types is None else [types] if isinstance(types, str) else list(dict.fromkeys(types))
+    for name in asked or ():
+        calib_type(name)
+    todo = {panel: _types_to_close(table, panel, start, asked) for panel in panels}
+    if unknown := [panel for panel in panels if panel not in table.panel_names]:
+        raise NotFound(f"panel {', '.join(unknown)}: no constants are stored, so there is nothing to close")
+
+    def plan(now: Table, seq: int) -> list[Version]:
+        return [
+            Version(panel, start.stamp, start.ns, _next_number(now, panel, start), (), NO_FILE, seq, closes=names)
+            for panel, names in todo.items()
+            if names
+        ]
+
+    touched = {(panel, name) for panel, names in todo.items() for name in names}
+    unchanged = tuple(f"{panel}/{start.stamp}" for panel, names in todo.items() if not names)
+    names = tuple(version.name for version in plan(table, 0))
+    return _state(repository, "close", None, message, request, dry_run, touched, names, unchanged, plan)
+
+
+def _types_to_close(table: Table, panel: str, start: Instant, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the types that a close at `start` would close: those asked for, or all that the panel has."""
+    versions = table.version_list(table.rows(panel))
+    has = sorted({name for version in versions for name in version.content})
+    names = []
+    for name in has if asked is None else asked:
+        line = timeline(table, panel, name)
+        place = line.place(start.ns)
+        holds = line.table.version_list(line.rows[[place]])[0] if place >= 0 else None
+        if holds is None or not (holds.closes and holds.start == start.ns):
+            names.append(name)
+    return tuple(names)
+
+
+def _next_number(table: Table, panel: str, start: Instant) -> int:
+    columns = table.take(table.rows(panel))
+    return 1 + max(columns["number"][columns["stamp"] == int(start.stamp)].tolist(), default=0)
+
+
+def tag(
+    repository: Repository,
+    name: str,
+    message: str,
+    *,
+    as_of: int | str | None = None,
+    request: str | None = None,
+    dry_run: bool = False,
+) -> Stated:
+    """Give a commit a name; see `Repository.tag`."""
+    if not isinstance(name, str) or not _TAG.fullmatch(name) or name == "now":
+        raise BadValue(
+            f"{name!r} cannot be a tag: it starts with a letter and has letters, digits, '.', '+', '=' and '-' only"
+        )
+    table = repository.log.table()
+    if request and (done := table.find_request(check_request(request))):
+        said = repository.commit(done).statement  # the last commit was another one then
+        expected = said if isinstance(said, Tag) and said.name == name else Tag(name, 0)
+        return _repeat(repository, done, "tag", expected, request)
+    seq = repository.seq_of(as_of) or table.seq
+    if not seq:
+        raise NotFound(f"{repository.location} has no commit yet")
+    known = find_tag(table, name)
+    if known not in (None, seq):
+        raise Refused(f"tag {name} is commit {known}: a tag is never moved, nor used again")
+    statement = None if known else Tag(name, seq)
+    names, unchanged = ((), (name,)) if known else ((name,), ())
+    return _state(repository, "tag", statement, message, request, dry_run, (), names, unchanged)
+
+
+def _state(
+    repository: Repository,
+    op: str,
+    statement: Statement | None,
+    message: str,
+    request: str | None,
+    dry_run: bool,
+    touched: Iterable[tuple[str, str]],
+    names: tuple[str, ...],
+    unchanged: tuple[str, ...],
+    plan: _Plan = lambda table, seq: (),
+) -> Stated:
+    """Commit a statement, or versions that close, and return what changes by it."""
+    check_message(message)
+    request = check_request(request)
+    refuse_mirror(repository)
+    storage, log = repository.storage, repository.log
+    before = log.table()
+    if done := before.find_request(request):
+        return _repeat(repository, done, op, statement, request)
+    storage.check_writable()
+    log.make_sure()
+    if not names:
+        return Stated(op, before.seq, (), unchanged, dry_run=dry_run)
+    if dry_run:
+        versions = tuple(plan(before, before.seq + 1))
+        commit = Commit(before.seq + 1, "", 0, 0, "", "", "", message, request, op, versions, statement, hash="0" * 64)
+        seq, after, notes = before.seq, before.extend([commit]), tuple[str, ...]()
+    else:
+        appended = log.append(op, message, request, plan, statement)
+        seq, before, after, notes = appended.seq, appended.before, appended.after, appended.notes
+        names = tuple(version.name for version in appended.versions) or names
+    panels = {(other, name) for panel, name in touched for other in find_joined_panels(after, panel)}
+    changed = changes_between(before, after, sorted(panels), repository.zone)
+    return Stated(op, seq, names, unchanged, changed, notes, dry_run)
+
+
+def _repeat(repository: Repository, seq: int, op: str, statement: Statement | None, request: str) -> Stated:
+    """Return what commit `seq` said, made sure to survive; Refused if `request` was for something else."""
+    commit = repository.commit(seq)
+    if commit.op != op or (statement is not None and commit.statement != statement):
+        raise Refused(f"request {request} was for another change, commit {seq}")
+    repository.log.append(op, "repeated", request)
+    said = commit.statement
+    names = said.versions if isinstance(said, Withdrawal) else (said.name,) if isinstance(said, Tag) else ()
+    return Stated(op, seq, names or tuple(version.name for version in commit.versions))
