@@ -19,13 +19,15 @@ from jfstore.core.records import Freeze, Naming, RunPanels, SamePanel, Statement
 
 
 def encode_statement(statement: Statement) -> dict[str, Any]:
-    """Return what a commit without versions says, as JSON has it; None and what is empty are left out."""
+    """Return what a commit without versions says, as JSON has it; what is None is left out."""
     body = asdict(statement)
     if isinstance(statement, Freeze):
         body["begin"] = body.pop("start")
     if isinstance(statement, Tag):
         body["commit"] = body.pop("seq")
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in body.items() if value}
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in body.items() if value is not None
+    }
 
 
 def decode_statement(op: str, body: Any) -> Statement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,8 @@ from pathlib import Path
 import pytest
 
 import jfstore
-from jfstore.core.records import (
-    STATEMENTS,
-    SamePanel,
-)
+from jfstore.core import encoding, statements
+from jfstore.core.records import STATEMENTS, Freeze, RunPanels, SamePanel, Statement, Tag
 from jfstore.repository import Repository
 from tests.makers.operations import EXAMPLES, STAMP, close, state
 from tests.makers.repositories import LATER, A, B, constants, entry, new_repository, reopened, story
@@ -125,7 +124,6 @@ def test_what_0_1_0_cannot_read_has_an_operation_that_it_does_not_know(repositor
 def test_an_odd_statement_is_damage(
     repository: Repository, spoil: Callable[[dict[str, object]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jfstore.core import encoding, statements
 
     body = statements.encode_statement(EXAMPLES["withdraw"])
     spoil(body)
@@ -135,3 +133,17 @@ def test_an_odd_statement_is_damage(
     raw = encoding.encode_commit(commit)[0]
     with pytest.raises(jfstore.Damaged, match="though its hash is right"):
         encoding.decode_commit(raw, "x")
+
+
+@pytest.mark.parametrize(
+    ("op", "statement"),
+    [
+        ("run_panels", RunPanels(A, "xcsls3716", 0, 0)),
+        ("freeze", Freeze("19691231160000", 0)),
+        ("freeze", Freeze(STAMP, 1, ())),
+        ("tag", Tag("empty", 0)),
+    ],
+)
+def test_what_is_zero_or_empty_comes_back(op: str, statement: Statement) -> None:
+    body = statements.encode_statement(statement)
+    assert statements.decode_statement(op, json.loads(json.dumps(body))) == statement
