@@ -143,7 +143,11 @@ class Hdf5Storage(Storage):
         image: tuple[bytes, int] | None = None
         if saved and not afresh and saved.repository == identity.id and saved.is_of(table):
             image = self._read_image()
-        links = index.link_versions(*image, table) if image else index.link_versions(None, 0, table)
+        try:
+            links = index.link_versions(*image, table) if image else index.link_versions(None, 0, table)
+        except (RuntimeError, ValueError, KeyError):
+            # Somebody made up the links that the index has, or the table.
+            raise Damaged(f"{self.location}/{self.index_name} is damaged: {index.REMEDY}") from None
         index.save(self.objects, self.index_name, index.prepare(identity, table, log_state, links, saved))
 
     def check_index(self, identity: Identity, table: Table) -> list[str]:

@@ -32,6 +32,7 @@ from jfstore.storage.objects import Objects
 from jfstore.storage.segment_file import FileSegment, Reader, decode_segment, encode_segment
 
 _TAIL = b"%b %010d jfstore-index-2\n"
+REMEDY = "jfstore verify --rebuild-index rebuilds it from the log"
 _EARLIER = b" jfstore-index-1\n"
 _TAIL_SIZE = len(_TAIL % (b"0" * 64, 0))
 _FOOTER_LIMIT = 1 << 20
@@ -61,6 +62,13 @@ def _read_footer(read: Reader, size: int) -> dict[str, Any]:
     if tail != _TAIL % (digest(line).encode(), length) or digest(line).encode() != seal:
         raise ValueError("its footer does not match its hash")
     footer: dict[str, Any] = json.loads(line)
+    numbers = footer["image"], footer["seq"]
+    if not all(type(number) is int and 0 <= number < 1 << 50 for number in numbers):
+        raise ValueError("its footer has odd numbers")
+    for name in footer["superseded"]:
+        # What is named here is removed: nothing but segment files.
+        if not check_name(name).startswith(f"{FOLDER}/"):
+            raise ValueError("its footer names what is not a segment")
     return footer
 
 

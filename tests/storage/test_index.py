@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -268,3 +269,25 @@ def test_a_segment_of_a_writer_that_was_stopped_is_noted_and_cleaned(spilt: jfst
     os.utime(orphan, (0, 0))
     assert spilt.storage.clean(86400) == [f"index/{orphan.name}"]
     assert {path.name for path in segment_files(spilt)} == before
+
+
+@pytest.mark.parametrize("name", ["../outside", "repository.json", "log/0000000001.json", "index/../x", 7, None])
+def test_an_index_cannot_have_other_files_removed(
+    repository: jfstore.Repository, tmp_path: Path, name: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "R"
+    shutil.copytree(repository.location, place)
+    (tmp_path / "outside").write_bytes(b"x")
+    path = place / "jungfrau.h5"
+    raw = path.read_bytes()
+    length = int(raw[-27:-17])
+    footer = {**json.loads(raw[-92 - length : -92]), "superseded": [name]}
+    line = json.dumps(footer, separators=(",", ":")).encode()
+    path.unlink()
+    path.write_bytes(raw[: -92 - length] + line + b"%b %010d jfstore-index-2\n" % (digest(line).encode(), len(line)))
+    before = {file for file in tmp_path.rglob("*") if file.is_file()}
+    forged = jfstore.open(str(place))
+    assert forged.storage.load_index() is None
+    for seed in (7, 8):
+        forged.add_entries([entry(A, LATER, seed=seed)], "more")
+    assert before <= {file for file in tmp_path.rglob("*") if file.is_file()}
