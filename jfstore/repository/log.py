@@ -351,8 +351,13 @@ class Log:
         """
         try:
             log_state = self._storage.log_state()
-            table = self.table()
-            if seq and table.seq > seq:
+            # Another writer may have saved it meanwhile: what is saved extends what is there now.
+            self._state = None
+            state = self._refresh()
+            if state.broken:
+                raise state.broken[1]
+            table = state.table
+            if (seq and table.seq > seq) or (table.seq and state.indexed == table.seq):
                 return None
             self._settle(table)
             self._storage.save_index(self._identity, table, log_state)

@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jfstore.core.arrays import CalibArray
@@ -46,14 +46,14 @@ class SavedIndex:
     """A saved index: the repository's Id, the hash of its last commit, the table, and the state of the log then.
 
     ``log_state`` is what `Storage.log_state` answered when no commit after ``table.seq`` existed. ``superseded`` are
-    the names of segment files that the index before this one used last.
+    the names of segment files that are not used any more, with the time since when.
     """
 
     repository: str
     head: str
     log_state: str | None
     table: Table
-    superseded: tuple[str, ...] = ()
+    superseded: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def segment_names(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jfstore.core.hashing import digest
+from jfstore.core.instants import SECOND, now
 from jfstore.core.records import Identity
 from jfstore.core.segment import Segment, merge_segments
 from jfstore.core.table import Table
@@ -43,6 +44,8 @@ SPILL = 1 << 18
 """A segment of more bytes than this becomes a file of its own."""
 
 FOLDER = "index"
+_KEPT_FOR = 3600 * SECOND
+"""For how long a segment file is kept that no index uses any more."""
 
 NOT_SOUND = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, Damaged)
 """Errors of reading something that is not an index, or is cut off."""
@@ -65,9 +68,9 @@ def _read_footer(read: Reader, size: int) -> dict[str, Any]:
     numbers = footer["image"], footer["seq"]
     if not all(type(number) is int and 0 <= number < 1 << 50 for number in numbers):
         raise ValueError("its footer has odd numbers")
-    for name in footer["superseded"]:
+    for name, since in footer["superseded"].items():
         # What is named here is removed: nothing but segment files.
-        if not check_name(name).startswith(f"{FOLDER}/"):
+        if not check_name(name).startswith(f"{FOLDER}/") or type(since) is not int:
             raise ValueError("its footer names what is not a segment")
     return footer
 
@@ -106,7 +109,7 @@ def decode(read: Reader, size: int, open_segment: Callable[[str, int], Reader]) 
     if [segment.first for segment in segments] != [1, *(end + 1 for end in ends[:-1])][: len(ends)]:
         raise ValueError("its segments do not follow each other")
     table = Table(tuple(segments))
-    return SavedIndex(footer["repository"], footer["head"], footer["log_state"], table, tuple(footer["superseded"]))
+    return SavedIndex(footer["repository"], footer["head"], footer["log_state"], table, footer["superseded"])
 
 
 def sound_image(read: Reader, size: int) -> tuple[bytes, int] | None:
@@ -131,9 +134,10 @@ def prepare(
     """Return what is to be written to save `table`.
 
     The segments in memory are merged to one; once that is large it becomes a file, merged with those before it that
-    are not larger, so that there are few files and each version is written few times. A file that has become
-    useless is kept for one more saving, for readers that are about to open it.
+    are not larger, so that there are few files and each version is written few times. A file that is superseded is
+    kept for an hour: for readers that are about to open it, and for a slow writer whose index names it again.
     """
+    time = now()
     kept = [segment for segment in table.segments if isinstance(segment, FileSegment)]
     fresh: Segment | None = None
     files: list[tuple[str, bytes]] = []
@@ -153,6 +157,8 @@ def prepare(
         data, header = b"", {}
     names = [segment.name for segment in kept]
     before = saved.segment_names if saved else ()
+    superseded = {name: since for name, since in saved.superseded.items() if name not in names} if saved else {}
+    superseded.update({name: time for name in before if name not in names})
     footer = {
         "repository": identity.id,
         "seq": table.seq,
@@ -162,11 +168,11 @@ def prepare(
         "image_blake3": digest(image),
         "segments": [[segment.name.partition("/")[2], segment.header] for segment in kept],
         "newest": header if fresh else None,
-        "superseded": [name for name in before if name not in names],
+        "superseded": {name: since for name, since in superseded.items() if time - since < _KEPT_FOR},
     }
     line = json.dumps(footer, separators=(",", ":")).encode()
     pieces = (image, data, line, _TAIL % (digest(line).encode(), len(line)))
-    useless = tuple(name for name in saved.superseded if name not in names) if saved else ()
+    useless = tuple(name for name, since in superseded.items() if time - since >= _KEPT_FOR)
     return Saving(tuple(files), pieces, useless)
 
 
