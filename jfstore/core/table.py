@@ -132,7 +132,9 @@ class Table:
         return out
 
     def _segment_numbers(self, rows: NDArray[np.intp]) -> list[int]:
-        numbers: list[int] = np.unique(np.searchsorted(self._bases, rows, side="right") - 1).tolist()
+        # Not np.unique, which loads numpy.ma: a full disk must not matter after a commit.
+        counts = np.bincount(np.searchsorted(self._bases, rows, side="right") - 1)
+        numbers: list[int] = np.flatnonzero(counts).tolist()
         return numbers
 
     def _rows_of(self, number: int, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], Columns]:

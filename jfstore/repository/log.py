@@ -351,7 +351,7 @@ class Log:
         """
         try:
             log_state = self._storage.log_state()
-            # Another writer may have saved it meanwhile: what is saved extends what is there now.
+            # Another writer may have saved it meanwhile: the new index extends the present one.
             self._state = None
             state = self._refresh()
             if state.broken:
