@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -139,26 +139,16 @@ def prepare(
     """
     time = now()
     kept = [segment for segment in table.segments if isinstance(segment, FileSegment)]
-    fresh: Segment | None = None
-    files: list[tuple[str, bytes]] = []
     memory = table.segments[len(kept) :]
+    data, header, files = b"", None, tuple[tuple[str, bytes], ...]()
     if memory:
-        fresh = memory[0] if len(memory) == 1 else merge_segments(memory)
-        data, header = encode_segment(fresh)
-        if len(data) > SPILL:
-            while kept and kept[-1].size <= len(data):
-                fresh = merge_segments([kept.pop(), fresh])
-                data, header = encode_segment(fresh)
-            name = f"{header['first']:010d}-{header['last']:010d}-{digest(data)[:12]}"
-            files.append((f"{FOLDER}/{name}", data))
-            kept.append(FileSegment(header, f"{FOLDER}/{name}", lambda *_: b""))
-            data, fresh = b"", None
-    else:
-        data, header = b"", {}
+        data, header = encode_segment(memory[0] if len(memory) == 1 else merge_segments(memory))
+    if len(data) > SPILL:
+        kept, files = _spill(kept, memory)
+        data, header = b"", None
     names = [segment.name for segment in kept]
-    before = saved.segment_names if saved else ()
-    superseded = {name: since for name, since in saved.superseded.items() if name not in names} if saved else {}
-    superseded.update({name: time for name in before if name not in names})
+    superseded = {**saved.superseded, **dict.fromkeys(saved.segment_names, time)} if saved else {}
+    ages = {name: time - since for name, since in superseded.items() if name not in names}
     footer = {
         "repository": identity.id,
         "seq": table.seq,
@@ -167,13 +157,25 @@ def prepare(
         "image": len(image),
         "image_blake3": digest(image),
         "segments": [[segment.name.partition("/")[2], segment.header] for segment in kept],
-        "newest": header if fresh else None,
-        "superseded": {name: since for name, since in superseded.items() if time - since < _KEPT_FOR},
+        "newest": header,
+        "superseded": {name: superseded[name] for name, age in ages.items() if age < _KEPT_FOR},
     }
     line = json.dumps(footer, separators=(",", ":")).encode()
     pieces = (image, data, line, _TAIL % (digest(line).encode(), len(line)))
-    useless = tuple(name for name, since in superseded.items() if time - since >= _KEPT_FOR)
-    return Saving(tuple(files), pieces, useless)
+    return Saving(files, pieces, tuple(name for name, age in ages.items() if age >= _KEPT_FOR))
+
+
+def _spill(
+    kept: Sequence[FileSegment], memory: Sequence[Segment]
+) -> tuple[list[FileSegment], tuple[tuple[str, bytes], ...]]:
+    """Return the segment files with one more, which is still to be written, and its name and bytes."""
+    kept, fresh = list(kept), merge_segments(memory)
+    data, header = encode_segment(fresh)
+    while kept and kept[-1].size <= len(data):
+        fresh = merge_segments([kept.pop(), fresh])
+        data, header = encode_segment(fresh)
+    name = f"{FOLDER}/{header['first']:010d}-{header['last']:010d}-{digest(data)[:12]}"
+    return [*kept, FileSegment(header, name, lambda *_: b"")], ((name, data),)
 
 
 def load(objects: Objects, index_name: str) -> SavedIndex | None:
