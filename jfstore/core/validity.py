@@ -220,8 +220,10 @@ def select(
     end = line.end(place)
     version = table.version_list([row])[0]
     if version.closes:
+        said = table.summary(version.seq)
         raise NotFound(
-            f"panel {panel}: {calib_type} is closed from {version.stamp} on ({version.name}, commit {version.seq})"
+            f"panel {panel}: {calib_type} is closed from {version.stamp} on, by commit {said.seq}, "
+            f"{said.user}: {said.message.splitlines()[0]}"
         )
     return Selection(
         version=version,

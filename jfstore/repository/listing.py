@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from jfstore.core.ids import PanelId, resolve_detector
 from jfstore.core.instants import Instant, instant_at, parse_instant
-from jfstore.core.records import Commit, Version
+from jfstore.core.records import (
+    Commit,
+    Freeze,
+    Naming,
+    RunPanels,
+    SamePanel,
+    Statement,
+    Tag,
+    Version,
+    Withdrawal,
+)
 from jfstore.core.table import Table
 from jfstore.core.validity import Timeline, find_withdrawn, timeline
 from jfstore.errors import NotFound, nearest
@@ -222,7 +232,7 @@ def compare_listings(listings: Mapping[str, Iterable[ListedVersion]]) -> tuple[C
 
 @dataclass(frozen=True, slots=True)
 class LoggedCommit:
-    """A commit of the log and the names of the versions that it added."""
+    """A commit of the log and the names of what it is about: versions, and of other statements panels or a tag."""
 
     seq: int
     time: Instant
@@ -240,10 +250,27 @@ def list_commits(repository: ReadableRepository) -> Iterator[LoggedCommit]:
     names: dict[int, list[str]] = {}
     for version in table.version_list():
         names.setdefault(version.seq, []).append(version.name)
+    for seq, _, statement in table.statements:
+        names[seq] = _subjects(statement)
     for seq in range(1, table.seq + 1):
         s = table.summary(seq)
         time = instant_at(s.time, repository.zone)
         yield LoggedCommit(seq, time, s.op, s.user, s.host, s.message, s.hash, tuple(names.get(seq, ())))
+
+
+def _subjects(statement: Statement) -> list[str]:
+    """Return the names of what a statement is about."""
+    match statement:
+        case Withdrawal():
+            return list(statement.versions)
+        case SamePanel():
+            return list(statement.panels)
+        case Naming() | Tag():
+            return [statement.name]
+        case RunPanels():
+            return [statement.detector]
+        case Freeze():
+            return [statement.stamp]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def test_a_mistake_is_explained_taken_back_and_brought_back(capsys: pytest.Captu
     assert "withdrawn\tTrue" in run(capsys, "show", NEW)[1].replace("true", "True")
     assert run(capsys, "restore", NEW, "-m", "it was right")[0] == 0
     code, out, _ = run(capsys, "history")
-    assert [line.split("\t")[2] for line in out.splitlines()[-2:]] == ["withdraw", "restore"]
+    assert [line.split("\t")[2:6:3] for line in out.splitlines()[-2:]] == [["withdraw", NEW], ["restore", NEW]]
 
 
 def test_a_closed_panel(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +53,8 @@ def test_a_closed_panel(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "close", A, "-T", "20181001000000", "-m", "broken")[0] == 0
     code, _, err = run(capsys, "get", A, "-t", "pixel_gain", "-T", LATER)
     assert code == 3
-    assert "is closed from 20181001000000 on" in err
+    assert "is closed from 20181001000000 on, by commit 5, " in err
+    assert err.endswith(": broken\n")
     code, out, _ = run(capsys, "explain", A, "-T", LATER, "-t", "pixel_gain")
     assert code == 3
     assert "closes the panel: nothing is valid" in out
