@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from jfstore.core.encoding import decode_commit
 from jfstore.core.records import Commit
+from jfstore.core.segment import MemorySegment, make_segment
 from jfstore.errors import Busy, Damaged, JfstoreError
 from jfstore.storage.base import Storage
 
@@ -38,6 +39,14 @@ def read_commit(storage: Storage, seq: int) -> Commit:
     if commit.seq != seq:
         raise Damaged(f"{where} is damaged: it is commit {commit.seq}")
     return commit
+
+
+def make_segment_again(storage: Storage, first: int, last: int) -> MemorySegment:
+    """Return a segment that the index has lost, from its commits."""
+    try:
+        return make_segment([read_commit(storage, seq) for seq in range(first, last + 1)])
+    except FileNotFoundError as error:
+        raise Damaged(f"{error.filename} is missing") from None
 
 
 def wait_for_commit(storage: Storage, seq: int) -> bool:

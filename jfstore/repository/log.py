@@ -6,17 +6,25 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from jfstore._version import __version__
 from jfstore.core.encoding import decode_commit, encode_commit, read_hash
 from jfstore.core.instants import SECOND, now
 from jfstore.core.records import Commit, Identity, Statement, Version
-from jfstore.core.segment import KINDS_LIMIT, MemorySegment, kinds_of, make_segment
+from jfstore.core.segment import KINDS_LIMIT, kinds_of
 from jfstore.core.table import Table
 from jfstore.errors import Busy, Damaged, InDoubt, JfstoreError
 from jfstore.fs import owner
 from jfstore.fs.durable import NotSynced
-from jfstore.repository.commits import IDENTITY_NAME, commit_name, missing_commit, read_commit, wait_for_commit
+from jfstore.repository.commits import (
+    IDENTITY_NAME,
+    commit_name,
+    make_segment_again,
+    missing_commit,
+    read_commit,
+    wait_for_commit,
+)
 from jfstore.storage.base import SavedIndex, Storage
 from jfstore.storage.objects import NoAnswer
 from jfstore.storage.segment_file import FileSegment
@@ -163,7 +171,7 @@ class Log:
         table = saved.table
         for segment in table.segments:
             if isinstance(segment, FileSegment):
-                segment.make_again = self._make_segment
+                segment.make_again = partial(make_segment_again, self._storage)
         if not table.seq:
             return _State(table, saved.log_state)
         return self._check_head(saved)
@@ -188,13 +196,6 @@ class Log:
             raise Damaged(f"the index of {self._storage.location} contradicts commit {table.seq}; {_REMEDY}")
         self._settled = max(self._settled, table.seq)
         return _State(table, saved.log_state, indexed=table.seq, since=time.monotonic())
-
-    def _make_segment(self, first: int, last: int) -> MemorySegment:
-        """Return a segment that the index has lost, from its commits."""
-        try:
-            return make_segment([read_commit(self._storage, seq) for seq in range(first, last + 1)])
-        except FileNotFoundError as error:
-            raise Damaged(f"{error.filename} is missing") from None
 
     def _read_tail(self, state: _State, last: int | None = None) -> _State:
         """Return `state` with the commits after it, up to the first missing or broken one, or to `last`."""

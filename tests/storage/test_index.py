@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -292,3 +293,16 @@ def test_an_index_cannot_have_other_files_removed(repository: jfstore.Repository
     for seed in (7, 8):
         forged.add_entries([entry(A, LATER, seed=seed)], "more")
     assert before <= {file for file in tmp_path.rglob("*") if file.is_file()}
+
+
+def test_a_repository_that_is_dropped_closes_its_files(spilt: jfstore.Repository) -> None:
+    gc.disable()  # nothing may depend on when cycles are collected
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            again = reopened(spilt)
+            again.get(A, "pixel_gain", "20600101000000")
+            del again
+        assert len(os.listdir("/proc/self/fd")) == before
+    finally:
+        gc.enable()
