@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-from jfstore.cli.options import Parser, add_write_options
-from jfstore.cli.writing import open_to_write, state_confirmed
-
-if TYPE_CHECKING:
-    from jfstore.repository.governing import Stated
+from jfstore.cli import withdraw
 
 EPILOG = """\
 A version that was withdrawn becomes valid again where the rule selects it. --dry-run shows for which times answers
@@ -19,19 +14,8 @@ example:
   jfstore restore 171113-154920171025-3d00fb/20180306000000/v2 --repo real -m "the bias was right"
 """
 
-
-def add_options(parser: Parser) -> None:
-    parser.add_argument(
-        "versions", metavar="VERSION", nargs="+", help="<panel Id>/<stamp>/v<number>, as jfstore list shows it"
-    )
-    add_write_options(parser)
+add_options = withdraw.add_options
 
 
 def run(args: argparse.Namespace) -> int:
-    repository = open_to_write(args)
-
-    def restore(dry_run: bool) -> Stated:
-        return repository.restore(args.versions, args.message, request=args.request, dry_run=dry_run)
-
-    state_confirmed(args, repository, restore)
-    return 0
+    return withdraw.state_versions(args, "restore")

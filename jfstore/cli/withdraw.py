@@ -29,10 +29,16 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    return state_versions(args, "withdraw")
+
+
+def state_versions(args: argparse.Namespace, op: str) -> int:
+    """Withdraw or restore the versions of a command."""
     repository = open_to_write(args)
+    method = repository.withdraw if op == "withdraw" else repository.restore
 
-    def withdraw(dry_run: bool) -> Stated:
-        return repository.withdraw(args.versions, args.message, request=args.request, dry_run=dry_run)
+    def state(dry_run: bool) -> Stated:
+        return method(args.versions, args.message, request=args.request, dry_run=dry_run)
 
-    state_confirmed(args, repository, withdraw)
+    state_confirmed(args, repository, state)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from jfstore.core.fields import (
     check_panel,
@@ -35,8 +35,6 @@ from jfstore.core.sealing import parts, replace_extra, seal, unseal
 from jfstore.core.sketch import decode_sketch, encode_sketch
 from jfstore.core.statements import decode_statement, encode_statement
 from jfstore.errors import Damaged, Refused
-
-T = TypeVar("T")
 
 _ADD, _ADD_2 = "add", "add-2"
 """How an addition is written: as 0.1.0 did, or with what 0.1.0 does not know, so that it says that it does not."""

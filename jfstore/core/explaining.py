@@ -53,7 +53,7 @@ def explain(table: Table, panel: str, t: int, calib_type: str, zone: ZoneInfo, a
     place = line.place(t)
     holder = table.version_list(line.rows[[place]])[0] if place >= 0 else None
     end = line.end(place) if place + 1 < len(line) else None
-    rows = np.concatenate([table.rows(name, calib_type) for name in find_joined_panels(table, panel)])
+    rows = np.concatenate([table.rows(name, calib_type) for name in find_joined_panels(table, panel, as_of)])
     taken_back = _withdrawals(table, as_of)
     candidates = []
     for version in sorted(table.version_list(rows), key=lambda version: (version.seq, version.number), reverse=True):

@@ -117,6 +117,12 @@ class Table:
             found.append(rows)
         return np.concatenate(found)
 
+    def rows_at(self, panel: str, stamp: str) -> NDArray[np.intp]:
+        """Return the rows of the versions of `panel` that start at `stamp`, in the order in which they were added."""
+        rows = self.rows(panel)
+        starts_there: NDArray[np.bool_] = self.take(rows)["stamp"] == int(stamp)
+        return rows[starts_there]
+
     def take(self, rows: Iterable[int] | NDArray[np.intp]) -> Columns:
         """Return `rows` as columns: ``number``, ``stamp``, ``start``, ``seq``, ``place``, and ``file``.
 

@@ -144,9 +144,9 @@ def _same_panels(panel: str, said: Sequence[tuple[str, Statement]]) -> list[str]
     return found
 
 
-def find_joined_panels(table: Table, panel: str) -> list[str]:
+def find_joined_panels(table: Table, panel: str, as_of: int | None = None) -> list[str]:
     """Return every Id that is declared the same panel as `panel`, itself first."""
-    return _same_panels(panel, _statements_until(table, table.seq))
+    return _same_panels(panel, _statements_until(table, table.seq if as_of is None else as_of))
 
 
 def find_withdrawn(table: Table, as_of: int | None = None) -> set[str]:
@@ -319,9 +319,9 @@ def find_holder(
     new : sequence of Version
         Versions that are about to be added, to be counted too.
     """
-    rows = table.rows(panel)
-    rows = rows[table.take(rows)["stamp"] == int(stamp)]
-    versions = table.version_list(rows) + [v for v in new if (v.panel, v.stamp) == (panel, stamp)]
+    versions = table.version_list(table.rows_at(panel, stamp)) + [
+        v for v in new if (v.panel, v.stamp) == (panel, stamp)
+    ]
     versions.sort(key=lambda version: version.number, reverse=True)
     if not ever:
         withdrawn = _withdrawn(_statements_until(table, table.seq))

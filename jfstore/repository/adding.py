@@ -251,9 +251,7 @@ def _number_versions(
         if same:
             unchanged.append((version.source or f"{version.panel}/{version.stamp}", same))
             continue
-        rows = table.rows(version.panel)
-        columns = table.take(rows)
-        numbers = columns["number"][columns["stamp"] == int(version.stamp)].tolist()
+        numbers = table.take(table.rows_at(version.panel, version.stamp))["number"].tolist()
         numbers += [other.number for other in new if (other.panel, other.stamp) == (version.panel, version.stamp)]
         new.append(replace(version, number=max(numbers, default=0) + 1, seq=seq))
         yield new[-1]
@@ -279,9 +277,7 @@ def origin_rule(table: Table, commit_of: Callable[[int], Commit], pending: Seque
     def at(panel: str, stamp: str) -> list[Version]:
         """Return the versions of a panel and stamp, with their origins."""
         if (panel, stamp) not in stored:
-            rows = table.rows(panel)
-            columns = table.take(rows)
-            seqs = columns["seq"][columns["stamp"] == int(stamp)].tolist()
+            seqs = table.take(table.rows_at(panel, stamp))["seq"].tolist()
             added = [version for seq in dict.fromkeys(seqs) for version in commit(seq).versions]
             stored[panel, stamp] = sorted(
                 (version for version in added if (version.panel, version.stamp) == (panel, stamp)),

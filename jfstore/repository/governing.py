@@ -102,9 +102,12 @@ def close(
     if unknown := [panel for panel in panels if panel not in table.panel_names]:
         raise NotFound(f"panel {', '.join(unknown)}: no constants are stored, so there is nothing to close")
 
+    def next_number(now: Table, panel: str) -> int:
+        return 1 + max(now.take(now.rows_at(panel, start.stamp))["number"].tolist(), default=0)
+
     def plan(now: Table, seq: int) -> list[Version]:
         return [
-            Version(panel, start.stamp, start.ns, _next_number(now, panel, start), (), NO_FILE, seq, closes=names)
+            Version(panel, start.stamp, start.ns, next_number(now, panel), (), NO_FILE, seq, closes=names)
             for panel, names in todo.items()
             if names
         ]
@@ -127,11 +130,6 @@ def _types_to_close(table: Table, panel: str, start: Instant, asked: Sequence[st
         if holds is None or not (holds.closes and holds.start == start.ns):
             names.append(name)
     return tuple(names)
-
-
-def _next_number(table: Table, panel: str, start: Instant) -> int:
-    columns = table.take(table.rows(panel))
-    return 1 + max(columns["number"][columns["stamp"] == int(start.stamp)].tolist(), default=0)
 
 
 def tag(

@@ -26,6 +26,7 @@ from jfstore.repository.commits import (
     wait_for_commit,
 )
 from jfstore.storage.base import SavedIndex, Storage
+from jfstore.storage.index import REMEDY
 from jfstore.storage.objects import NoAnswer
 from jfstore.storage.segment_file import FileSegment
 
@@ -34,7 +35,6 @@ INDEX_LAG = 32
 """The index is saved once so many commits are not in it, so that a commit costs the same however many there are."""
 _ALWAYS_INDEXED = 256
 """While there are no more commits than this the index is small and saved with each."""
-_REMEDY = "jfstore verify --rebuild-index rebuilds it from the log"
 _COARSEST_TIME = 3.0
 """A change of a directory shows in its time if the time before was older than this, in seconds."""
 _CLOCK_TOLERANCE = 60 * SECOND
@@ -167,7 +167,7 @@ class Log:
         if saved is None:
             return _State(Table.empty())
         if saved.repository != self._identity.id:
-            raise Damaged(f"the index of {self._storage.location} belongs to another repository; {_REMEDY}")
+            raise Damaged(f"the index of {self._storage.location} belongs to another repository; {REMEDY}")
         table = saved.table
         for segment in table.segments:
             if isinstance(segment, FileSegment):
@@ -193,7 +193,7 @@ class Log:
         except Damaged as error:
             return _State(table, None, (table.seq, error))
         if found != saved.head:
-            raise Damaged(f"the index of {self._storage.location} contradicts commit {table.seq}; {_REMEDY}")
+            raise Damaged(f"the index of {self._storage.location} contradicts commit {table.seq}; {REMEDY}")
         self._settled = max(self._settled, table.seq)
         return _State(table, saved.log_state, indexed=table.seq, since=time.monotonic())
 

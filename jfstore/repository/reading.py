@@ -23,6 +23,7 @@ from jfstore.repository.finding import Plan, Time, check_types, make_plan, resol
 from jfstore.repository.listing import Listing, LoggedCommit, VersionDetail, list_commits, list_versions
 from jfstore.repository.log import Log
 from jfstore.storage.base import Storage
+from jfstore.storage.index import REMEDY
 
 _PLANS = 256
 _CHECKED = 1 << 16
@@ -203,10 +204,7 @@ class ReadableRepository:
                 return
             for version in asked.values():
                 if version not in found:
-                    raise Damaged(
-                        f"the index of {self.location} contradicts commit {seq} on {version.name}; "
-                        "jfstore verify --rebuild-index rebuilds it from the log"
-                    )
+                    raise Damaged(f"the index of {self.location} contradicts commit {seq} on {version.name}; {REMEDY}")
 
         list(self.storage.objects.each(check, {version.seq for version in fresh.values()}))
         if len(self._checked) >= _CHECKED:

@@ -142,10 +142,11 @@ def prepare(
     memory = table.segments[len(kept) :]
     data, header, files = b"", None, tuple[tuple[str, bytes], ...]()
     if memory:
-        data, header = encode_segment(memory[0] if len(memory) == 1 else merge_segments(memory))
-    if len(data) > SPILL:
-        kept, files = _spill(kept, memory)
-        data, header = b"", None
+        fresh = memory[0] if len(memory) == 1 else merge_segments(memory)
+        data, header = encode_segment(fresh)
+        if len(data) > SPILL:
+            kept, files = _spill(kept, fresh, data, header)
+            data, header = b"", None
     names = [segment.name for segment in kept]
     superseded = {**saved.superseded, **dict.fromkeys(saved.segment_names, time)} if saved else {}
     ages = {name: time - since for name, since in superseded.items() if name not in names}
@@ -166,11 +167,10 @@ def prepare(
 
 
 def _spill(
-    kept: Sequence[FileSegment], memory: Sequence[Segment]
+    kept: Sequence[FileSegment], fresh: Segment, data: bytes, header: dict[str, Any]
 ) -> tuple[list[FileSegment], tuple[tuple[str, bytes], ...]]:
     """Return the segment files with one more, which is still to be written, and its name and bytes."""
-    kept, fresh = list(kept), merge_segments(memory)
-    data, header = encode_segment(fresh)
+    kept = list(kept)
     while kept and kept[-1].size <= len(data):
         fresh = merge_segments([kept.pop(), fresh])
         data, header = encode_segment(fresh)

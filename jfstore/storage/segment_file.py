@@ -13,7 +13,7 @@ import numpy as np
 
 from jfstore.core.hashing import digest
 from jfstore.core.records import DTYPES
-from jfstore.core.segment import KINDS_LIMIT, LAYOUT, Columns, Kind, MemorySegment, Segment
+from jfstore.core.segment import KINDS_LIMIT, LAYOUT, NO_FILE_ROW, Columns, Kind, MemorySegment, Segment
 
 BLOCK = 1 << 16
 _HASH = 32
@@ -169,7 +169,7 @@ def _check_header(header: Header) -> tuple[int, int, tuple[Kind, ...], dict[str,
 def _check_columns(segment: Segment, columns: Mapping[str, Columns]) -> None:
     """Raise ValueError if rows refer to rows that do not exist; a segment with the right hash may still be hostile."""
     versions, arrays, files, commits = (columns[name] for name in ("versions", "arrays", "files", "commits"))
-    has_file = versions["file"][versions["file"] != 0xFFFFFFFF]
+    has_file = versions["file"][versions["file"] != NO_FILE_ROW]
     below = (
         (versions["panel"], len(columns["panels"])),
         (has_file, len(files)),

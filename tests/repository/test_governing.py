@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import jfstore
+from jfstore.core.records import SamePanel
 from jfstore.repository import Repository
 from jfstore.repository.verify import verify
 from tests.makers.repositories import LATER, STORY, A, B, C, constants, entry, reopened, seeds_of, story
@@ -140,3 +141,11 @@ def test_nothing_valid_is_explained_too(repository: Repository) -> None:
     (never,) = repository.explain(A, "pixel_gain", "20100101000000")
     assert (never.valid, never.start) == (None, None)
     assert all("later" in c.reason for c in never.candidates)
+
+
+def test_an_answer_before_two_ids_became_one_panel_is_explained_without_the_other(repository: Repository) -> None:
+    repository.log.append("same_panel", "new firmware", REQUEST, statement=SamePanel((B, "1-2-3")))
+    (why,) = repository.explain("1-2-3", "pixel_gain", LATER)
+    assert why.valid == f"{B}/{STAMP}/v1"
+    (before,) = repository.explain("1-2-3", "pixel_gain", LATER, as_of=4)
+    assert (before.valid, before.candidates) == (None, ())
