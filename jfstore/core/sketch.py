@@ -61,7 +61,7 @@ def make_sketch(array: NDArray[Any]) -> Sketch:
         values = gain if gain.dtype.kind == "f" else (gain != 0).astype(np.float32)
         parts = values.reshape(rows, gain.shape[0] // rows, columns, -1)
         with np.errstate(over="ignore"):
-            blocks = parts.mean(axis=(1, 3))
+            blocks = parts.mean(axis=(1, 3)).astype(np.float64)
         if not np.all(np.isfinite(blocks)):
             blocks = parts.mean(axis=(1, 3), dtype=np.float64)
         low, high = _short(blocks.min()), _short(blocks.max())

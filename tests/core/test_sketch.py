@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -57,6 +57,8 @@ def test_a_mask_has_one_row_of_quantiles() -> None:
 
 
 @settings(deadline=None, max_examples=50)
+@example(np.array([[[0.0, 1.1754944e-38]]], "<f4"))
+@example(np.array([[[-3.4e38, 3.4e38]]], "<f4"))
 @given(
     arrays.arrays(
         "<f4",
