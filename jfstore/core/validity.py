@@ -338,6 +338,7 @@ def find_holder(
 
 
 def find_superseding(table: Table, version: Version) -> list[Version]:
-    """Return the versions of the same panel and start that came after `version` and hold all of its types."""
-    same = table.version_list(_rows_at(table, version.panel, version.start))
-    return [v for v in same if v.number > version.number and v.content.keys() >= version.content.keys()]
+    """Return the versions of the same panel and start that came after `version`, hold all of its types and count."""
+    later = [v for v in table.version_list(_rows_at(table, version.panel, version.start)) if v.number > version.number]
+    withdrawn = find_withdrawn(table) if later else set[str]()
+    return [v for v in later if v.content.keys() >= version.content.keys() and v.name not in withdrawn]

@@ -155,11 +155,19 @@ def tag(
     if not seq:
         raise NotFound(f"{repository.location} has no commit yet")
     known = find_tag(table, name)
+    if known and as_of is None and _only_tags_since(table, known):
+        seq = known  # the command is repeated as it was typed, and its own commit is the last one now
     if known not in (None, seq):
         raise Refused(f"tag {name} is commit {known}: a tag is never moved, nor used again")
     statement = None if known else Tag(name, seq)
     names, unchanged = ((), (name,)) if known else ((name,), ())
     return _state(repository, "tag", statement, message, request, dry_run, (), names, unchanged)
+
+
+def _only_tags_since(table: Table, seq: int) -> bool:
+    """Return whether every commit after `seq` is a tag."""
+    tags = [at for at, _, statement in table.statements if isinstance(statement, Tag) and at > seq]
+    return len(tags) == table.seq - seq
 
 
 def _state(

@@ -12,13 +12,14 @@ START = 1_600_000_000 * SECOND
 
 @dataclass
 class Held:
-    """One version: what each of its types holds is named by a seed."""
+    """One version: what each of its types holds is named by a seed; or a close of some types."""
 
     panel: str
     stamp: str
     number: int
     seq: int
     content: dict[str, int]
+    closes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -27,17 +28,31 @@ class Held:
 
 @dataclass
 class Model:
-    """One repository as it should be: versions in order, the time of each commit, older indices."""
+    """One repository as it should be: versions in order, the time of each commit, what was withdrawn, older indices."""
 
     held: list[Held] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
+    said: list[tuple[int, str, str]] = field(default_factory=list)
+    """Commit, "withdraw" or "restore", and the name of a version."""
+    tags: dict[str, int] = field(default_factory=dict)
     indices: list[bytes] = field(default_factory=list)
+
+    def gone(self, as_of: int | None = None) -> set[str]:
+        """Return the names of the versions that are withdrawn."""
+        found: set[str] = set()
+        for seq, op, name in self.said:
+            if as_of is None or seq <= as_of:
+                (found.add if op == "withdraw" else found.discard)(name)
+        return found
 
     def holds(self, panel: str, stamp: str, content: dict[str, int], ever: bool, new: list[Held]) -> bool:
         at_stamp = [held for held in [*self.held, *new] if (held.panel, held.stamp) == (panel, stamp)]
+        if ever and any(content.items() <= held.content.items() for held in at_stamp):
+            return True
+        gone = set() if ever else self.gone()
         for name, seed in content.items():
-            seen = [held.content[name] for held in at_stamp if name in held.content]
-            if seed not in (seen if ever else seen[-1:]):
+            seen = [h for h in at_stamp if name in (*h.content, *h.closes) and h.name not in gone]
+            if not seen or seen[-1].content.get(name) != seed:
                 return False
         return True
 
@@ -46,17 +61,33 @@ class Model:
         new: list[Held] = []
         for panel, stamp, content in wanted:
             if not self.holds(panel, stamp, content, ever, new):
-                before = [held for held in [*self.held, *new] if (held.panel, held.stamp) == (panel, stamp)]
-                new.append(Held(panel, stamp, len(before) + 1, len(self.times) + 1, content))
+                new.append(Held(panel, stamp, self._next_number(panel, stamp, new), len(self.times) + 1, content))
         return new
+
+    def _next_number(self, panel: str, stamp: str, new: list[Held]) -> int:
+        return 1 + sum((held.panel, held.stamp) == (panel, stamp) for held in [*self.held, *new])
+
+    def closed(self, panel: str, stamp: str, types: tuple[str, ...] | None) -> list[Held]:
+        """Return the close that a commit adds, if one is needed."""
+        has = {name for held in self.held if held.panel == panel for name in held.content}
+        last = len(self.times)
+        todo = []
+        for name in sorted(has) if types is None else types:
+            holder = self.holder(panel, name, stamp, last)
+            if holder is None or not (holder.closes and holder.stamp == stamp):
+                todo.append(name)
+        number = self._next_number(panel, stamp, [])
+        return [Held(panel, stamp, number, last + 1, {}, tuple(todo))] if todo else []
 
     def is_replaced(self, held: Held, others: list[Held], target: Model) -> bool:
         """Whether a higher number replaced `held`, which is not among `others`, and `target` does not hold it."""
+        gone = self.gone()
         better = [
             other
             for other in self.held
             if (other.panel, other.stamp) == (held.panel, held.stamp)
             and other.number > held.number
+            and other.name not in gone
             and other.content.keys() >= held.content.keys()
         ]
         if not better or any(other in others for other in better):
@@ -66,12 +97,28 @@ class Model:
     def commit(self, new: list[Held], clock: int) -> None:
         if new:
             self.held += new
-            self.times.append(max([clock, START, *self.times[-1:]]))
+            self.take_time(clock)
 
-    def valid(self, panel: str, name: str, moment: str, as_of: int) -> Held | None:
+    def state(self, op: str, names: list[str], clock: int) -> None:
+        """Withdraw or restore versions."""
+        if names:
+            self.take_time(clock)
+            self.said += [(len(self.times), op, name) for name in names]
+
+    def take_time(self, clock: int) -> None:
+        self.times.append(max([clock, START, *self.times[-1:]]))
+
+    def holder(self, panel: str, name: str, moment: str, as_of: int) -> Held | None:
+        """Return the version or close that holds at a time."""
+        gone = self.gone(as_of)
         held = [
             held
             for held in self.held
-            if held.panel == panel and name in held.content and held.stamp <= moment and held.seq <= as_of
+            if held.panel == panel and name in (*held.content, *held.closes) and held.name not in gone
         ]
+        held = [one for one in held if one.stamp <= moment and one.seq <= as_of]
         return max(held, key=lambda held: (held.stamp, held.number), default=None)
+
+    def valid(self, panel: str, name: str, moment: str, as_of: int) -> Held | None:
+        holder = self.holder(panel, name, moment, as_of)
+        return None if holder is None or holder.closes else holder

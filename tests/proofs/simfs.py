@@ -35,6 +35,10 @@ def _add(detector: str, stamp: str, seed: int, types: Sequence[str] = TYPES, pan
     return ("add", detector, "-T", stamp, *files, "-m", "a message", "--repo", "{root}")
 
 
+def _state(*words: str) -> tuple[str, ...]:
+    return (*words, "-m", "a message", "--repo", "{root}")
+
+
 def _promote(*versions: str) -> tuple[str, ...]:
     return ("promote", *versions, "--from", "{stock}/origin", "-m", "a message", "--repo", "{root}")
 
@@ -66,6 +70,10 @@ KINDS = {
     "promote": Kind(_promote(f"{D}/{LATER}/v1")),
     "promote several": Kind(_promote(f"{D}/{LATER}/v1", f"{A}/{STAMP}/v1", f"{B}/{LATER}/v2")),
     "unchanged": Kind(_add(A, STAMP, 1)),
+    "withdraw": Kind(_state("withdraw", f"{A}/{STAMP}/v1", f"{C}/{STAMP}/v1")),
+    "restore": Kind(_state("restore", f"{A}/{STAMP}/v1"), "withdrawn"),
+    "close": Kind(_state("close", f"{A}_{B}", "-T", LATER)),
+    "tag": Kind(_state("tag", "paper-2018")),
 }
 """Every kind of change that the proofs go through."""
 
@@ -95,6 +103,8 @@ def make_stock(stock: Path, storage: str = "hdf5") -> Path:
     origin = new_repository(stock / "origin")
     for panel, stamp, seed in ((D, LATER, 6), (A, STAMP, 7), (B, LATER, 1), (B, LATER, 5)):
         origin.add_entries([entry(panel, stamp, seed)], "measured")
+    shutil.copytree(stock / "some", stock / "withdrawn")
+    jfstore.open(str(stock / "withdrawn" / "R")).withdraw(f"{A}/{STAMP}/v1", "wrong bias")
     # A writer was stopped when its payload had its name and its commit not.
     shutil.copytree(stock / "some", stock / "left behind")
     left = jfstore.open(str(stock / "left behind" / "R"))
@@ -129,10 +139,12 @@ def start(stock: Path, kind: str, place: Path) -> Path:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a reader sees: the hash of each commit, and each version with its commit and the bytes of its arrays."""
+    """What a reader sees: the hash of each commit, each version with its commit and the bytes of its arrays, and of
+    each panel and type the version that is valid in the end."""
 
     hashes: tuple[str, ...] = ()
     versions: Mapping[str, tuple[int, Mapping[str, bytes]]] = field(default_factory=dict)
+    valid: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 def opened(root: Path) -> Repository:
@@ -141,10 +153,12 @@ def opened(root: Path) -> Repository:
 
 
 def contents(root: Path) -> Counter[Any]:
-    """Return how often each content is there for each panel and stamp, as the log says; nothing if there is none."""
+    """Return how often each content, close and statement is there, as the log says; nothing if there is none."""
     if not os.path.lexists(root / "repository.json"):
         return Counter()
-    return Counter((version.panel, version.stamp, *version.content.items()) for version in opened(root).versions())
+    repository = opened(root)
+    stored = [(v.panel, v.stamp, *v.content.items(), *v.closes) for v in repository.versions()]
+    return Counter(stored + [(op, statement) for _, op, statement in repository.log.table().statements])
 
 
 def seen(root: Path) -> Seen:
@@ -154,12 +168,14 @@ def seen(root: Path) -> Seen:
     repository = opened(root)
     versions = {}
     for version in repository.versions():
-        when = "@1" if version.stamp == "0" * 14 else version.stamp
-        arrays = {
-            name: repository.get(version.panel, name, when, number=version.number).tobytes() for name in version.content
-        }
+        arrays = {name: repository.panel_array(version, name).tobytes() for name in version.content}
         versions[version.name] = (version.seq, arrays)
-    return Seen(tuple(commit.hash for commit in repository.history()), versions)
+    explained = [one for panel in (A, B, C, D) for one in repository.explain(panel, TYPES, "20250101000000")]
+    valid = {(one.panel, one.type): one.valid for one in explained if one.valid}
+    for (panel, name), valid_name in valid.items():
+        got = repository.get(panel, name, "20250101000000").tobytes()
+        assert got == versions[valid_name][1][name], f"{valid_name} is valid, and other constants are got"
+    return Seen(tuple(commit.hash for commit in repository.history()), versions, valid)
 
 
 def assert_sound(root: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import jfstore
 from jfstore.cli.app import main
+from jfstore.core.changes import Change
 from jfstore.core.instants import BEGINNING_STAMP, DEFAULT_ZONE, SECOND, find_zone, iso, parse_time
 from jfstore.fs import durable
 from jfstore.repository import Entry, Repository
@@ -173,12 +175,14 @@ class Machine(RuleBasedStateMachine):
     )
     def promote(self, way: tuple[str, str], picks: list[int], superseded: bool) -> None:
         source, target = (self.models[name] for name in way)
-        if not source.held:
+        stored = [held for held in source.held if not held.closes]
+        if not stored:
             return
-        chosen = list({held.name: held for held in (source.held[pick % len(source.held)] for pick in picks)}.values())
+        chosen = list({held.name: held for held in (stored[pick % len(stored)] for pick in picks)}.values())
         # The higher number goes last and wins.
         chosen.sort(key=lambda held: (held.panel, held.stamp, held.number))
         refused = not superseded and any(source.is_replaced(held, chosen, target) for held in chosen)
+        refused = refused or any(held.name in source.gone() for held in chosen)
         new = target.added([(held.panel, held.stamp, held.content) for held in chosen])
         argv = [
             "promote",
@@ -196,6 +200,63 @@ class Machine(RuleBasedStateMachine):
         assert code == (5 if refused else 0), text
         if not refused:
             target.commit(new, self.clock)
+
+    def check_changes(self, name: str, before: int, changes: tuple[Change, ...]) -> None:
+        """Check what a commit said of the answers that it changes."""
+        model = self.models[name]
+        for panel, kind, moment in product(PANELS, TYPES, MOMENTS):
+            was, now = (model.valid(panel, kind, moment, seq) for seq in (before, len(model.times)))
+            found = [
+                (change.before, change.after)
+                for change in changes
+                if (change.panel, change.type) == (panel, kind)
+                and change.start.stamp <= moment
+                and (change.end is None or moment < change.end.stamp)
+            ]
+            same = (was and was.content[kind]) == (now and now.content[kind])
+            assert found == ([] if same else [(was and was.name, now and now.name)])
+
+    @rule(name=names, handle=handles, op=st.sampled_from(["withdraw", "restore"]), picks=st.lists(st.integers(0, 99)))
+    def withdraw_or_restore(self, name: str, handle: int, op: str, picks: list[int]) -> None:
+        model, repository = self.models[name], self.opened[name][handle]
+        if not model.held or not picks:
+            return
+        chosen = list(dict.fromkeys(model.held[pick % len(model.held)].name for pick in picks))
+        todo = [one for one in chosen if (one in model.gone()) == (op == "restore")]
+        before = len(model.times)
+        done = getattr(repository, op)(chosen, "why", request=self.request())
+        model.state(op, todo, self.clock)
+        assert (list(done.names), done.seq) == (todo, len(model.times))
+        self.check_changes(name, before, done.changes)
+
+    @rule(name=names, handle=handles, panel=panels, stamp=stamps, some=st.none() | subsets)
+    def close(self, name: str, handle: int, panel: str, stamp: str, some: tuple[str, ...] | None) -> None:
+        model, repository = self.models[name], self.opened[name][handle]
+        if not any(held.panel == panel for held in model.held):
+            with pytest.raises(jfstore.NotFound):
+                repository.close(panel, stamp, "why", types=some)
+            return
+        new, before = model.closed(panel, stamp, some), len(model.times)
+        done = repository.close(panel, stamp, "why", types=some, request=self.request())
+        model.commit(new, self.clock)
+        assert (list(done.names), done.seq) == ([held.name for held in new], len(model.times))
+        self.check_changes(name, before, done.changes)
+
+    @rule(name=names, handle=handles, pick=st.integers(0, 99))
+    def tag(self, name: str, handle: int, pick: int) -> None:
+        model = self.models[name]
+        if model.times:
+            word, seq = f"t{len(model.tags)}", 1 + pick % len(model.times)
+            self.opened[name][handle].tag(word, "why", as_of=seq, request=self.request())
+            model.take_time(self.clock)
+            model.tags[word] = seq
+
+    @rule(name=names, handle=handles, panel=panels, kind=types, moment=st.sampled_from(MOMENTS), pick=st.integers(0, 9))
+    def get_as_of_tag(self, name: str, handle: int, panel: str, kind: str, moment: str, pick: int) -> None:
+        tags = self.models[name].tags
+        if tags:
+            word = sorted(tags)[pick % len(tags)]
+            self.check(name, handle, [panel], kind, moment, word, tags[word])
 
     @rule(
         name=names,

@@ -70,6 +70,15 @@ def test_tags_name_commits_for_ever(repository: Repository) -> None:
         repository.tag("paper-2018", "moved", as_of=3)
 
 
+def test_a_tag_that_is_repeated_as_it_was_typed_is_unchanged(repository: Repository) -> None:
+    last = repository.tag("paper-2018", "the paper").seq - 1
+    repository.tag("another", "for the talk", as_of=last)
+    assert repository.tag("paper-2018", "the paper").unchanged == ("paper-2018",)
+    repository.withdraw(repository.versions()[0].name, "wrong bias")
+    with pytest.raises(jfstore.Refused, match=f"tag paper-2018 is commit {last}"):
+        repository.tag("paper-2018", "the paper")
+
+
 @pytest.mark.parametrize("name", ["", "now", "1st", "a/b", "a b", "a..b", "a_b", "é", "-x", "x" * 200, 7])
 def test_names_that_cannot_be_tags(repository: Repository, name: str) -> None:
     with pytest.raises(jfstore.BadValue, match="cannot be a tag"):
@@ -112,6 +121,14 @@ def test_what_is_withdrawn_or_a_close_is_not_promoted(repository: Repository, tm
     for name, reason in ((NEW, "is withdrawn"), (closed, "is a close")):
         with pytest.raises(jfstore.Refused, match=reason):
             target.promote(name, "why", source=repository)
+
+
+def test_what_a_withdrawn_version_superseded_is_promoted(repository: Repository, tmp_path: Path) -> None:
+    target = jfstore.init(str(tmp_path / "T"), "real", panel_shape=repository.panel_shape)
+    with pytest.raises(jfstore.Refused, match="is superseded"):
+        target.promote(OLD, "checked", source=repository)
+    repository.withdraw(NEW, "wrong bias")
+    assert [version.panel for version in target.promote(OLD, "checked", source=repository).versions] == [A]
 
 
 def test_every_candidate_is_explained(repository: Repository) -> None:
