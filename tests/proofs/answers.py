@@ -10,20 +10,39 @@ from typing import Any
 
 import jfstore
 from jfstore.repository.repository import Repository
-from tests.makers.repositories import EARLY, LATER, STAMP, A, B, C, D, constants
+from tests.makers.repositories import EARLY, LATER, SHAPE, STAMP, A, B, C, D, constants, entry
 
 GAIN, OFFSET = "pixel_gain", "pixel_offset"
 AFTER = "20200101000000"
-COMMITS: list[list[tuple[str, str, int, tuple[str, ...]]]] = [
+COMMITS: list[list[tuple[str, str, int, tuple[str, ...]]] | tuple[str, ...]] = [
     [(A, EARLY, 1, (GAIN, OFFSET))],
     [(B, STAMP, 2, (GAIN, OFFSET)), (C, STAMP, 3, (GAIN, OFFSET))],
     [(A, EARLY, 4, (GAIN, OFFSET))],
     [(D, STAMP, 1, (GAIN, OFFSET))],
     [(A, STAMP, 5, (GAIN,))],
     [(B, LATER, 6, (GAIN, OFFSET))],
+    ("withdraw", f"{B}/{LATER}/v1"),
+    ("close", C, LATER, GAIN),
+    ("withdraw", f"{A}/{STAMP}/v1"),
+    ("restore", f"{A}/{STAMP}/v1"),
 ]
-"""What each commit adds: panel, stamp, seed of the constants, types. Commit 4 shares the payload of commit 1."""
+"""What each commit adds: panel, stamp, seed of the constants, types; or what else it does.
+
+Commit 4 shares the payload of commit 1.
+"""
 LAST = len(COMMITS)
+
+
+def make_commit(repository: Repository, number: int, shape: tuple[int, int, int] = SHAPE) -> None:
+    """Make commit `number` of `COMMITS`."""
+    match COMMITS[number - 1]:
+        case list(added):
+            entries = [entry(panel, stamp, seed, types, shape) for panel, stamp, seed, types in added]
+            repository.add_entries(entries, f"commit {number}")
+        case ("close", panel, stamp, calib_type):
+            repository.close(panel, stamp, f"commit {number}", types=calib_type)
+        case (op, name):
+            getattr(repository, op)(name, f"commit {number}")
 
 
 @dataclass(frozen=True)
@@ -54,15 +73,26 @@ def questions() -> list[Question]:
         for panel in (A, B, C, D):
             for calib_type in (GAIN, OFFSET):
                 for when in (STAMP, AFTER) if as_of in (None, LAST) else (AFTER,):
-                    held = [
-                        (stamp, seq, seed)
-                        for seq, commit in enumerate(COMMITS[:as_of], 1)
-                        for who, stamp, seed, types in commit
-                        if who == panel and calib_type in types and stamp <= when
-                    ]
-                    _, seq, seed = max(held, default=("", 0, 0))
+                    seq, seed = _holder(panel, calib_type, when, as_of or LAST)
                     found.append(Question(panel, calib_type, when, as_of, seed, seq))
     return found
+
+
+def _holder(panel: str, calib_type: str, when: str, as_of: int) -> tuple[int, int]:
+    """Return commit and seed of what is valid; the seed is 0 if nothing is."""
+    held: dict[tuple[str, int], int] = {}
+    gone: set[str] = set()
+    for seq, commit in enumerate(COMMITS[:as_of], 1):
+        if isinstance(commit, list):
+            held |= {(stamp, seq): seed for who, stamp, seed, types in commit if who == panel and calib_type in types}
+        elif commit[0] == "close":
+            held |= {(commit[2], seq): 0} if commit[1] == panel and commit[3] == calib_type else {}
+        else:
+            (gone.add if commit[0] == "withdraw" else gone.discard)(commit[1])
+    stamps = {stamp for stamp, _ in held if f"{panel}/{stamp}/v1" in gone}  # no other number of these is stored
+    counting = {place: seed for place, seed in held.items() if place[0] <= when and place[0] not in stamps}
+    (_, seq), seed = max(counting.items(), default=(("", 0), 0))
+    return seq, seed
 
 
 QUESTIONS = questions()

@@ -19,7 +19,7 @@ from jfstore.repository.verify import verify
 from tests.makers.children import in_children
 from tests.makers.repositories import A, entry, new_repository, put
 from tests.makers.tables import change_columns, lie_about_numbers
-from tests.proofs.answers import AFTER, COMMITS, GAIN, LAST, Damage, complaints
+from tests.proofs.answers import AFTER, GAIN, LAST, Damage, complaints, make_commit
 
 SHAPES = {"mapped": (3, 32, 32), "read": (3, 4, 8)}
 PAGE = 4096
@@ -27,10 +27,8 @@ PAGE = 4096
 
 def make(root: Path, shape: tuple[int, int, int], commits: int = LAST) -> Repository:
     repository = new_repository(root, shape=shape)
-    for number, commit in enumerate(COMMITS[:commits], 1):
-        repository.add_entries(
-            [entry(panel, stamp, seed, types, shape) for panel, stamp, seed, types in commit], f"commit {number}"
-        )
+    for number in range(1, commits + 1):
+        make_commit(repository, number, shape)
     return repository
 
 
