@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pluggy
 import pytest
+from hypothesis import settings
 
 from jfstore.cli import app as jfstore
 from jfstore.cli.programs import event_keys, jungfrau_id
@@ -23,6 +24,11 @@ from tests.makers.telling import GAIN, XTC
 from tests.makers.xtc_reading import Program, soon
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The same examples on every run of CI, so that a change is judged by what it changed; everybody else tries new ones.
+settings.register_profile("ci", derandomize=True, database=None)
+if os.environ.get("JFSTORE_CI") == "1":
+    settings.load_profile("ci")
 
 
 @pytest.fixture
