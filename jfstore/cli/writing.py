@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from jfstore.cli.changes import change_values, print_changes
 from jfstore.cli.output import emit, note, printable, report_rows
 from jfstore.cli.program import warn_all
 from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
-    from jfstore.core.changes import Change
     from jfstore.repository.adding import Added
     from jfstore.repository.governing import Stated
     from jfstore.repository.repository import Repository
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _COLUMNS = ("state", "version", "types", "source")
 _STATEMENT_COLUMNS = ("state", "name")
 _DONE = {"withdraw": "withdrawn", "restore": "restored", "close": "closed", "tag": "tagged"}
+_NO_CHANGES = ("tag", "freeze", "name", "run_panels")
+"""Operations that never change an answer."""
 
 
 def open_to_read(args: argparse.Namespace) -> Repository:
@@ -57,7 +59,7 @@ def add_confirmed(args: argparse.Namespace, repository: Repository, add: Callabl
         planned = add(True)
         if planned.versions:
             report_rows(_rows_of(planned), _COLUMNS)
-            print_changes(planned.changes)
+            print_changes(planned.changes, planned=True)
             confirm(f"Write to the real repository {repository.location}?")
     added = add(args.dry_run)
     emit_added(args, repository, added)
@@ -103,11 +105,11 @@ def emit_added(args: argparse.Namespace, repository: Repository, added: Added) -
         "unchanged": [{"version": name, "source": source} for source, name in added.unchanged],
         "skipped": [{"name": name, "reason": reason} for name, reason in added.skipped],
         "targets": list(added.targets),
-        "changes": _change_values(added.changes),
+        "changes": change_values(added.changes),
     }
     emit(args, value, _rows_of(added), _COLUMNS)
-    if added.dry_run:
-        print_changes(added.changes)
+    if added.versions:
+        print_changes(added.changes, planned=added.dry_run)
     where = f"{repository.role} repository {repository.location}"
     if added.dry_run:
         note(f"nothing was stored in the {where} (--dry-run)")
@@ -133,21 +135,6 @@ def _rows_of(added: Added) -> list[dict[str, Any]]:
     return rows + [{"state": "skipped", "source": f"{name}: {reason}"} for name, reason in added.skipped]
 
 
-def _change_values(changes: Sequence[Change]) -> list[dict[str, Any]]:
-    """Return changes as the JSON form has them."""
-    return [
-        {
-            "panel": change.panel,
-            "type": change.type,
-            "from": change.start.stamp,
-            "until": change.end.stamp if change.end else None,
-            "now": change.before,
-            "then": change.after,
-        }
-        for change in changes
-    ]
-
-
 def state_confirmed(args: argparse.Namespace, repository: Repository, state: Callable[[bool], Stated]) -> None:
     """Make a statement and print it; a real repository is asked about, after the plan was shown.
 
@@ -161,7 +148,7 @@ def state_confirmed(args: argparse.Namespace, repository: Repository, state: Cal
         planned = state(True)
         if planned.names:
             report_rows(_rows_of_statement(planned), _STATEMENT_COLUMNS)
-            _print_statement_changes(planned.changes, "would change")
+            _print_changes_of(planned, planned=True)
             confirm(f"Write to the real repository {repository.location}?")
     stated = state(args.dry_run)
     warn_all(stated.notes)
@@ -172,10 +159,10 @@ def state_confirmed(args: argparse.Namespace, repository: Repository, state: Cal
         "dry_run": stated.dry_run,
         "names": list(stated.names),
         "unchanged": list(stated.unchanged),
-        "changes": _change_values(stated.changes),
+        "changes": change_values(stated.changes),
     }
     emit(args, value, _rows_of_statement(stated), _STATEMENT_COLUMNS)
-    _print_statement_changes(stated.changes, "would change" if stated.dry_run else "changes")
+    _print_changes_of(stated, planned=stated.dry_run)
     where = f"{repository.role} repository {repository.location}"
     if stated.dry_run:
         note(f"nothing was stored in the {where} (--dry-run)")
@@ -183,33 +170,13 @@ def state_confirmed(args: argparse.Namespace, repository: Repository, state: Cal
         note(f"commit {stated.seq} in the {where}" if stated.names else f"nothing is new for the {where}")
 
 
+def _print_changes_of(stated: Stated, *, planned: bool) -> None:
+    """Print which answers a statement changes, if it is of a kind that can."""
+    if stated.names and stated.op not in _NO_CHANGES:
+        print_changes(stated.changes, planned=planned)
+
+
 def _rows_of_statement(stated: Stated) -> list[dict[str, Any]]:
     done = f"would {stated.op}" if stated.dry_run else _DONE[stated.op]
     rows = [{"state": done, "name": name} for name in stated.names]
     return rows + [{"state": "unchanged", "name": name} for name in stated.unchanged]
-
-
-def print_changes(changes: Sequence[Change]) -> None:
-    """Print for which times answers change; panels that change alike share a line."""
-    alike: dict[tuple[Any, ...], list[str]] = {}
-    for change in changes:
-        before = None if change.before is None else change.before.removeprefix(change.panel)
-        key = change.type, change.start.stamp, change.end and change.end.stamp, before
-        alike.setdefault(key, []).append(change.panel)
-    for (name, start, end, before), panels in alike.items():
-        until = f"until {end}" if end else "on"
-        now = f"{panels[0] if len(panels) == 1 else '<panel>'}{before} is" if before else "nothing is"
-        note(f"{name} of {', '.join(panels)} would change from {start} {until}; {now} valid now")
-
-
-def _print_statement_changes(changes: Sequence[Change], would_change: str) -> None:
-    """Print for which times answers change, from what to what; panels that change alike share a line."""
-    alike: dict[tuple[Any, ...], list[str]] = {}
-    for change in changes:
-        names = [name and name.removeprefix(f"{change.panel}/") for name in (change.before, change.after)]
-        key = change.type, change.start.stamp, change.end and change.end.stamp, *names
-        alike.setdefault(key, []).append(change.panel)
-    for (name, start, end, before, after), panels in alike.items():
-        until = f"until {end}" if end else "on"
-        answers = f"{after or 'nothing'} in place of {before or 'nothing'}"
-        note(f"{name} of {', '.join(panels)} {would_change} from {start} {until}: {answers}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from jfstore.core.instants import Instant, instant_at
 from jfstore.core.records import Version
 from jfstore.core.table import Table
-from jfstore.core.validity import FOREVER, Timeline, timeline
+from jfstore.core.validity import FOREVER, Timeline, find_joined_panels, timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Change:
         The half-open interval; ``end`` is None if it has no end.
     before, after : str or None
         Name of the version that is valid before and after the write, None for none.
+    before_blake3, after_blake3 : str or None
+        BLAKE3 of the array of that version.
     """
 
     panel: str
@@ -35,6 +37,8 @@ class Change:
     end: Instant | None
     before: str | None
     after: str | None
+    before_blake3: str | None = None
+    after_blake3: str | None = None
 
 
 def changes(before: Table, after: Table, versions: Sequence[Version], zone: ZoneInfo) -> tuple[Change, ...]:
@@ -54,7 +58,12 @@ def changes(before: Table, after: Table, versions: Sequence[Version], zone: Zone
     tuple of Change
         Only changes of content: an interval in which another version with equal content is valid is not one.
     """
-    touched = dict.fromkeys((version.panel, name, version.seq) for version in versions for name in version.content)
+    touched = dict.fromkeys(
+        (panel, name, version.seq)
+        for version in versions
+        for panel in find_joined_panels(after, version.panel, version.seq)
+        for name in version.content
+    )
     return tuple(
         change
         for panel, name, seq in touched
@@ -70,6 +79,15 @@ def changes_between(
         change
         for panel, name in touched
         for change in _differences(timeline(before, panel, name), timeline(after, panel, name), zone)
+    )
+
+
+def changes_by(table: Table, seq: int, touched: Iterable[tuple[str, str]], zone: ZoneInfo) -> tuple[Change, ...]:
+    """Return how commit `seq` changed the answers for pairs of panel and calibration type; `table` holds it."""
+    return tuple(
+        change
+        for panel, name in touched
+        for change in _differences(timeline(table, panel, name, seq - 1), timeline(table, panel, name, seq), zone)
     )
 
 
@@ -91,6 +109,8 @@ def _differences(old: Timeline, new: Timeline, zone: ZoneInfo) -> Iterator[Chang
             end,
             was.name if was else None,
             now.name if now else None,
+            was.content[old.type] if was else None,
+            now.content[old.type] if now else None,
         )
         if last and (last.end, last.before, last.after) == (change.start, change.before, change.after):
             change = replace(change, start=last.start)

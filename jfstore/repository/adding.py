@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from jfstore.core.arrays import Checked
 from jfstore.core.calib_types import CALIB_TYPES, calib_type
-from jfstore.core.changes import Change, changes
+from jfstore.core.changes import Change, changes, changes_by
 from jfstore.core.hashing import digest
 from jfstore.core.ids import parse_panel
 from jfstore.core.instants import Instant, exact_stamp, find_zone
@@ -162,7 +162,8 @@ def _repeat(repository: Repository, seq: int, entries: Iterable[Entry], table: T
     if not all((version.panel, version.stamp, version.content) in asked for version in versions):
         raise Refused(f"request {request} was for another change, commit {seq}")
     repository.log.append("add", "repeated", request, lambda _table, _seq: ())
-    return Added(seq, versions, ())
+    touched = [(version.panel, name) for version in versions for name in version.content]
+    return Added(seq, versions, (), changes_by(repository.log.table(), seq, touched, repository.zone))
 
 
 def _publish_arrays(

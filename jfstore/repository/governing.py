@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jfstore.core.calib_types import calib_type
-from jfstore.core.changes import Change, changes_between
+from jfstore.core.changes import Change, changes_between, changes_by
 from jfstore.core.ids import resolve_detector
 from jfstore.core.instants import Instant, start_of_validity
 from jfstore.core.records import NO_FILE, Commit, Statement, Tag, Version, Withdrawal
@@ -75,7 +75,7 @@ def withdraw(
     gone = find_withdrawn(table)
     todo = [version for version in found if (version.name in gone) == restore]
     unchanged = tuple(version.name for version in found if version not in todo)
-    touched = {(v.panel, name) for v in todo for name in (*v.content, *v.closes)}
+    touched = _touch(todo)
     names_todo = tuple(version.name for version in todo)
     statement = Withdrawal(names_todo) if todo else None
     return _state(repository, op, statement, message, request, dry_run, touched, names_todo, unchanged)
@@ -202,8 +202,8 @@ def _state(
         appended = log.append(op, message, request, plan, statement)
         seq, before, after, notes = appended.seq, appended.before, appended.after, appended.notes
         names = tuple(version.name for version in appended.versions) or names
-    panels = {(other, name) for panel, name in touched for other in find_joined_panels(after, panel)}
-    changed = changes_between(before, after, sorted(panels), repository.zone)
+    panels = _join_panels(after, touched, after.seq)
+    changed = changes_between(before, after, panels, repository.zone)
     return Stated(op, seq, names, unchanged, changed, notes, dry_run)
 
 
@@ -214,5 +214,20 @@ def _repeat(repository: Repository, seq: int, op: str, statement: Statement | No
         raise Refused(f"request {request} was for another change, commit {seq}")
     repository.log.append(op, "repeated", request)
     said = commit.statement
-    names = said.versions if isinstance(said, Withdrawal) else (said.name,) if isinstance(said, Tag) else ()
-    return Stated(op, seq, names or tuple(version.name for version in commit.versions))
+    versions = commit.versions
+    if isinstance(said, Withdrawal):
+        versions = tuple(map(repository.version, said.versions))
+    names = (said.name,) if isinstance(said, Tag) else tuple(version.name for version in versions)
+    table = repository.log.table()
+    touched = _join_panels(table, _touch(versions), seq)
+    return Stated(op, seq, names, changes=changes_by(table, seq, touched, repository.zone))
+
+
+def _touch(versions: Iterable[Version]) -> set[tuple[str, str]]:
+    """Return the panels and calibration types that versions and closes are about."""
+    return {(version.panel, name) for version in versions for name in (*version.content, *version.closes)}
+
+
+def _join_panels(table: Table, touched: Iterable[tuple[str, str]], seq: int) -> list[tuple[str, str]]:
+    """Return pairs of panel and type, with every Id that is declared the same panel."""
+    return sorted({(other, name) for panel, name in touched for other in find_joined_panels(table, panel, seq)})

@@ -58,7 +58,11 @@ def test_a_directory_is_both_types_in_one_version(repository: Repository, capsys
     code, out, err = run(capsys, "add", A, "-f", "M044", *COMMON)
     assert code == 0
     assert out.splitlines()[1].split("\t")[:3] == ["added", f"{A}/{STAMP}/v1", "pixel_gain,pixel_offset"]
-    assert err == "commit 1 in the test repository R\n"
+    assert err == (
+        f"pixel_gain of {A} changes from {STAMP} on: {STAMP}/v1 in place of nothing\n"
+        f"pixel_offset of {A} changes from {STAMP} on: {STAMP}/v1 in place of nothing\n"
+        "commit 1 in the test repository R\n"
+    )
     for name, array in made.items():
         assert stored(repository, A, name) == array.tobytes()
 

@@ -33,7 +33,8 @@ def test_content_and_stamp_stay_the_number_is_the_next_there(capsys: pytest.Capt
     code, out, err = run(capsys, "promote", f"{A}/{STAMP}/v2", *TO_REAL, "--yes")
     assert code == 0
     assert out.splitlines()[1].startswith(f"added\t{A}/{STAMP}/v1\t")
-    assert err.startswith("commit 1 in the real repository ")
+    assert err.startswith(f"pixel_gain of {A} changes from {STAMP} on: {STAMP}/v1 in place of nothing\n")
+    assert err.splitlines()[-1].startswith("commit 1 in the real repository ")
     for name in ("pixel_gain", "pixel_offset"):
         assert jfstore.open("real").get(A, name, LATER).tobytes() == constants(4, name).tobytes()
 

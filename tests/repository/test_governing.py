@@ -166,3 +166,12 @@ def test_an_answer_before_two_ids_became_one_panel_is_explained_without_the_othe
     assert why.valid == f"{B}/{STAMP}/v1"
     (before,) = repository.explain("1-2-3", "pixel_gain", LATER, as_of=4)
     assert (before.valid, before.candidates) == (None, ())
+
+
+def test_an_addition_changes_the_answers_of_every_id_of_a_panel(repository: Repository) -> None:
+    repository.log.append("same_panel", "new firmware", REQUEST, statement=SamePanel((B, "1-2-3")))
+    added = repository.add_entries([entry(B, LATER, 7, ["pixel_gain"])], "once more")
+    assert {(change.panel, change.start.stamp, change.after) for change in added.changes} == {
+        (panel, LATER, f"{B}/{LATER}/v1") for panel in (B, "1-2-3")
+    }
+    assert {change.after_blake3 for change in added.changes} == {added.versions[0].content["pixel_gain"]}
