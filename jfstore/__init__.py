@@ -20,15 +20,17 @@ Functions
     run, runs                      what the XTC files say of a run, or of all runs of an experiment
     runs_with_constants            which runs of an experiment have constants in a repository
     generate, deploy, undo_deploy  write the constants of a run to files, and to where psana reads them
+    replay                         find again, with the same bits, what a lock file pins
     audit                          check deployed files against a repository
     mirror, verify, repair         copy a repository, check every stored byte, restore what is damaged from a copy
     check_array                    check an array before it is stored
 
 Classes
-    Repository                     find, get, read, explain, timeline, list, history, show, add, import_gains,
+    Repository                     find, get, read, replay, explain, timeline, list, history, show, add, import_gains,
                                    import_dcs, promote, withdraw, restore, close, tag, export_dcs
     Answer, Selection, Timeline    what is valid
     Explanation                    why it is
+    Lock                           what pins an answer
     Added, Entry, Change           what was added, and which answers it changes
     Stated                         what was withdrawn, restored, closed or tagged
     PanelId, Instant               identity of a panel; a time
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from jfstore.core.explaining import Explanation
     from jfstore.core.ids import PanelId
     from jfstore.core.instants import Instant
+    from jfstore.core.lock import Lock
     from jfstore.core.validity import Selection, Timeline
     from jfstore.deployment.audit import Audit, Finding, audit
     from jfstore.deployment.constants import runs_with_constants
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     from jfstore.repository.catalogue import make_repository as init
     from jfstore.repository.catalogue import open_repository as open
     from jfstore.repository.governing import Stated
+    from jfstore.repository.locking import replay
     from jfstore.repository.mirror import mirror
     from jfstore.repository.repair import repair
     from jfstore.repository.repository import Repository
@@ -80,6 +84,7 @@ _PLACES = {
     "core.arrays": "check_array",
     "core.ids": "PanelId",
     "core.instants": "Instant",
+    "core.lock": "Lock",
     "core.changes": "Change",
     "core.explaining": "Explanation",
     "core.validity": "Selection Timeline",
@@ -90,6 +95,7 @@ _PLACES = {
     "repository.governing": "Stated",
     "repository.answer": "Answer",
     "repository.catalogue": "open:open_repository init:make_repository",
+    "repository.locking": "replay",
     "repository.mirror": "mirror",
     "repository.repair": "repair",
     "repository.repository": "Repository",
@@ -122,6 +128,7 @@ __all__ = [
     "InDoubt",
     "Instant",
     "JfstoreError",
+    "Lock",
     "NotFound",
     "PanelId",
     "Refused",
@@ -138,6 +145,7 @@ __all__ = [
     "mirror",
     "open",
     "repair",
+    "replay",
     "run",
     "runs",
     "runs_with_constants",

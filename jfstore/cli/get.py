@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from jfstore.cli.locking import add_lock, add_locked, check_lock, lock_report, replay_locked, write_lock
 from jfstore.cli.options import Parser, add_as_of, add_detector, add_json, add_number, add_repo, add_time, add_types
 from jfstore.cli.output import emit_json, emit_rows, note, report_rows
 from jfstore.cli.program import warn_all
@@ -16,7 +17,7 @@ from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
-    from jfstore.repository import Answer, Repository
+    from jfstore.repository import Answer
 
 _COLUMNS = ("type", "version", "valid_from", "valid_to", "commit", "blake3")
 EPILOG = """\
@@ -25,12 +26,18 @@ If any panel has no valid constants, nothing is written. The report says which v
 from when to when it is valid, and the commit that the answer is as of. For a run, the panels and the start of the run
 come from its XTC files (under SIT_PSDM_DATA).
 
+--lock writes a small file that pins the answer: the versions, their hashes, the commit, and the run. --locked with that
+file returns the same bits at any later time, from the repository, from a mirror, or from a bundle (jfstore export),
+whatever was added or withdrawn since; or it fails. It needs no XTC files.
+
 examples:
   jfstore get 171113-154920171025-3d00fb -T 20180401000000
   jfstore get exp=xcsls3716:run=631 Jungfrau.0 -t pixel_gain -f gain.npy
   jfstore get -e xcsls3716 -r 631 -d Jungfrau.0
   jfstore get 171113-154920171025-3d00fb -T now -t pixel_gain -f gain.npy
   jfstore get 170505-149520170815-3d00b0_170505-149520170815-3d00f7 -T 20171205161400 -f both.h5
+  jfstore get exp=xcsls3716:run=631 -f run631.h5 --lock run631.lock
+  jfstore get --locked run631.lock -f again.h5
   jfstore get 171113-154920171025-3d00fb -T now -t pixel_gain -f - | python3 -c \\
       'import sys, io, numpy; print(numpy.load(io.BytesIO(sys.stdin.buffer.read())).mean())'
 """
@@ -45,22 +52,27 @@ def add_options(parser: Parser) -> None:
     add("-f", "--file", metavar="OUT", help="OUT.npy, OUT.h5, or - for npy on standard output")
     add_number(parser, "this version number of the valid stamp, for one panel (default: the highest)")
     add_as_of(parser, "answer as the repository would have after that commit, or at that time")
-    add("--force", action="store_true", help="replace OUT if it exists")
+    add_lock(parser)
+    add_locked(parser, "DETECTOR and TIME")
+    add("--force", action="store_true", help="replace OUT and LOCK if they exist")
     add_repo(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     _check_output(args)
-    target, time, source = target_of(args)
-    repository = open_to_read(args)
-    answer = repository.find(target, args.types, time, source=source, as_of=args.as_of, number=args.number)
+    check_lock(args)
+    answer = replay_locked(args) if args.locked else _find(args)
+    repository = answer.repository
+    assert repository is not None
     warn_all(answer.notes)
-    value = report_value(repository, answer)
+    value = report_value(answer)
     if args.file:
-        _write(args, repository, answer, value)
+        _write(args, answer, value)
+    if args.lock:
+        write_lock(args, answer.lock())
     if args.json:
-        emit_json(report_value(repository, answer, explain=True))
+        emit_json({**report_value(answer, explain=not args.locked), **lock_report(args, answer)})
         return 0
     rows = [{**row, "valid_to": row["valid_to"] or "-"} for row in value["selections"]]
     # With -f - standard output is the array's.
@@ -69,7 +81,15 @@ def run(args: argparse.Namespace) -> int:
     if run := value.get("run"):
         note(f"{run['dataset']} started at {when}; the panels are those of {run['source']} in {run['file']}")
     note(f"valid at {when}, as of commit {answer.as_of} of the {repository.role} repository {repository.location}")
+    if args.locked:
+        note(f"pinned by {args.locked}")
     return 0
+
+
+def _find(args: argparse.Namespace) -> Answer:
+    target, time, source = target_of(args)
+    repository = open_to_read(args)
+    return repository.find(target, args.types, time, source=source, as_of=args.as_of, number=args.number)
 
 
 def _check_output(args: argparse.Namespace) -> None:
@@ -80,7 +100,7 @@ def _check_output(args: argparse.Namespace) -> None:
     kind = "npy" if args.file == "-" else os.path.splitext(args.file)[1].lower().lstrip(".")
     if kind not in ("npy", "h5", "hdf5"):
         raise BadValue(f"-f {args.file}: expected a name that ends in .npy or .h5, or - for standard output")
-    if kind == "npy" and len(args.types or []) != 1:
+    if kind == "npy" and len(args.types or []) != 1 and not args.locked:
         raise BadValue(f"-f {args.file} holds one array: give exactly one -t (an .h5 file holds any)")
     if args.file == "-" and args.json:
         raise BadValue("-f - and --json both want standard output")
@@ -90,8 +110,10 @@ def _check_output(args: argparse.Namespace) -> None:
         raise Refused(f"{args.file} exists; --force replaces it")
 
 
-def report_value(repository: Repository, answer: Answer, explain: bool = False) -> dict[str, Any]:
+def report_value(answer: Answer, explain: bool = False) -> dict[str, Any]:
     """Return the report that ``--json`` prints; `explain` adds why other versions are not valid."""
+    repository = answer.repository
+    assert repository is not None
     rows = list(answer.rows())
     if explain:
         # This is slow if a panel has many versions.
@@ -110,12 +132,15 @@ def report_value(repository: Repository, answer: Answer, explain: bool = False) 
     }
 
 
-def _write(args: argparse.Namespace, repository: Repository, answer: Answer, value: dict[str, Any]) -> None:
+def _write(args: argparse.Namespace, answer: Answer, value: dict[str, Any]) -> None:
     from jfstore.fs.output_file import npy_pieces, publish_file
 
-    arrays = {name: repository.read(answer, name) for name in answer.selections}
+    arrays = {name: answer[name] for name in answer.types}
     array = next(iter(arrays.values()))
-    if args.file != "-" and not args.file.lower().endswith(".npy"):
+    is_npy = args.file == "-" or args.file.lower().endswith(".npy")
+    if is_npy and len(arrays) > 1:
+        raise BadValue(f"-f {args.file} holds one array, and the lock has {', '.join(arrays)}: choose with -t")
+    if not is_npy:
         from jfstore.formats.nexus import format_nexus
 
         pieces: Sequence[Any] = [format_nexus(arrays, [str(panel) for panel in answer.panels], value)]

@@ -10,6 +10,7 @@ from jfstore.core.fields import (
     check_panel,
     check_stamp,
     damage_if_odd,
+    read_array_shape,
     read_field,
     read_hash_field,
     read_natural,
@@ -300,10 +301,5 @@ def _array(name: str, body: dict[str, Any]) -> Array:
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}")
     sketch = decode_sketch(body["sketch"]) if "sketch" in body else None
-    shape = _array_shape(body["shape"])
+    shape = read_array_shape(body["shape"])
     return Array(name, dtype, shape, read_hash_field(body, "blake3"), body.get("converted_from"), sketch)
-
-
-def _array_shape(value: Any) -> tuple[int, ...]:
-    """Return the shape of an array: (gain, row, column) or (row, column)."""
-    return read_shape([1, *value])[1:] if type(value) is list and len(value) == 2 else read_shape(value)

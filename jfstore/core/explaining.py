@@ -54,7 +54,7 @@ def explain(table: Table, panel: str, t: int, calib_type: str, zone: ZoneInfo, a
     holder = table.version_list(line.rows[[place]])[0] if place >= 0 else None
     end = line.end(place) if place + 1 < len(line) else None
     rows = np.concatenate([table.rows(name, calib_type) for name in find_joined_panels(table, panel, as_of)])
-    taken_back = _withdrawals(table, as_of)
+    taken_back = find_withdrawals(table, as_of)
     candidates = []
     for version in sorted(table.version_list(rows), key=lambda version: (version.seq, version.number), reverse=True):
         is_holder = holder is not None and version.name == holder.name
@@ -70,7 +70,7 @@ def explain(table: Table, panel: str, t: int, calib_type: str, zone: ZoneInfo, a
     )
 
 
-def _withdrawals(table: Table, as_of: int) -> dict[str, int]:
+def find_withdrawals(table: Table, as_of: int) -> dict[str, int]:
     """Return the commit that withdrew each version that is withdrawn."""
     found: dict[str, int] = {}
     for seq, op, statement in table.statements:
@@ -88,17 +88,18 @@ def _reason(
     if version.seq > as_of:
         return f"was added later, by commit {version.seq}"
     if version.name in taken_back:
-        return f"was withdrawn by {_commit(table, taken_back[version.name])}"
+        return f"was withdrawn by {describe_commit(table, taken_back[version.name])}"
     if version.start > t:
         return f"starts {_duration(version.start - t)} later"
     assert holder is not None  # something that starts in time and counts is in the timeline
     what = f"{'the close ' if holder.closes else ''}{holder.name}"
     if version.start < holder.start:
         return f"is followed by {what}, from {holder.stamp} on"
-    return f"was superseded by {what}, {_commit(table, holder.seq)}"
+    return f"was superseded by {what}, {describe_commit(table, holder.seq)}"
 
 
-def _commit(table: Table, seq: int) -> str:
+def describe_commit(table: Table, seq: int) -> str:
+    """Return the number of a commit, with who made it and why."""
     summary = table.summary(seq)
     return f"commit {seq}, {summary.user}: {summary.message.splitlines()[0]}"
 

@@ -51,6 +51,11 @@ def read_shape(value: Any) -> tuple[int, int, int]:
     return value[0], value[1], value[2]
 
 
+def read_array_shape(value: Any) -> tuple[int, ...]:
+    """Return the shape of an array: (gain, row, column) or (row, column)."""
+    return read_shape([1, *value])[1:] if type(value) is list and len(value) == 2 else read_shape(value)
+
+
 def read_texts(body: Any, name: str) -> tuple[str, ...]:
     value = read_field(body, name, list)
     if not all(type(text) is str for text in value):

@@ -16,6 +16,7 @@ from jfstore.errors import BadValue, Failed, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from jfstore.core.lock import Lock
     from jfstore.repository.reading import ReadableRepository
     from jfstore.runs.run import Jungfrau, Run
 
@@ -40,6 +41,8 @@ class Answer:
         What the user should know, such as that gains and offsets come from different versions.
     run, jungfrau : Run and Jungfrau, or None
         The run that the panels and the time come from.
+    locked : Lock or None
+        The lock that the answer was replayed from; its arrays are always compared with their hashes.
     """
 
     panels: tuple[PanelId, ...]
@@ -50,6 +53,7 @@ class Answer:
     run: Run | None = None
     jungfrau: Jungfrau | None = None
     repository: ReadableRepository | None = field(default=None, compare=False)
+    locked: Lock | None = field(default=None, compare=False)
 
     @property
     def detector(self) -> str:
@@ -87,6 +91,20 @@ class Answer:
         count = len(self.panels)
         what = f"panel {self.panels[0]}" if count == 1 else f"{count} panels {self.panels[0]}, ..."
         return f"<jfstore answer: {', '.join(self.types)} of {what} at {self.time}, as of commit {self.as_of}>"
+
+    def lock(self) -> Lock:
+        """Return the lock of the answer: with it, `replay` returns the same bits later, or from a copy, or fails.
+
+        ``answer.lock().text`` is the text of a lock file.
+
+        Raises
+        ------
+        Damaged
+            If a commit that the lock needs is missing or not what was written.
+        """
+        from jfstore.repository.locking import make_lock
+
+        return make_lock(self)
 
     def rows(self) -> tuple[dict[str, Any], ...]:
         """Return a row for each panel and type, as ``pandas.DataFrame`` takes them."""

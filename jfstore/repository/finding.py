@@ -118,7 +118,7 @@ def make_plan(
             missing.add_note(note)
         raise missing
     by_type = tuple((name, tuple(selections)) for name, selections in found.items())
-    return Plan(by_type, tuple(_note_mixed_versions(found)))
+    return Plan(by_type, tuple(note_mixed_versions(found)))
 
 
 def _join_failures(failures: Mapping[str, Mapping[str, NotFound]]) -> NotFound:
@@ -140,7 +140,8 @@ def _join_failures(failures: Mapping[str, Mapping[str, NotFound]]) -> NotFound:
     return NotFound("; ".join(lines), near if len(lines) == 1 else ())
 
 
-def _note_mixed_versions(found: Mapping[str, Sequence[Selection]]) -> Iterator[str]:
+def note_mixed_versions(found: Mapping[str, Sequence[Selection]]) -> Iterator[str]:
+    """Yield a note for each panel whose constants come from different versions."""
     for selections in zip(*found.values(), strict=True):
         if len({selection.version.name for selection in selections}) > 1:
             named = ", ".join(f"{selection.type} from {selection.version.name}" for selection in selections)

@@ -16,6 +16,7 @@ from jfstore.errors import Damaged, Refused
 from jfstore.repository.catalogue import mirror_storage, open_repository
 from jfstore.repository.commits import IDENTITY_NAME, commit_name, read_commit
 from jfstore.repository.making import open_storage, read_identity
+from jfstore.repository.reading import ReadableRepository
 from jfstore.repository.repository import Repository
 from jfstore.storage.base import Storage
 
@@ -139,7 +140,7 @@ def identity_for(source: Repository, target: Storage, mirror_of: str | None) -> 
     return with_storage(source.storage.read(IDENTITY_NAME), target.kind, **more)
 
 
-def sound_commit(repository: Repository, table: Table, seq: int) -> tuple[Commit, bytes]:
+def sound_commit(repository: ReadableRepository, table: Table, seq: int) -> tuple[Commit, bytes]:
     """Return commit `seq` and its bytes, if it is the one that `table` knows; else Damaged."""
     name = commit_name(seq)
     where = f"{repository.storage.location}/{name}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import calib_type
@@ -24,6 +25,9 @@ from jfstore.repository.listing import Listing, LoggedCommit, VersionDetail, lis
 from jfstore.repository.log import Log
 from jfstore.storage.base import Storage
 from jfstore.storage.index import REMEDY
+
+if TYPE_CHECKING:
+    from jfstore.core.lock import Lock
 
 _PLANS = 256
 _CHECKED = 1 << 16
@@ -151,8 +155,12 @@ class ReadableRepository:
     def read(
         self, answer: Answer, type: str, *, verify: bool = True, writable: bool = False, copy: bool = False
     ) -> CalibArray:
-        """Return the array of one calibration type of `answer`; shape, dtype and errors as for `get`."""
+        """Return the array of one calibration type of `answer`; shape, dtype and errors as for `get`.
+
+        The arrays of a replayed answer are compared with their hashes in any case.
+        """
         versions = [selection.version for selection in answer.of(type)]
+        verify = verify or answer.locked is not None
         return assemble(self.storage, versions, type, verify=verify, writable=writable, copy=copy)
 
     def find(
@@ -186,6 +194,36 @@ class ReadableRepository:
         notes = (*asked.notes, *plan.notes)
         last = table.seq if seq is None else seq
         return Answer(asked.panels, asked.time, last, plan.by_type, notes, asked.run, asked.jungfrau, self)
+
+    def replay(self, lock: Lock | str | os.PathLike[str], types: Sequence[str] | str | None = None) -> Answer:
+        """Return the answer that a lock pins, with the same bits, whatever was added, closed or withdrawn since.
+
+        Parameters
+        ----------
+        lock : Lock or path
+            What `Answer.lock` returned, or a file with its text.
+        types : sequence of str, optional
+            Only these calibration types of the lock; default all.
+
+        Returns
+        -------
+        Answer
+            As `find` returned it. A note says who withdrew a version since, and why.
+
+        Raises
+        ------
+        BadValue
+            If the file is not a lock file.
+        NotFound
+            If this mirror does not have the commit of the lock yet.
+        Damaged
+            If the lock, a commit or a version is not what was written.
+        Refused
+            If the lock is of another repository, or a newer jfstore made it.
+        """
+        from jfstore.repository.locking import replay_lock
+
+        return replay_lock(self, lock, types)
 
     def _check_versions(self, versions: Iterable[Version]) -> None:
         """Check versions that the index says against their commits, each once; Damaged if one differs.

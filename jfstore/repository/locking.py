@@ -1,0 +1,275 @@
+"""Make locks of answers, and answer again what a lock pins: with the same bits, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from jfstore.core.explaining import describe_commit, find_withdrawals
+from jfstore.core.ids import parse_panel
+from jfstore.core.instants import instant_at
+from jfstore.core.lock import LOCK_LIMIT, Lock, LockedArray, LockedRun, decode_lock
+from jfstore.core.records import Array, Commit, Identity, Version
+from jfstore.core.table import Table
+from jfstore.core.validity import Selection
+from jfstore.errors import Damaged, JfstoreError, NotFound, Refused
+from jfstore.fs.files import read_regular, user_errors
+from jfstore.repository.answer import Answer
+from jfstore.repository.commits import missing_commit, read_commit
+from jfstore.repository.finding import note_mixed_versions
+
+if TYPE_CHECKING:
+    from jfstore.repository.reading import ReadableRepository
+    from jfstore.runs.run import Jungfrau, Run
+
+
+def make_lock(answer: Answer) -> Lock:
+    """Return the lock of an answer; see `Answer.lock`."""
+    if answer.locked is not None:
+        return answer.locked
+    from jfstore.repository.mirror import sound_commit
+
+    repository = answer.repository
+    assert repository is not None
+    table = repository.log.table(answer.as_of)
+    commits: dict[int, Commit] = {}
+
+    def commit_of(seq: int) -> Commit:
+        if seq not in commits:
+            commits[seq] = sound_commit(repository, table, seq)[0]
+        return commits[seq]
+
+    arrays = []
+    for name, selections in answer.by_type:
+        for panel, chosen in zip(map(str, answer.panels), selections, strict=True):
+            version = chosen.version
+            commit = commit_of(version.seq)
+            if version.core not in [stored.core for stored in commit.stored]:
+                raise Damaged(f"{repository.location}: commit {version.seq} does not hold {version.name}")
+            end = None if chosen.valid_to is None else chosen.valid_to.ns
+            array = version.core.array(name)
+            arrays.append(LockedArray(panel, version.name, version.start, end, version.seq, commit.hash, array))
+    identity = repository.identity
+    return Lock(
+        repository=identity.id,
+        identity=identity.hash,
+        role=identity.role,
+        seq=answer.as_of,
+        commit=commit_of(answer.as_of).hash,
+        panels=tuple(map(str, answer.panels)),
+        time=answer.time.ns,
+        arrays=tuple(arrays),
+        run=lock_run(answer.run, answer.jungfrau, len(answer.panels)) if answer.run and answer.jungfrau else None,
+    )
+
+
+def lock_run(run: Run, jungfrau: Jungfrau, panels: int) -> LockedRun:
+    """Return what a lock says of a run and one of its Jungfraus; each panel of a Jungfrau is a segment."""
+    return LockedRun(
+        run.experiment,
+        run.run,
+        run.start,
+        run.file,
+        jungfrau.source,
+        jungfrau.alias,
+        jungfrau.version,
+        tuple(range(panels)),
+    )
+
+
+def run_of_lock(lock: Lock) -> tuple[Run, Jungfrau] | tuple[None, None]:
+    """Return the run of a lock and its Jungfrau, as the XTC files said when it was made."""
+    if lock.run is None:
+        return None, None
+    from jfstore.runs.run import Jungfrau, Run  # slow to load, and not needed without a run
+
+    said, panels = lock.run, tuple(map(parse_panel, lock.panels))
+    jungfrau = Jungfrau(said.source, said.alias, said.config, len(panels), panels)
+    run = Run(said.experiment, said.run, said.start, said.file, (jungfrau,), (), source=said.source)
+    return run, jungfrau
+
+
+def read_lock(path: str | os.PathLike[str]) -> Lock:
+    """Return the lock in a file.
+
+    Raises
+    ------
+    BadValue
+        If the file does not exist or is not a lock file.
+    Refused
+        If a newer jfstore wrote it.
+    Damaged
+        If its fields are not those that were written.
+    """
+    with user_errors(Path(path)):
+        text = read_regular(Path(path), LOCK_LIMIT, follow=True)
+    return decode_lock(text, os.fspath(path))
+
+
+def replay_lock(
+    repository: ReadableRepository, lock: Lock | str | os.PathLike[str], types: Sequence[str] | str | None = None
+) -> Answer:
+    """Return the answer that a lock pins; see `Repository.replay`."""
+    lock = select_locked_types(lock if isinstance(lock, Lock) else read_lock(lock), types)
+    check_identity(lock, repository.identity, repository.location)
+    table, notes = _read_table(repository, lock.seq)
+    if lock.seq > table.seq:
+        raise NotFound(
+            f"{repository.location} has {table.seq} commits, and the lock is as of commit {lock.seq}; "
+            "is it a mirror that was not brought up to date?"
+        )
+
+    def read(seq: int) -> Commit:
+        try:
+            return read_commit(repository.storage, seq)
+        except FileNotFoundError:
+            raise missing_commit(repository.storage, seq, "the lock needs it") from None
+
+    each = repository.storage.objects.each
+    versions = check_versions(lock, lambda numbers: list(each(read, numbers)), repository.location)
+    withdrawn = _note_withdrawn(lock, table)
+    return make_answer(lock, versions, repository.zone, repository, (*notes, *withdrawn))
+
+
+def select_locked_types(lock: Lock, types: Sequence[str] | str | None) -> Lock:
+    """Return the lock of some types only, of all if None."""
+    return lock if types is None else lock.select_types([types] if isinstance(types, str) else types)
+
+
+def replay(
+    lock: Lock | str | os.PathLike[str],
+    repo: ReadableRepository | str | os.PathLike[str] | None = None,
+    *,
+    types: Sequence[str] | str | None = None,
+) -> Answer:
+    """Return the answer that a lock pins, from its repository or a mirror; raises as `Repository.replay`.
+
+    Parameters
+    ----------
+    lock : Lock or path
+        What `Answer.lock` returned, or a file with its text.
+    repo : Repository, or its name, path or URL
+        Where the arrays are; default the real repository.
+    types : sequence of str, optional
+        Only these calibration types of the lock; default all.
+    """
+    from jfstore.repository.catalogue import open_repository
+    from jfstore.repository.reading import ReadableRepository
+
+    lock = lock if isinstance(lock, Lock) else read_lock(lock)
+    repository = repo if isinstance(repo, ReadableRepository) else open_repository(repo or "real")
+    return repository.replay(lock, types)
+
+
+def check_identity(lock: Lock, identity: Identity, where: str) -> None:
+    """Raise Refused unless `identity` is that of the repository of a lock, of a mirror, or of a copy detached later."""
+    origin = identity.detached_from or {}
+    is_detached = origin.get("repository") == lock.repository and lock.seq <= origin.get("seq", -1)
+    if identity.hash != lock.identity or (identity.id != lock.repository and not is_detached):
+        raise Refused(
+            f"{where} is the {identity.role} repository {identity.id}, and the lock is of the {lock.role} repository "
+            f"{lock.repository}: name that one, or a mirror or a bundle of it, with --repo"
+        )
+
+
+def _read_table(repository: ReadableRepository, seq: int) -> tuple[Table, tuple[str, ...]]:
+    """Return the table of all commits; if later ones than `seq` cannot be read, of those before, with a note."""
+    try:
+        return repository.log.table(), ()
+    except JfstoreError as error:
+        table = repository.log.table(seq)
+        return table, (f"whether versions were withdrawn after commit {table.seq} is not known: {error}",)
+
+
+def check_versions(
+    lock: Lock, read_commits: Callable[[Sequence[int]], Iterable[Commit]], where: str
+) -> dict[str, Version]:
+    """Return the versions of a lock by name, as their commits say.
+
+    Parameters
+    ----------
+    read_commits : callable
+        Returns the commits with some numbers, in their order; each is what its own hash says.
+    where : str
+        The place, for errors.
+
+    Raises
+    ------
+    Damaged
+        If a commit is another one than the lock says, or a version is missing or has other arrays.
+    """
+    hashes = lock.commits
+    found: dict[str, Version] = {}
+    for seq, commit in zip(hashes, read_commits(list(hashes)), strict=True):
+        if commit.seq != seq or commit.hash != hashes[seq]:
+            raise Damaged(
+                f"{where}: commit {seq} is not the one of the lock: its hash is {commit.hash[:12]}..., "
+                f"and the lock says {hashes[seq][:12]}..."
+            )
+        found.update({version.name: version for version in commit.stored})
+    for locked in lock.arrays:
+        _check_array(locked, found.get(locked.version), where)
+    return found
+
+
+def _check_array(locked: LockedArray, version: Version | None, where: str) -> None:
+    """Raise Damaged if a version is not that of the lock."""
+    name = f"{locked.array.type} of {locked.version}"
+    if version is None or version.seq != locked.seq:
+        raise Damaged(f"{where}: commit {locked.seq} does not hold {locked.version}, as the lock says")
+    held = next((array for array in version.arrays if array.type == locked.array.type), None)
+    if held is None:
+        raise Damaged(f"{where}: {locked.version} holds no {locked.array.type}, as the lock says")
+    for what in ("dtype", "shape", "blake3"):
+        if getattr(held, what) != getattr(locked.array, what):
+            raise Damaged(
+                f"{where}: the {what} of {name} is {getattr(held, what)}, "
+                f"and the lock says {getattr(locked.array, what)}"
+            )
+    if version.start != locked.valid_from:
+        raise Damaged(f"{where}: {locked.version} does not start at the time that the lock says")
+
+
+def _note_withdrawn(lock: Lock, table: Table) -> list[str]:
+    """Return a note for each version of a lock that is withdrawn: by whom, and why."""
+    withdrawn = find_withdrawals(table, table.seq)
+    names = dict.fromkeys(locked.version for locked in lock.arrays)
+    return [
+        f"{name} was withdrawn by {describe_commit(table, withdrawn[name])}; the lock still pins it"
+        for name in names
+        if name in withdrawn
+    ]
+
+
+def make_answer(
+    lock: Lock, versions: dict[str, Version], zone: ZoneInfo, repository: ReadableRepository, notes: Iterable[str]
+) -> Answer:
+    """Return the answer that a lock pins, of versions that were compared with it."""
+
+    def select(locked: LockedArray) -> Selection:
+        end = None if locked.valid_to is None else instant_at(locked.valid_to, zone)
+        version = versions[locked.version].core
+        return Selection(version, locked.array.type, version.valid_from, end)
+
+    found = {name: tuple(map(select, lock.of(name))) for name in lock.types}
+    run, jungfrau = run_of_lock(lock)
+    return Answer(
+        panels=tuple(map(parse_panel, lock.panels)),
+        time=instant_at(lock.time, zone),
+        as_of=lock.seq,
+        by_type=tuple(found.items()),
+        notes=(*notes, *note_mixed_versions(found)),
+        run=run,
+        jungfrau=jungfrau,
+        repository=repository,
+        locked=lock,
+    )
+
+
+def check_locked_array(locked: Array, digest: str, where: str) -> None:
+    """Raise Damaged unless `digest` is the BLAKE3 of an array of a lock."""
+    if digest != locked.blake3:
+        raise Damaged(f"{where} is damaged: its {locked.type} does not match the hash in the lock")
