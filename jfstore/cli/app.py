@@ -30,7 +30,7 @@ COMMANDS = {
     "close": "State that from a time on nothing is valid for a panel or a detector.",
     "tag": "Give a commit a name, for --as-of.",
     "import": "Import a gain tree or a DCS file, in one commit.",
-    "export": "Export a detector's constants as a DCS file.",
+    "export": "Export a detector's constants as a DCS file, or an answer as a bundle.",
     "generate": "Write the constants of a run to files.",
     "deploy": "Deploy the constants of a run to where psana reads them, or undo that.",
     "audit": "Check whether deployed files still match a repository.",

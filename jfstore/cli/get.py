@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     when = f"{answer.time.stamp} ({answer.time.iso})"
     if run := value.get("run"):
         note(f"{run['dataset']} started at {when}; the panels are those of {run['source']} in {run['file']}")
-    note(f"valid at {when}, as of commit {answer.as_of} of the {repository.role} repository {repository.location}")
+    note(f"valid at {when}, as of commit {answer.as_of} of {repository.label}")
     if args.locked:
         note(f"pinned by {args.locked}")
     return 0
@@ -116,6 +116,9 @@ def report_value(answer: Answer, explain: bool = False) -> dict[str, Any]:
     assert repository is not None
     rows = list(answer.rows())
     if explain:
+        from jfstore.repository import Repository
+
+        assert isinstance(repository, Repository)
         # This is slow if a panel has many versions.
         by_panel = zip(*repository.rejections(answer).values(), strict=True)
         for row, rejected in zip(rows, (versions for panel in by_panel for versions in panel), strict=True):

@@ -41,11 +41,16 @@ def add_lock(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lock", metavar="LOCK", action=Once, help=text)
 
 
-def replay_locked(args: argparse.Namespace) -> Answer:
-    """Return the answer that ``--locked`` pins, from the repository of ``--repo``; BadValue if more is asked for."""
+def refuse_question(args: argparse.Namespace) -> None:
+    """Raise BadValue if there is a question beside ``--locked``."""
     for name, option in _QUESTION.items():
         if (value := getattr(args, name, None)) is not None:
             raise BadValue(f"--locked says the panels, the time and the versions: leave out {option}{value}")
+
+
+def replay_locked(args: argparse.Namespace) -> Answer:
+    """Return the answer that ``--locked`` pins, from the repository of ``--repo``; BadValue if more is asked for."""
+    refuse_question(args)
     from jfstore.repository.locking import replay
 
     return replay(args.locked, getattr(args, "repo", None), types=getattr(args, "types", None))

@@ -46,12 +46,15 @@ class Dataset:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
-def read_tree(fd: int, where: str) -> Tree:
-    """Return the groups and datasets of the HDF5 file `fd`; Damaged if it has another layout."""
+def read_tree(fd: int, where: str, kind: str = "a DCS file", has_attributes: bool = False) -> Tree:
+    """Return the groups and datasets of the HDF5 file `fd`; Damaged if it has another layout.
+
+    `kind` says in errors what the file should be. With `has_attributes`, attributes are passed over, not read.
+    """
     if os.pread(fd, len(_SIGNATURE), 0) != _SIGNATURE:
         raise Damaged(f"{where} is not an HDF5 file")
     try:
-        return _Walk(fd).tree()
+        return _Walk(fd, kind, has_attributes).tree()
     except _Unreadable as error:
         raise Damaged(f"{where} is not read: {error}") from None
     except (struct.error, ValueError, IndexError) as error:
@@ -75,7 +78,8 @@ class _Unreadable(Exception):
 class _Walk:
     """A walk through all structures of one file."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, kind: str, has_attributes: bool) -> None:
+        self._kind, self._has_attributes = kind, has_attributes
         self._fd, self._size = fd, os.fstat(fd).st_size
         self._seen: set[int] = set()
         self._budget, self._objects, self._data = _METADATA, 0, 0
@@ -84,7 +88,9 @@ class _Walk:
         """Return the members of the root group."""
         *versions, base, end, root = struct.unpack("<8x8B8xQ8xQ16xQ24x", self._read(0, 96))
         if (*versions, base) != (0, 0, 0, 0, 0, 8, 8, 0, 0):
-            raise _Unreadable("it does not have the layout of a DCS file, superblock version 0 with 8-byte addresses")
+            raise _Unreadable(
+                f"it does not have the layout of {self._kind}, superblock version 0 with 8-byte addresses"
+            )
         if end > self._size:
             raise _Unreadable(f"it is a truncated file, {self._size} bytes of {end}")
         tree: dict[str, Tree | Dataset] = {}
@@ -140,14 +146,14 @@ class _Walk:
                 elif flags & _SHARED or (kind in messages and kind in _UNIQUE):
                     raise _Unreadable(f"the header of {path or '/'} is not one that the store writes")
                 messages[kind] = data
-        if _ATTRIBUTE in messages or _ATTRIBUTE_INFO in messages:
+        if not self._has_attributes and (_ATTRIBUTE in messages or _ATTRIBUTE_INFO in messages):
             raise _Unreadable(f"{path or '/'} has attributes, and none are ever written there")
         return messages
 
     def _links(self, path: str, messages: Mapping[int, bytes]) -> Iterator[tuple[str, int]]:
         """Yield the name and the object address of each member of a group, in order of names."""
         if _SYMBOL_TABLE not in messages:
-            raise _Unreadable(f"{path or '/'} is not a group in the layout of a DCS file, a symbol table")
+            raise _Unreadable(f"{path or '/'} is not a group in the layout of {self._kind}, a symbol table")
         root, heap = struct.unpack("<QQ", messages[_SYMBOL_TABLE])
         signature, size, start = struct.unpack("<4s4xQ8xQ", self._read(heap, 32, path))
         if signature != b"HEAP":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from jfstore.core.lock import Lock
+    from jfstore.repository.bundle import Bundle
     from jfstore.repository.reading import ReadableRepository
     from jfstore.runs.run import Jungfrau, Run
 
@@ -52,7 +53,7 @@ class Answer:
     notes: tuple[str, ...] = ()
     run: Run | None = None
     jungfrau: Jungfrau | None = None
-    repository: ReadableRepository | None = field(default=None, compare=False)
+    repository: ReadableRepository | Bundle | None = field(default=None, compare=False)
     locked: Lock | None = field(default=None, compare=False)
 
     @property

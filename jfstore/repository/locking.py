@@ -8,22 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from jfstore.core.explaining import describe_commit, find_withdrawals
+from jfstore.core.explaining import find_withdrawals
 from jfstore.core.ids import parse_panel
 from jfstore.core.instants import instant_at
 from jfstore.core.lock import LOCK_LIMIT, Lock, LockedArray, LockedRun, decode_lock
-from jfstore.core.records import Array, Commit, Identity, Version
+from jfstore.core.records import Commit, Identity, Version
 from jfstore.core.table import Table
 from jfstore.core.validity import Selection
 from jfstore.errors import Damaged, JfstoreError, NotFound, Refused
-from jfstore.fs.files import read_regular, user_errors
+from jfstore.fs.files import open_checked, read_regular, user_errors
 from jfstore.repository.answer import Answer
 from jfstore.repository.commits import missing_commit, read_commit
 from jfstore.repository.finding import note_mixed_versions
 
 if TYPE_CHECKING:
+    from jfstore.repository.bundle import Bundle
     from jfstore.repository.reading import ReadableRepository
     from jfstore.runs.run import Jungfrau, Run
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def make_lock(answer: Answer) -> Lock:
@@ -31,9 +34,10 @@ def make_lock(answer: Answer) -> Lock:
     if answer.locked is not None:
         return answer.locked
     from jfstore.repository.mirror import sound_commit
+    from jfstore.repository.reading import ReadableRepository
 
     repository = answer.repository
-    assert repository is not None
+    assert isinstance(repository, ReadableRepository)
     table = repository.log.table(answer.as_of)
     commits: dict[int, Commit] = {}
 
@@ -145,23 +149,41 @@ def replay(
     *,
     types: Sequence[str] | str | None = None,
 ) -> Answer:
-    """Return the answer that a lock pins, from its repository or a mirror; raises as `Repository.replay`.
+    """Return the answer that a lock pins, from its repository, a mirror or a bundle; raises as `Repository.replay`.
 
     Parameters
     ----------
     lock : Lock or path
-        What `Answer.lock` returned, or a file with its text.
-    repo : Repository, or its name, path or URL
-        Where the arrays are; default the real repository.
+        What `Answer.lock` returned, a file with its text, or a bundle, which holds its lock.
+    repo : Repository, or its name, path or URL, or the path of a bundle
+        Where the arrays are; default the bundle if `lock` is one, else the real repository.
     types : sequence of str, optional
         Only these calibration types of the lock; default all.
     """
-    from jfstore.repository.catalogue import open_repository
+    from jfstore.repository.bundle import Bundle
+    from jfstore.repository.catalogue import open_repository, read_names
     from jfstore.repository.reading import ReadableRepository
 
-    lock = lock if isinstance(lock, Lock) else read_lock(lock)
-    repository = repo if isinstance(repo, ReadableRepository) else open_repository(repo or "real")
-    return repository.replay(lock, types)
+    if not isinstance(lock, Lock):
+        bundle = Bundle(lock) if _is_hdf5(lock) else None
+        if bundle and repo is None:
+            return bundle.replay(types=types)
+        lock = bundle.lock if bundle else read_lock(lock)
+    if isinstance(repo, ReadableRepository):
+        return repo.replay(lock, types)
+    place = "real" if repo is None else repo
+    if _is_hdf5(place) and place not in read_names():
+        return Bundle(place).replay(lock, types)
+    return open_repository(place).replay(lock, types)
+
+
+def _is_hdf5(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is that of an HDF5 file."""
+    try:
+        with open_checked(os.fspath(path), follow=True) as fd:
+            return os.pread(fd, len(_HDF5), 0) == _HDF5
+    except (OSError, ValueError, JfstoreError):
+        return False
 
 
 def check_identity(lock: Lock, identity: Identity, where: str) -> None:
@@ -237,15 +259,21 @@ def _note_withdrawn(lock: Lock, table: Table) -> list[str]:
     """Return a note for each version of a lock that is withdrawn: by whom, and why."""
     withdrawn = find_withdrawals(table, table.seq)
     names = dict.fromkeys(locked.version for locked in lock.arrays)
-    return [
-        f"{name} was withdrawn by {describe_commit(table, withdrawn[name])}; the lock still pins it"
-        for name in names
-        if name in withdrawn
-    ]
+    found = [(name, table.summary(withdrawn[name])) for name in names if name in withdrawn]
+    return [note_withdrawal(name, said.seq, said.user, said.message) for name, said in found]
+
+
+def note_withdrawal(name: str, seq: int, user: str, message: str) -> str:
+    """Return the note that a version of a lock was withdrawn, by whom and why."""
+    return f"{name} was withdrawn by commit {seq}, {user}: {message.splitlines()[0]}; the lock still pins it"
 
 
 def make_answer(
-    lock: Lock, versions: dict[str, Version], zone: ZoneInfo, repository: ReadableRepository, notes: Iterable[str]
+    lock: Lock,
+    versions: dict[str, Version],
+    zone: ZoneInfo,
+    repository: ReadableRepository | Bundle,
+    notes: Iterable[str],
 ) -> Answer:
     """Return the answer that a lock pins, of versions that were compared with it."""
 
@@ -267,9 +295,3 @@ def make_answer(
         repository=repository,
         locked=lock,
     )
-
-
-def check_locked_array(locked: Array, digest: str, where: str) -> None:
-    """Raise Damaged unless `digest` is the BLAKE3 of an array of a lock."""
-    if digest != locked.blake3:
-        raise Damaged(f"{where} is damaged: its {locked.type} does not match the hash in the lock")

@@ -92,6 +92,11 @@ class ReadableRepository:
         return self.storage.location
 
     @property
+    def label(self) -> str:
+        """The role and the location, for people."""
+        return f"the {self.role} repository {self.location}"
+
+    @property
     def panels(self) -> tuple[PanelId, ...]:
         """The panels that have versions."""
         return tuple(map(parse_panel, self.log.table().panel_names))

@@ -15,6 +15,9 @@ from jfstore.repository.promoting import promote
 from jfstore.repository.reading import ReadableRepository
 
 if TYPE_CHECKING:
+    from jfstore.core.lock import Lock
+    from jfstore.repository.answer import Answer
+    from jfstore.repository.bundle import ExportedBundle
     from jfstore.repository.entries import Given
     from jfstore.repository.exchange import Exported
     from jfstore.repository.governing import Stated
@@ -301,6 +304,37 @@ class Repository(ReadableRepository):
 
         options: dict[str, Any] = {"request": request, "dry_run": dry_run, "progress": progress}
         return import_dcs(self, path, message, recover=recover, **options)
+
+    def export_bundle(
+        self,
+        answer: Answer | Lock | str | os.PathLike[str],
+        path: str | os.PathLike[str],
+        *,
+        replace: bool = False,
+    ) -> ExportedBundle:
+        """Write an answer to a bundle: one HDF5 file, from which `jfstore.replay` returns the same bits.
+
+        It holds the arrays, the lock, ``repository.json`` and the commits of the versions, and opens on a picture.
+
+        Parameters
+        ----------
+        answer : Answer, Lock or path
+            What `find` or `replay` returned, or a lock, or the path of a lock file.
+        path : path
+            The file to write.
+        replace : bool
+            Whether an existing file is replaced.
+
+        Raises
+        ------
+        Refused
+            If the file exists and is not to be replaced.
+        JfstoreError
+            As `replay`, for every array is verified first.
+        """
+        from jfstore.repository.bundle import export_bundle
+
+        return export_bundle(self, answer, path, replace=replace)
 
     def export_dcs(
         self,

@@ -146,3 +146,47 @@ def test_a_lock_of_a_run_needs_no_xtc_files(
     replayed = json.loads(tell(capsys, "get", "--locked", "a.lock", "--repo", "./R", "--json")[1])
     assert replayed["run"] == report["run"]
     assert rows_of(out)[0]["version"].startswith(PAIR_ID.split("_")[0])
+
+
+def test_a_bundle_is_enough(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [PAIR, "-T", LATER, "--repo", "./R"]
+    code, first, _ = tell(capsys, "get", *words, "--lock", "a.lock", "-t", "pixel_gain", "-f", "a.npy")
+    assert code == 0
+    code, out, err = tell(capsys, "export", "--format", "bundle", *words, "-t", "pixel_gain", "-f", "b.h5")
+    assert (code, out) == (0, "")
+    assert err == f"wrote b.h5: pixel_gain of {PAIR} as of commit 4\nfrom the test repository R\n"
+    locked = ["export", "--format", "bundle", "--locked", "a.lock", "--repo", "./R"]
+    code, out, _ = tell(capsys, *locked, "-f", "c.h5", "--json")
+    value = json.loads(out)
+    assert (code, value["format"], value["as_of"], len(value["versions"])) == (0, "bundle", 4, 2)
+    assert Path("b.h5").read_bytes() == Path("c.h5").read_bytes()
+    assert tell(capsys, *locked, "-f", "c.h5")[0] == 5
+    Path("R").rename("away")
+    for number, words in enumerate(
+        (["--locked", "b.h5"], ["--locked", "a.lock", "--repo", "b.h5"], ["--locked", "b.h5", "--repo", "./away"])
+    ):
+        code, out, err = tell(capsys, "get", *words, "-f", f"{number}.npy")
+        assert (code, out) == (0, first)
+        assert "as of commit 4 of the test repository " in err
+        assert Path(f"{number}.npy").read_bytes() == Path("a.npy").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["-f", "b.npy", PAIR, "-T", LATER], 2, "a bundle is an HDF5 file, and its name ends in .h5"),
+        (["-f", "b.h5", PAIR], 2, "the time is missing"),
+        (["-f", "b.h5", PAIR, "--locked", "x"], 2, f"leave out {PAIR}"),
+        (["-f", "b.h5", "--locked", "x"], 2, "x: no such file"),
+        (["-f", "b.h5", "--format", "dcs", PAIR, "-T", LATER], 2, f"leave out {LATER}"),
+        (["-f", "b.h5", PAIR, "-T", "20150101000000"], 3, "no pixel_gain or pixel_offset is valid"),
+        (["-f", "none/b.h5", PAIR, "-T", LATER], 1, "none does not exist"),
+    ],
+)
+def test_bundles_that_cannot_be(
+    words: list[str], code: int, message: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, out, err = tell(capsys, "export", "--format", "bundle", *words, "--repo", "./R")
+    assert (found, out, err.count("\n")) == (code, "", 1)
+    assert message in err
+    assert sorted(path.name for path in place.iterdir()) == ["R"]
