@@ -32,8 +32,12 @@ confirm, or with --yes.
 needs no XTC files, and keeps the deployed file under a dated name. The notes record the previous file for the last 50
 deployments of each run. You may remove files with dated names if nobody needs them any more.
 
+--locked deploys what a lock file pins. Each note holds the lock of its file: jfstore get --locked
+<run>-end.jfstore.json returns the array that was deployed.
+
 examples:
   jfstore deploy exp=xcsls3716:run=631
+  jfstore deploy --locked run631.lock
   jfstore deploy exp=xcsls3716:run=631 Jungfrau.0 -c ./calib
   jfstore deploy exp=xcsls3716:run=631 --undo
 """
@@ -68,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 def _undo(args: argparse.Namespace) -> int:
     from jfstore.deployment.undo import undo_deploy
 
-    useless = [option for option in ("time", "repo", "format") if getattr(args, option, None) is not None]
+    useless = [option for option in ("time", "repo", "format", "locked") if getattr(args, option, None) is not None]
     if useless:
         raise BadValue(f"--undo brings back the previous file: leave out --{useless[0]}")
     dataset, source = read_run(args)

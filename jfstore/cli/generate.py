@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from jfstore.cli.locking import add_lock, add_locked, check_lock, refuse_question, write_lock
 from jfstore.cli.options import Once, Parser, add_json, add_repo, add_rights, add_time, choose, rights_of
 from jfstore.cli.output import emit, emit_json, note, progress, report_rows
 from jfstore.cli.program import warn_all
@@ -22,11 +23,14 @@ EPILOG = """\
 The command takes the constants that are valid at the start of the run, for every panel of its Jungfrau. If a panel
 has none, it writes nothing. It writes four files to the working directory: pixel_gain and pixel_offset as .npy, and as
 text with all the digits that bring back every bit. It replaces a file that holds other values with --force only. With
--D it deploys the texts, too: see jfstore deploy --help.
+-D it deploys the texts, too: see jfstore deploy --help. --lock writes a small file that pins the constants and the run:
+--locked with that file writes the same values at any later time, and needs no XTC files.
 
 examples:
   jfstore generate exp=xcsls3716:run=631
   jfstore generate -d exp=xcsls3716:run=631 -s Jungfrau.0 -D -U
+  jfstore generate exp=xcsls3716:run=631 --lock run631.lock
+  jfstore generate --locked run631.lock
   jfstore generate -e xcsls3716 -r 631 --repo test -c ./calib -D
 """
 
@@ -41,6 +45,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add("-s", "--source", dest="source_option", metavar="SOURCE", action=Once, help="the same as SOURCE")
     add_experiment(parser)
     add_time(parser, "another time than the start of the run")
+    add_locked(parser, "DATASET")
     add_repo(parser, "or the directory of a legacy gain tree; default: real")
     add("-R", dest="repo", metavar="NAME|PATH", default=argparse.SUPPRESS, help="the same as --repo")
     text = "deploy constants of a test repository to the experiment's own calibration directory without asking"
@@ -75,8 +80,11 @@ def read_constants(args: argparse.Namespace) -> Constants:
     """Return the constants that the options name."""
     from jfstore.deployment.constants import constants_of
 
+    if args.locked:
+        refuse_question(args)
+        return constants_of(locked=args.locked, repo=getattr(args, "repo", None))
     dataset, source = read_run(args)
-    return constants_of(dataset, source=source, time=args.time, repo=getattr(args, "repo", "real"))
+    return constants_of(dataset, source=source, time=args.time, repo=getattr(args, "repo", None))
 
 
 def make_output(args: argparse.Namespace, program: str, **more: Any) -> Output:
@@ -91,14 +99,18 @@ def add_options(parser: Parser) -> None:
     add_run_options(parser)
     add = parser.add_argument
     add("-D", "--deploy", action="store_true", help="also deploy the text files to where psana reads them")
-    add("--force", action="store_true", help="replace local files that hold other values")
+    add_lock(parser)
+    add("--force", action="store_true", help="replace local files that hold other values, and LOCK")
     add("-U", "--upload", action="store_true", help="print the commands that add the merged files to a repository")
 
 
 def run(args: argparse.Namespace) -> int:
     from jfstore.deployment.generate import make_upload_commands, write_constants
 
+    check_lock(args)
     constants = read_constants(args)
+    if args.lock and constants.lock is None:
+        raise BadValue(f"--lock {args.lock}: {constants.origin_text} cannot be pinned by a lock")
     options = {"directory": ".", "replace_local": args.force, "deploy": args.deploy, "from_test": args.yes}
     output = make_output(args, "jfstore", **options)
     if args.deploy and not args.yes:
@@ -106,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
     with progress("writing") as show:
         done = write_constants(constants, output, progress=show)
     warn_all(done.notes)
+    if args.lock and constants.lock:
+        write_lock(args, constants.lock)
     groups = make_upload_commands(constants, "jfstore generate") if args.upload else []
     value = make_value(done)
     if args.json:

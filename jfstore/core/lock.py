@@ -206,6 +206,8 @@ def _hash_body(body: Any) -> str:
 def decode_lock(text: str | bytes, where: str) -> Lock:
     """Return the lock that a text holds; `where` names the text in errors.
 
+    The text may be that of the note beside a deployed file, which holds the lock of each deployment: the last counts.
+
     Raises
     ------
     BadValue
@@ -219,6 +221,10 @@ def decode_lock(text: str | bytes, where: str) -> Lock:
         value = json.loads(text)
     except (ValueError, RecursionError):
         raise BadValue(f"{where} is not a lock file of jfstore: it is not JSON") from None
+    if type(value) is dict and type(notes := value.get("deployments")) is list and notes:
+        value = notes[0].get("lock") if type(notes[0]) is dict else None
+        if value is None:
+            raise BadValue(f"{where} notes a deployment without a lock, from a gain tree or before jfstore 0.2.0")
     return read_lock_value(value, where)
 
 

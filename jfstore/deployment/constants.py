@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.core.hashing import digest
 from jfstore.core.instants import DEFAULT_ZONE, Instant, find_zone, instant_at, parse_instant
 from jfstore.deployment.note import PanelConstants
-from jfstore.errors import BadValue, NotFound, Refused
+from jfstore.errors import BadValue, Busy, Damaged, NotFound, Refused
 from jfstore.formats.gain_tree import (
     is_gain_tree,
     read_gain_directory,
@@ -24,12 +24,15 @@ from jfstore.formats.gain_tree import (
     scan_gain_tree,
     select_names,
 )
+from jfstore.repository.answer import Answer
 from jfstore.repository.catalogue import open_repository, read_names
+from jfstore.repository.locking import replay
 from jfstore.repository.repository import Repository
 from jfstore.runs.listing import Progress, list_runs
 from jfstore.runs.run import Jungfrau, Run, RunList, jungfrau_of
 
 if TYPE_CHECKING:
+    from jfstore.core.lock import Lock
     from jfstore.repository.finding import Time
 
 Place = str | os.PathLike[str] | Repository
@@ -48,6 +51,7 @@ class Constants:
     panels: Mapping[str, tuple[PanelConstants, ...]]
     origin: Mapping[str, Any]  # the repository or gain tree, as in `Deployment`
     notes: tuple[str, ...] = ()
+    lock: Lock | None = None  # which pins them; None for a gain tree
 
     @property
     def origin_text(self) -> str:
@@ -58,20 +62,27 @@ class Constants:
 
 
 def constants_of(
-    dataset: str, *, source: str | None = None, time: Time | None = None, repo: Place = "real"
+    dataset: str | None = None,
+    *,
+    source: str | None = None,
+    time: Time | None = None,
+    repo: Place | None = None,
+    locked: Lock | str | os.PathLike[str] | None = None,
 ) -> Constants:
     """Return the constants that are valid for a run.
 
     Parameters
     ----------
-    dataset : str
+    dataset : str, optional
         ``exp=EXP:run=RUN``, or the path of an XTC file.
     source : str, optional
         Which Jungfrau of the run: its source, alias or a part of the source.
     time : str, datetime or Instant, optional
         Another time than the start of the run.
-    repo : Repository, str or path
-        The repository, or the directory of a gain tree.
+    repo : Repository, str or path, optional
+        The repository, or the directory of a gain tree; default the real repository.
+    locked : Lock or path, optional
+        In place of a run, the lock of constants for a run, as for `jfstore.replay`; no XTC files are needed then.
 
     Raises
     ------
@@ -79,7 +90,16 @@ def constants_of(
         If the run has no panel Ids, or a panel has no constants.
     BadValue
         If the run or its Jungfrau is not clear.
+    JfstoreError
+        As `jfstore.replay`, for a lock.
     """
+    if locked is not None:
+        if (dataset, source, time) != (None, None, None):
+            raise BadValue("a lock says the run, its Jungfrau and the time: leave these out")
+        return _replay(locked, repo)
+    if dataset is None:
+        raise BadValue("the dataset is missing: exp=EXP:run=RUN, or a lock")
+    repo = "real" if repo is None else repo
     run, jungfrau = jungfrau_of(dataset, source)
     if not run.experiment or run.run < 0:
         raise BadValue(f"{run.label}: neither its name nor its place says experiment and run")
@@ -108,7 +128,30 @@ def _find_gain_tree(place: str | os.PathLike[str]) -> Path | None:
 def _read_repository(
     run: Run, jungfrau: Jungfrau, detector: str, when: Instant, repository: Repository, notes: tuple[str, ...]
 ) -> Constants:
-    answer = repository.find(detector, None, when)
+    answer = replace(repository.find(detector, None, when), run=run, jungfrau=jungfrau)
+    try:
+        lock = answer.lock()
+    except (Damaged, Busy) as error:
+        # The index has the versions, so they can be read all the same.
+        lock = None
+        notes = (*notes, f"the constants cannot be pinned by a lock: {error}")
+    return _make_constants(answer, run, jungfrau, (*notes, *answer.notes), lock)
+
+
+def _replay(locked: Lock | str | os.PathLike[str], repo: Place | None) -> Constants:
+    """Return the constants that a lock pins."""
+    answer = replay(locked, repo)
+    run, jungfrau = answer.run, answer.jungfrau
+    if run is None or jungfrau is None or not run.experiment or run.run < 0:
+        raise BadValue("the lock is not of a run of an experiment, but of a detector at a time: jfstore get --locked")
+    return _make_constants(answer, run, jungfrau, answer.notes, answer.lock())
+
+
+def _make_constants(
+    answer: Answer, run: Run, jungfrau: Jungfrau, notes: tuple[str, ...], lock: Lock | None
+) -> Constants:
+    repository = answer.repository
+    assert repository is not None
     panels = {
         name: tuple(PanelConstants(s.version.panel, s.version.name, s.version.array(name).blake3) for s in selections)
         for name, selections in answer.by_type
@@ -120,7 +163,7 @@ def _read_repository(
         "as_of": answer.as_of,
     }
     arrays = {name: answer[name] for name in answer.types}
-    return Constants(run, jungfrau, answer.time, repository.zone, arrays, panels, origin, (*notes, *answer.notes))
+    return Constants(run, jungfrau, answer.time, repository.zone, arrays, panels, origin, notes, lock)
 
 
 def _read_tree(

@@ -16,6 +16,7 @@ from jfstore._version import __version__
 from jfstore.core.arrays import Float32
 from jfstore.core.ids import file_id
 from jfstore.core.instants import SECOND, exact_stamp, iso, now
+from jfstore.core.lock import Lock, lock_value
 from jfstore.deployment.calibdir import CalibFile
 from jfstore.deployment.constants import Constants, Place, constants_of
 from jfstore.deployment.deploy import Deployed, Deployer, check
@@ -65,11 +66,12 @@ class Output:
 
 
 def generate(
-    dataset: str,
+    dataset: str | None = None,
     *,
     source: str | None = None,
     time: Time | None = None,
-    repo: Place = "real",
+    repo: Place | None = None,
+    locked: Lock | str | os.PathLike[str] | None = None,
     directory: str | os.PathLike[str] = ".",
     replace: bool = False,
     fmt: str | None = None,
@@ -80,7 +82,7 @@ def generate(
 
     Parameters
     ----------
-    dataset, source, time, repo
+    dataset, source, time, repo, locked
         As for `constants_of`.
     directory : path
         Where the files go.
@@ -101,15 +103,17 @@ def generate(
         As `constants_of`.
     """
     output = Output(directory=directory, replace_local=replace, fmt=fmt, rights=rights)
-    return write_constants(constants_of(dataset, source=source, time=time, repo=repo), output, progress=progress)
+    constants = constants_of(dataset, source=source, time=time, repo=repo, locked=locked)
+    return write_constants(constants, output, progress=progress)
 
 
 def deploy(
-    dataset: str,
+    dataset: str | None = None,
     *,
     source: str | None = None,
     time: Time | None = None,
-    repo: Place = "real",
+    repo: Place | None = None,
+    locked: Lock | str | os.PathLike[str] | None = None,
     calibdir: str | os.PathLike[str] | None = None,
     replace: bool = False,
     from_test: bool = False,
@@ -122,7 +126,7 @@ def deploy(
 
     Parameters
     ----------
-    dataset, source, time, repo
+    dataset, source, time, repo, locked
         As for `constants_of`.
     calibdir : path, optional
         The calibration directory; default that of the experiment.
@@ -145,7 +149,7 @@ def deploy(
     output = Output(
         deploy=True, calibdir=calibdir, replace_deployed=replace, from_test=from_test, fmt=fmt, rights=rights
     )
-    constants = constants_of(dataset, source=source, time=time, repo=repo)
+    constants = constants_of(dataset, source=source, time=time, repo=repo, locked=locked)
     return write_constants(constants, output, dry_run=dry_run, progress=progress)
 
 
@@ -225,7 +229,7 @@ def _make_deployments(constants: Constants, output: Output, calibdir: Path) -> d
     """Return file and note by calibration type; hash and size of the file are not known yet."""
     run, source, call, time = constants.run, constants.jungfrau.source, secrets.token_hex(8), now()
     user, host, program = owner.user(), owner.host(), f"jfstore {__version__}"
-    command = shlex.join(output.command)
+    command, lock = shlex.join(output.command), constants.lock
     about = {"user": user, "host": host, "program": program, "dataset": run.label, "command": command}
     return {
         name: (
@@ -245,6 +249,7 @@ def _make_deployments(constants: Constants, output: Output, calibdir: Path) -> d
                 time=time,
                 call=call,
                 about=about,
+                lock=None if lock is None else lock_value(lock.select_types([name])),
             ),
         )
         for name, panels in constants.panels.items()

@@ -56,6 +56,7 @@ class Deployment:
     time: int
     call: str  # random text that the files deployed together share
     about: Mapping[str, Any]  # user, host, program, dataset and command
+    lock: Mapping[str, Any] | None = None  # of the constants, as JSON; None of a gain tree, and before 0.2.0
 
     @property
     def detector(self) -> str:
@@ -101,6 +102,7 @@ def _encode(deployment: Deployment) -> dict[str, Any]:
         "time": iso(deployment.time),
         "call": deployment.call,
         **{name: deployment.about.get(name) for name in _ABOUT},
+        **({} if deployment.lock is None else {"lock": dict(deployment.lock)}),
     }
 
 
@@ -146,6 +148,8 @@ def _decode(body: Any, file: CalibFile) -> Deployment:
         time=_parse_instant(body["time"]),
         call=_check_text(body["call"]),
         about={name: value for name, value in body.items() if name in _ABOUT},
+        # It is decoded only if somebody wants to replay it: an audit reads very many notes.
+        lock=None if body.get("lock") is None else dict(body["lock"]),
     )
 
 
