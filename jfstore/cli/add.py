@@ -7,7 +7,7 @@ import os
 import time as clock
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli.options import Parser, add_detector, add_time, add_types, add_write_options
+from jfstore.cli.options import Parser, about_of, add_about, add_detector, add_time, add_types, add_write_options
 from jfstore.cli.run_options import add_run, target_of
 from jfstore.cli.writing import add_confirmed, open_to_write
 from jfstore.errors import BadValue
@@ -22,11 +22,16 @@ commit, and only those that changed get a new version. float64 is rounded to flo
 not finite, and gains of zero are refused. For a run, the panels come from its XTC files, and the constants are valid
 from the start of the run, floored to the second.
 
+A version can carry short texts: the dark run, a report, the conditions. jfstore show prints them, and jfstore list
+--about filters by them.
+
 examples:
   jfstore add 171113-154920171025-3d00fb -T 20180306000000 -f M044 -m "first" --repo test
   jfstore add 171113-154920171025-3d00fb -T 20180306000000 -t pixel_gain -f gain.npy \\
       -t pixel_offset -f offset.npy -m "new gains" --repo test
   jfstore add -e xcsls3716 -r 631 -t pixel_gain -f gain.npy -m "from run 631" --repo test
+  jfstore add 171113-154920171025-3d00fb -T 20180306000000 -f M044 -m "first" --repo test \\
+      --about dark_run=689 --about report=https://example.org/report/7
 """
 
 
@@ -37,18 +42,19 @@ def add_options(parser: Parser) -> None:
     text = "the constants: a directory, or a file for each -t"
     parser.add_argument("-f", "--file", dest="files", metavar="DIR|FILE.npy", action="append", required=True, help=text)
     add_types(parser, "calibration type of the file that follows; may be repeated")
+    add_about(parser, "a short text that the version carries, such as dark_run=689; may be repeated")
     add_write_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     repository = open_to_write(args)
     target, time, source = target_of(args)
-    arrays = _arrays(args)
+    arrays, texts = _arrays(args), about_of(args)
     if time == "now":
         time = _resolve_now(args.argv)
 
     def add(dry_run: bool) -> Added:
-        options: dict[str, Any] = {"source": source, "request": args.request, "dry_run": dry_run}
+        options: dict[str, Any] = {"source": source, "about": texts, "request": args.request, "dry_run": dry_run}
         return repository.add(target, time, arrays, args.message, **options)
 
     add_confirmed(args, repository, add)

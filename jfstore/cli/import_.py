@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli.options import Parser, add_write_options
+from jfstore.cli.options import Parser, about_of, add_about, add_write_options
 from jfstore.cli.output import progress
 from jfstore.cli.writing import add_confirmed, open_to_write
 from jfstore.errors import BadValue
@@ -37,6 +37,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("path", metavar="TREE|FILE.h5", help=text)
     text = "also import versions of a DCS file that lost their number because Python 3 wrote them"
     parser.add_argument("--recover", action="store_true", help=text)
+    add_about(parser, "a short text that every version carries, such as report=R7; may be repeated")
     add_write_options(parser)
 
 
@@ -49,10 +50,11 @@ def run(args: argparse.Namespace) -> int:
         raise BadValue(f"{args.path}: no such file or directory")
     if args.recover and not is_file:
         raise BadValue(f"--recover is for a DCS file, and {args.path} is a directory")
+    texts = about_of(args)
 
     def add(dry_run: bool) -> Added:
         with progress("import") as show:
-            options: dict[str, Any] = {"request": args.request, "dry_run": dry_run, "progress": show}
+            options: dict[str, Any] = {"request": args.request, "dry_run": dry_run, "progress": show, "about": texts}
             if is_file:
                 return import_dcs(repository, args.path, args.message, recover=args.recover, **options)
             return import_gains(repository, args.path, args.message, **options)

@@ -102,6 +102,13 @@ def _parse_number(text: str) -> int:
     return int(match[1])
 
 
+def _parse_about(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise BadValue(f"{text!r} is not KEY=VALUE, such as dark_run=689")
+    return key, value
+
+
 def _parse_time(text: str) -> str:
     if text.startswith("pixel_"):
         raise BadValue(f"{text!r} is not a time; a calibration type is given with -t {text}")
@@ -146,6 +153,20 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
     text = "32 hexadecimal digits; a command repeated with the same ID never adds twice"
     add("--request", metavar="ID", help=text)
     add_json(parser)
+
+
+def add_about(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add ``--about``, which may be repeated."""
+    options: dict[str, Any] = {"type": as_option(_parse_about), "action": "append", "help": text}
+    parser.add_argument("--about", metavar="KEY=VALUE", **options)
+
+
+def about_of(args: argparse.Namespace) -> dict[str, str]:
+    """Return the texts of ``--about`` by key; BadValue if a key is given twice."""
+    texts = dict(args.about or [])
+    if len(texts) < len(args.about or []):
+        raise BadValue("--about has a key twice")
+    return texts
 
 
 def add_types(parser: argparse.ArgumentParser, text: str) -> None:

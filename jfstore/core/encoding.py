@@ -7,6 +7,7 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 from jfstore.core.fields import (
+    check_about,
     check_panel,
     check_stamp,
     damage_if_odd,
@@ -276,15 +277,9 @@ def _version(seq: int, body: dict[str, Any], file: dict[str, Any] | None) -> Ver
         seq=seq,
         source=body.get("source"),
         origin=body.get("origin"),
-        about=_about(body["about"]) if "about" in body else {},
+        about=check_about(body["about"]) if "about" in body else {},
         closes=closes,
     )
-
-
-def _about(value: Any) -> dict[str, str]:
-    if type(value) is not dict or not all(type(text) is str for text in value.values()):
-        raise TypeError(f"about is {value!r}")
-    return value
 
 
 def _read_file(file: Any) -> StoredFile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -12,6 +12,12 @@ from jfstore.core.instants import BEGINNING
 from jfstore.errors import Damaged
 
 T = TypeVar("T")
+
+ABOUT_LIMIT = 64
+"""How many texts a version carries at most."""
+_ABOUT_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_ABOUT_BYTES = 1024
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 @contextmanager
@@ -61,6 +67,24 @@ def read_texts(body: Any, name: str) -> tuple[str, ...]:
     if not all(type(text) is str for text in value):
         raise TypeError(f"{name} is {value!r}")
     return tuple(value)
+
+
+def check_about(value: Any) -> dict[str, str]:
+    """Return the short texts that a version carries, by key; ValueError or TypeError if they are not that."""
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
+        raise TypeError(f"about is {value!r}, expected texts by key")
+    if len(value) > ABOUT_LIMIT:
+        raise ValueError(f"about has {len(value)} texts, expected at most {ABOUT_LIMIT}")
+    for key, text in value.items():
+        if not _ABOUT_KEY.fullmatch(key):
+            raise ValueError(f"{key!r} is not a key: expected a letter, then letters, digits and . _ -, at most 64")
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            raise ValueError(f"{key}: the text is not UTF-8") from None
+        if not 0 < size <= _ABOUT_BYTES or _CONTROL.search(text):
+            raise ValueError(f"{key}: expected one line of text, of at most {_ABOUT_BYTES} bytes")
+    return dict(value)
 
 
 def check_panel(text: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from jfstore.core.arrays import Checked
 from jfstore.core.calib_types import CALIB_TYPES, calib_type
 from jfstore.core.changes import Change, changes, changes_by
+from jfstore.core.fields import check_about
 from jfstore.core.hashing import digest
 from jfstore.core.ids import parse_panel
 from jfstore.core.instants import Instant, exact_stamp, find_zone
@@ -48,6 +49,8 @@ class Entry:
         The file or directory that they came from.
     origin : mapping or None
         The version of another repository or file that they came from.
+    about : mapping of str to str
+        Short texts by key, such as the dark run or a report, to show and to filter by.
     """
 
     panel: str
@@ -55,6 +58,7 @@ class Entry:
     arrays: Mapping[str, Checked]
     source: str | None = None
     origin: Mapping[str, Any] | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +206,7 @@ def _publish_arrays(
             seq=0,
             source=_printable_source(entry.source),
             origin=entry.origin,
+            about=dict(entry.about),
         )
 
 
@@ -232,10 +237,29 @@ def _check_entry(entry: Entry, zone: ZoneInfo) -> None:
         raise BadValue(f"{entry.panel}: there are no arrays to add")
     if str(parse_panel(entry.panel)) != entry.panel:
         raise BadValue(f"{entry.panel!r} is not the normal form of a panel Id, {parse_panel(entry.panel)}")
+    require_about(entry.about)
     if exact_stamp(entry.start.ns, zone) != entry.start.stamp:
         raise BadValue(
             f"stamp {entry.start.stamp!r} is not that of {entry.start.iso}, {exact_stamp(entry.start.ns, zone)}"
         )
+
+
+def require_about(about: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the texts that a version is to carry; BadValue if they are not short texts by key."""
+    try:
+        return check_about({} if about is None else about)
+    except (TypeError, ValueError) as error:
+        raise BadValue(str(error)) from None
+
+
+def note_lost_texts(
+    repository: Repository, about: Mapping[str, str] | None, unchanged: Iterable[tuple[str, str]]
+) -> Iterator[str]:
+    """Yield a note on each version that holds what was to be added, but not the texts that it was to carry."""
+    texts = set((about or {}).items())
+    for name in dict.fromkeys(name for _, name in unchanged) if texts else ():
+        if lost := sorted(key for key, _ in texts - set(repository.version(name).about.items())):
+            yield f"{', '.join(lost)} not recorded: {name} has the same constants, and a version never changes"
 
 
 Known = Callable[[Version, Sequence[Version]], str | None]

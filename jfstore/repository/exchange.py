@@ -25,7 +25,7 @@ from jfstore.dcs.read import open_dcs
 from jfstore.dcs.write import write_dcs
 from jfstore.errors import BadValue, Failed, NotFound, Refused
 from jfstore.formats.gain_tree import read_gain_directory, scan_gain_tree
-from jfstore.repository.adding import Added, Entry, missing_type_notes
+from jfstore.repository.adding import Added, Entry, missing_type_notes, require_about
 
 if TYPE_CHECKING:
     from jfstore.repository.repository import Repository
@@ -59,6 +59,7 @@ def import_gains(
     path: Place,
     message: str,
     *,
+    about: Mapping[str, str] | None = None,
     request: str | None = None,
     dry_run: bool = False,
     progress: Progress = lambda done, total: None,
@@ -72,7 +73,7 @@ def import_gains(
     ----------
     path : path
         Directory of names that lead to directories of ``g0_gain.npy`` ... ``g2_offset.npy``.
-    message, request, dry_run
+    message, about, request, dry_run
         As for `Repository.add`.
     progress : callable
         Called with the number of names read and their total.
@@ -82,6 +83,7 @@ def import_gains(
     Added
         With the names that were skipped, and the directories that the others lead to.
     """
+    texts = require_about(about)
     tree = scan_gain_tree(Path(path), repository.zone)
     skipped = dict(tree.problems)
 
@@ -94,7 +96,7 @@ def import_gains(
                 if name.directory != directory:
                     arrays = read_gain_directory(name.directory, repository.panel_shape)
                     directory = name.directory
-                yield Entry(name.panel, name.start, arrays, name.name)
+                yield Entry(name.panel, name.start, arrays, name.name, about=texts)
             except (BadValue, Failed) as error:
                 skipped[name.name] = error.message
         progress(len(tree.names), len(tree.names))
@@ -120,6 +122,7 @@ def import_dcs(
     message: str,
     *,
     recover: bool = False,
+    about: Mapping[str, str] | None = None,
     request: str | None = None,
     dry_run: bool = False,
     progress: Progress = lambda done, total: None,
@@ -133,7 +136,7 @@ def import_dcs(
     ----------
     path : path
         File ``jungfrau-<detector Id>.h5``.
-    message, request, dry_run
+    message, about, request, dry_run
         As for `Repository.add`.
     recover : bool
         Whether versions that lost their number, as Python 3 wrote them, are imported too.
@@ -152,7 +155,7 @@ def import_dcs(
     JfstoreError
         As for `Repository.add_entries`; Damaged if the file does not have the layout of a DCS file.
     """
-    path = Path(path)
+    path, texts = Path(path), require_about(about)
     with open_dcs(path) as contents:
         plan = ImportPlan(contents, path.name, repository.zone, repository.panel_shape, recover)
         source, total = os.path.abspath(path), len(plan.versions)
@@ -163,7 +166,7 @@ def import_dcs(
                 # No arrays if they are not acceptable; the plan notes the reason.
                 for panel, array in zip(plan.panels, plan.load(version), strict=False):
                     place = f"{source}/{version.name}"
-                    yield Entry(panel, version.start, {version.type: array}, place, version.origin)
+                    yield Entry(panel, version.start, {version.type: array}, place, version.origin, texts)
             progress(total, total)
 
         added = repository.add_entries(entries(), message, request=request, by_origin=True, dry_run=dry_run)

@@ -81,4 +81,4 @@ def entry_of(source: Repository, version: Version) -> Entry:
         "seq": version.seq,
         "commit": source.summary(version.seq).hash,
     }
-    return Entry(version.panel, version.valid_from, arrays, version.source, origin)
+    return Entry(version.panel, version.valid_from, arrays, version.source, origin, version.about)

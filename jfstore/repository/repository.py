@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jfstore.core.ids import PanelId
 from jfstore.core.instants import start_of_validity
-from jfstore.repository.adding import Added, Entry, add_entries, missing_type_notes
+from jfstore.repository.adding import Added, Entry, add_entries, missing_type_notes, note_lost_texts, require_about
 from jfstore.repository.finding import Time, resolve_target
 from jfstore.repository.promoting import promote
 from jfstore.repository.reading import ReadableRepository
@@ -49,6 +49,7 @@ class Repository(ReadableRepository):
         *,
         source: str | None = None,
         provenance: str | None = None,
+        about: Mapping[str, str] | None = None,
         request: str | None = None,
         dry_run: bool = False,
     ) -> Added:
@@ -66,6 +67,8 @@ class Repository(ReadableRepository):
             Why, for the log.
         provenance : str, optional
             Where the arrays come from, for the record; default the paths of the files.
+        about : mapping of str to str, optional
+            Short texts by key that each version carries, such as the dark run or a report; shown, and filtered by.
         request : str, optional
             32 hexadecimal digits; a repetition with the same request never adds twice.
         dry_run : bool
@@ -80,6 +83,7 @@ class Repository(ReadableRepository):
         """
         from jfstore.repository.entries import make_entries, rounding_notes, start_of_run
 
+        texts = require_about(about)
         asked = resolve_target(target, time, source, self.zone, self.log.table().panel_names)
         if asked.run:
             start, earlier = start_of_run(asked, asked.run, self.zone)
@@ -88,9 +92,12 @@ class Repository(ReadableRepository):
         entries = make_entries(asked.panels, start, arrays, self.panel_shape, provenance)
         if asked.run:
             text = f"valid from {asked.run.label}"
-            entries = [Entry(e.panel, start, e.arrays, f"{e.source}, {text}" if e.source else text) for e in entries]
+            entries = [replace(e, source=f"{e.source}, {text}" if e.source else text) for e in entries]
+        entries = [replace(entry, about=texts) for entry in entries]
         added = self.add_entries(entries, message, request=request, dry_run=dry_run)
-        notes = (*asked.notes, *earlier, *rounding_notes(entries), *missing_type_notes(added.versions), *added.notes)
+        lost = note_lost_texts(self, texts, added.unchanged)
+        notes = (*asked.notes, *earlier, *rounding_notes(entries), *missing_type_notes(added.versions), *lost)
+        notes += added.notes
         return replace(added, notes=notes, run=asked.run)
 
     def add_entries(
@@ -280,6 +287,7 @@ class Repository(ReadableRepository):
         path: str | os.PathLike[str],
         message: str,
         *,
+        about: Mapping[str, str] | None = None,
         request: str | None = None,
         dry_run: bool = False,
         progress: Progress = lambda done, total: None,
@@ -287,7 +295,8 @@ class Repository(ReadableRepository):
         """Import a gain tree in one commit; see `jfstore.repository.exchange.import_gains`."""
         from jfstore.repository.exchange import import_gains
 
-        return import_gains(self, path, message, request=request, dry_run=dry_run, progress=progress)
+        options: dict[str, Any] = {"about": about, "request": request, "dry_run": dry_run, "progress": progress}
+        return import_gains(self, path, message, **options)
 
     def import_dcs(
         self,
@@ -295,6 +304,7 @@ class Repository(ReadableRepository):
         message: str,
         *,
         recover: bool = False,
+        about: Mapping[str, str] | None = None,
         request: str | None = None,
         dry_run: bool = False,
         progress: Progress = lambda done, total: None,
@@ -302,7 +312,7 @@ class Repository(ReadableRepository):
         """Import a DCS file in one commit; see `jfstore.repository.exchange.import_dcs`."""
         from jfstore.repository.exchange import import_dcs
 
-        options: dict[str, Any] = {"request": request, "dry_run": dry_run, "progress": progress}
+        options: dict[str, Any] = {"about": about, "request": request, "dry_run": dry_run, "progress": progress}
         return import_dcs(self, path, message, recover=recover, **options)
 
     def export_bundle(
