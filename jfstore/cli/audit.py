@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from jfstore.cli.options import Once, Parser, add_json, add_repo
+from jfstore.cli.as_of import resolve_as_of
+from jfstore.cli.options import Once, Parser, add_as_of, add_json, add_repo
 from jfstore.cli.output import count, emit, note, progress
 from jfstore.cli.program import warn_all
 from jfstore.cli.writing import open_to_read
@@ -39,6 +40,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "-e", "--experiment", metavar="EXP", action=Once, help="experiment of the runs, if the path does not name it"
     )
+    add_as_of(parser, "compare with what was valid after that commit, or at that time")
     add_repo(parser)
     add_json(parser)
 
@@ -47,15 +49,17 @@ def run(args: argparse.Namespace) -> int:
     from jfstore.deployment.audit import audit
 
     repository = open_to_read(args)
+    as_of = resolve_as_of(args, repository)
     with progress("audit") as show:
-        done = audit(args.directories, experiment=args.experiment, repo=repository, progress=show)
+        done = audit(args.directories, experiment=args.experiment, repo=repository, as_of=as_of, progress=show)
     warn_all(done.notes)
     values: list[dict[str, Any]] = []
     for finding in done.findings:
         place = {"source": finding.source, "type": finding.type, "run": finding.run} if finding.source else {}
         result = {"versions": list(finding.versions), "detail": finding.detail}
         values.append({"state": finding.state, "file": finding.path, **place, **result})
-    value = {"repository": {"id": repository.id, "path": repository.location}, "files": values}
+    last = repository.log.table().seq if as_of is None else as_of
+    value = {"repository": {"id": repository.id, "path": repository.location}, "as_of": last, "files": values}
     emit(args, value, values, ["state", "file", "versions", "detail"])
     counts = ", ".join(f"{number} {state}" for state, number in done.counts.items())
     where = f"{repository.role} repository {repository.location}"

@@ -72,9 +72,10 @@ def run(args: argparse.Namespace) -> int:
 def _undo(args: argparse.Namespace) -> int:
     from jfstore.deployment.undo import undo_deploy
 
-    useless = [option for option in ("time", "repo", "format", "locked") if getattr(args, option, None) is not None]
+    names = ("time", "repo", "format", "as_of", "locked")
+    useless = [option for option in names if getattr(args, option, None) is not None]
     if useless:
-        raise BadValue(f"--undo brings back the previous file: leave out --{useless[0]}")
+        raise BadValue(f"--undo brings back the previous file: leave out --{useless[0].replace('_', '-')}")
     dataset, source = read_run(args)
     options: dict[str, Any] = {"replace": args.replace, "dry_run": args.dry_run, "rights": rights_of(args)}
     rows = [

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from jfstore.cli.as_of import resolve_as_of
 from jfstore.cli.options import Parser, add_as_of, add_detector, add_json, add_repo, add_time, add_types
 from jfstore.cli.output import emit
 from jfstore.cli.run_options import add_run, target_of
@@ -42,11 +43,13 @@ def add_options(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     target, time, source = target_of(args)
     repository = open_to_read(args)
-    found = repository.explain(target, args.types, time, source=source, as_of=args.as_of)
+    as_of = resolve_as_of(args, repository)
+    found = repository.explain(target, args.types, time, source=source, as_of=as_of)
     values = [
         {
             "panel": one.panel,
             "type": one.type,
+            "as_of": one.as_of,
             "valid": one.valid,
             "valid_from": one.start.stamp if one.start else None,
             "valid_to": one.end.stamp if one.end else None,

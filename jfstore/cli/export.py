@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from jfstore.cli.as_of import resolve_as_of
 from jfstore.cli.locking import add_locked, refuse_question
 from jfstore.cli.options import Parser, add_as_of, add_detector, add_json, add_repo, add_time, add_types, detector_of
 from jfstore.cli.output import count, emit_json, note, progress
@@ -39,10 +40,10 @@ def add_options(parser: Parser) -> None:
     add_run(parser)
     add_time(parser, "for a bundle, the time for which the constants are wanted")
     add_types(parser, "for a bundle, only this calibration type; may be repeated")
-    add_as_of(parser, "for a bundle, answer as the repository would have after that commit, or at that time")
     add_locked(parser, "DETECTOR and TIME")
     parser.add_argument("-f", "--file", metavar="OUT.h5", required=True, help="the file to write")
     parser.add_argument("--force", action="store_true", help="replace OUT.h5 if it exists")
+    add_as_of(parser, "what was valid after that commit, or at that time")
     add_repo(parser)
     add_json(parser)
 
@@ -62,17 +63,21 @@ def run(args: argparse.Namespace) -> int:
 def _export_dcs(args: argparse.Namespace, repository: Repository) -> None:
     from jfstore.repository.exchange import export_dcs  # imports numpy
 
-    names = ("source", "experiment", "run_number", "time", "types", "as_of", "locked")
+    names = ("source", "experiment", "run_number", "time", "types", "locked")
     if useless := [name for name in names if getattr(args, name) is not None]:
         raise BadValue(f"a DCS file has the constants of all times: leave out {getattr(args, useless[0])}")
     detector = detector_of(args)
+    as_of = resolve_as_of(args, repository, is_reported=True)
     with progress("export") as show:
-        exported = export_dcs(repository, detector, args.file, replace=args.force, progress=show)
+        exported = export_dcs(repository, detector, args.file, as_of=as_of, replace=args.force, progress=show)
     if args.json:
         keys = ("type", "range", "number")
         versions = [dict(zip(keys, version, strict=True)) for version in exported.versions]
-        emit_json({"file": args.file, "format": args.format, "detector": exported.detector, "versions": versions})
-    note(f"wrote {args.file}: {count(len(exported.versions), 'version')} of jungfrau-{exported.detector}")
+        value = {"file": args.file, "format": args.format, "detector": exported.detector, "as_of": exported.as_of}
+        emit_json({**value, "versions": versions})
+    note(
+        f"wrote {args.file}: {count(len(exported.versions), 'version')} of jungfrau-{exported.detector} as of commit {exported.as_of}"
+    )
 
 
 def _export_bundle(args: argparse.Namespace, repository: Repository) -> None:
@@ -80,7 +85,8 @@ def _export_bundle(args: argparse.Namespace, repository: Repository) -> None:
         answer = repository.replay(args.locked, args.types)
     else:
         target, time, source = target_of(args)
-        answer = repository.find(target, args.types, time, source=source, as_of=args.as_of)
+        as_of = resolve_as_of(args, repository, is_reported=True)
+        answer = repository.find(target, args.types, time, source=source, as_of=as_of)
         warn_all(answer.notes)
     exported = repository.export_bundle(answer, args.file, replace=args.force)
     warn_all(exported.notes if args.locked else [note for note in exported.notes if note not in answer.notes])

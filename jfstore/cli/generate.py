@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from jfstore.cli.as_of import reading_variable
 from jfstore.cli.locking import add_lock, add_locked, check_lock, refuse_question, write_lock
-from jfstore.cli.options import Once, Parser, add_json, add_repo, add_rights, add_time, choose, rights_of
+from jfstore.cli.options import Once, Parser, add_as_of, add_json, add_repo, add_rights, add_time, choose, rights_of
 from jfstore.cli.output import emit, emit_json, note, progress, report_rows
 from jfstore.cli.program import warn_all
 from jfstore.cli.run_options import add_experiment, dataset_of
@@ -46,6 +47,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_experiment(parser)
     add_time(parser, "another time than the start of the run")
     add_locked(parser, "DATASET")
+    add_as_of(parser, "the constants that were valid after that commit, or at that time")
     add_repo(parser, "or the directory of a legacy gain tree; default: real")
     add("-R", dest="repo", metavar="NAME|PATH", default=argparse.SUPPRESS, help="the same as --repo")
     text = "deploy constants of a test repository to the experiment's own calibration directory without asking"
@@ -84,7 +86,9 @@ def read_constants(args: argparse.Namespace) -> Constants:
         refuse_question(args)
         return constants_of(locked=args.locked, repo=getattr(args, "repo", None))
     dataset, source = read_run(args)
-    return constants_of(dataset, source=source, time=args.time, repo=getattr(args, "repo", None))
+    with reading_variable(args.as_of) as as_of:
+        repo = getattr(args, "repo", None)
+        return constants_of(dataset, source=source, time=args.time, repo=repo, as_of=as_of)
 
 
 def make_output(args: argparse.Namespace, program: str, **more: Any) -> Output:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from jfstore.cli.as_of import resolve_as_of
 from jfstore.cli.locking import add_lock, add_locked, check_lock, lock_report, replay_locked, write_lock
 from jfstore.cli.options import Parser, add_as_of, add_detector, add_json, add_number, add_repo, add_time, add_types
 from jfstore.cli.output import emit_json, emit_rows, note, report_rows
@@ -89,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
 def _find(args: argparse.Namespace) -> Answer:
     target, time, source = target_of(args)
     repository = open_to_read(args)
-    return repository.find(target, args.types, time, source=source, as_of=args.as_of, number=args.number)
+    as_of = resolve_as_of(args, repository, is_reported=True)
+    return repository.find(target, args.types, time, source=source, as_of=as_of, number=args.number)
 
 
 def _check_output(args: argparse.Namespace) -> None:

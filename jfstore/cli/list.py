@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli.options import Parser, add_json, add_repo, add_time, add_types
+from jfstore.cli.as_of import resolve_as_of
+from jfstore.cli.options import Parser, add_as_of, add_json, add_repo, add_time, add_types
 from jfstore.cli.output import emit, note
 from jfstore.cli.program import warn_all
-from jfstore.errors import Failed, NotFound, nearest
+from jfstore.errors import BadValue, Failed, NotFound, nearest
 
 if TYPE_CHECKING:
     from jfstore.core.instants import Instant
@@ -36,6 +37,7 @@ def add_options(parser: Parser) -> None:
     add("-d", "--detector", dest="panels_option", metavar="PANEL", action="append", default=[], help=text)
     add_types(parser, "only versions that hold this calibration type; may be repeated")
     add_time(parser, "only versions that are valid at this time")
+    add_as_of(parser, "as the repository was after that commit, or at that time")
     add_repo(parser, "default: test and real, side by side")
     add_json(parser)
 
@@ -45,14 +47,22 @@ def run(args: argparse.Namespace) -> int:
 
     repositories, missing = _open_repositories(args)
     wanted = _find_panels([*args.panels, *args.panels_option], repositories)
+    as_of = _resolve_as_of(args, repositories)
     listings = {
-        name: repository.list(_restrict_panels(repository, wanted), types=args.types, time=args.time)
+        name: repository.list(_restrict_panels(repository, wanted), types=args.types, time=args.time, as_of=as_of[name])
         for name, repository in repositories.items()
     }
     compared = compare_listings(listings)
     value = {
         "repositories": [
-            {"name": name, "path": r.location, "id": r.id, "role": r.role, "zone": r.identity.zone}
+            {
+                "name": name,
+                "path": r.location,
+                "id": r.id,
+                "role": r.role,
+                "zone": r.identity.zone,
+                "as_of": r.log.table().seq if as_of[name] is None else as_of[name],
+            }
             for name, r in repositories.items()
         ],
         "missing": [{"name": name, "message": message} for name, message in missing.items()],
@@ -82,6 +92,13 @@ def _open_repositories(args: argparse.Namespace) -> tuple[dict[str, Repository],
         raise Failed(f"{'; '.join(missing.values())}; jfstore demo makes an example, jfstore init a repository")
     warn_all(missing.values())
     return repositories, missing
+
+
+def _resolve_as_of(args: argparse.Namespace, repositories: dict[str, Repository]) -> dict[str, int | None]:
+    """Return the commit that each repository is listed as of, None for the last one."""
+    if len(repositories) > 1 and (args.as_of or "").isdecimal():
+        raise BadValue(f"--as-of {args.as_of} is the number of a commit of one repository: name it with --repo")
+    return {name: resolve_as_of(args, repository) for name, repository in repositories.items()}
 
 
 def _find_panels(asked: list[str], repositories: dict[str, Repository]) -> list[str] | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli.options import Parser, add_json, add_repo, add_types
+from jfstore.cli.as_of import resolve_as_of
+from jfstore.cli.options import Parser, add_as_of, add_json, add_repo, add_types
 from jfstore.cli.output import count, emit, note, progress
 from jfstore.cli.program import report_errors, warn_all
 from jfstore.cli.run_options import COLUMNS, run_row, run_value
@@ -35,6 +36,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("place", metavar="INSTRUMENT|EXPERIMENT", nargs="?", help="only these (default: all)")
     parser.add_argument("--resolve", action="store_true", help="also say whether every panel has constants")
     add_types(parser, "with --resolve: need this calibration type; may be repeated (default: all)")
+    add_as_of(parser, "with --resolve: as the repository was after that commit, or at that time")
     add_repo(parser, "with --resolve; default: real")
     add_json(parser)
 
@@ -56,13 +58,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _find_runs(args: argparse.Namespace) -> tuple[RunList, list[str]]:
     """Return the runs and, with --resolve, the constants of each Jungfrau as the table says them."""
-    if not args.resolve and (args.types or "repo" in args):
-        raise BadValue(f"{'-t' if args.types else '--repo'} needs --resolve")
+    useless = {"-t": args.types, "--as-of": args.as_of, "--repo": getattr(args, "repo", None)}
+    for option in [name for name, value in useless.items() if value is not None and not args.resolve]:
+        raise BadValue(f"{option} needs --resolve")
     with progress("reading runs") as show:
         if args.resolve:
             from jfstore.deployment.constants import runs_with_constants
 
-            coverage = runs_with_constants(args.place, open_to_read(args), args.types, progress=show)
+            repository = open_to_read(args)
+            as_of = resolve_as_of(args, repository)
+            coverage = runs_with_constants(args.place, repository, args.types, as_of=as_of, progress=show)
             return coverage.runs, [constants.missing or "yes" for constants in coverage.constants]
         from jfstore.runs.listing import list_runs
 

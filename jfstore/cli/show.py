@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from jfstore.cli.options import Parser, add_json, add_repo
+from jfstore.cli.as_of import resolve_as_of
+from jfstore.cli.options import Parser, add_as_of, add_json, add_repo
 from jfstore.cli.output import emit_fields
 from jfstore.cli.writing import open_to_read
 
@@ -17,16 +18,17 @@ example:
 
 def add_options(parser: Parser) -> None:
     parser.add_argument("version", metavar="VERSION", help="<panel Id>/<stamp>/v<number>, as jfstore list shows it")
+    add_as_of(parser, "whether it is withdrawn, and whether it exists, as of that commit or time")
     add_repo(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from jfstore.core.instants import BEGINNING, iso
-    from jfstore.core.validity import find_withdrawn
 
     repository = open_to_read(args)
-    detail = repository.show(args.version)
+    as_of = resolve_as_of(args, repository)
+    detail = repository.show(args.version, as_of=as_of)
     version, commit = detail.version, detail.commit
     arrays = {}
     for array in version.arrays:
@@ -42,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
         "zone": repository.identity.zone,
         "number": version.number,
         "closes": list(version.closes),
-        "withdrawn": version.name in find_withdrawn(repository.log.table()),
+        "withdrawn": detail.is_withdrawn,
+        "as_of": repository.log.table().seq if as_of is None else as_of,
         "about": dict(version.about),
         "arrays": arrays,
         "file": detail.file,

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from jfstore.cli.as_of import warn_of_variable
 from jfstore.cli.changes import change_values, print_changes
 from jfstore.cli.output import emit, note, printable, report_rows
 from jfstore.cli.program import warn_all
@@ -43,7 +44,9 @@ def open_to_write(args: argparse.Namespace) -> Repository:
     """Return the repository of ``--repo``, which must be given."""
     from jfstore.repository.catalogue import open_repository
 
-    return open_repository(place_to_write(args))
+    repository = open_repository(place_to_write(args))
+    warn_of_variable()
+    return repository
 
 
 def add_confirmed(args: argparse.Namespace, repository: Repository, add: Callable[[bool], Added]) -> Added:

@@ -37,6 +37,8 @@ class Explanation:
         When it, or a close, begins and ends to hold; None if nothing began before the time, or nothing ends it.
     candidates : tuple of Candidate
         Every version and close of the panel that holds the type, the last added first.
+    as_of : int
+        The commit that the answer is as of.
     """
 
     panel: str
@@ -45,6 +47,7 @@ class Explanation:
     start: Instant | None
     end: Instant | None
     candidates: tuple[Candidate, ...]
+    as_of: int
 
 
 def explain(table: Table, panel: str, t: int, calib_type: str, zone: ZoneInfo, as_of: int) -> Explanation:
@@ -67,6 +70,7 @@ def explain(table: Table, panel: str, t: int, calib_type: str, zone: ZoneInfo, a
         start=None if holder is None else instant_at(holder.start, zone),
         end=None if end is None else instant_at(end, zone),
         candidates=tuple(candidates),
+        as_of=as_of,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -68,6 +68,7 @@ def audit(
     *,
     experiment: str | None = None,
     repo: str | os.PathLike[str] | Repository = "real",
+    as_of: int | str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Audit:
     """Check whether deployed files still match a repository.
@@ -80,6 +81,8 @@ def audit(
         Experiment of the runs; default the name of the directory above each calibration directory.
     repo : str or Repository
         Name or path of the repository, or the repository.
+    as_of : int or str, optional
+        Compare with what was valid then, as for `Repository.get`.
     progress : callable
         Called with the number of files checked and their total.
 
@@ -98,7 +101,7 @@ def audit(
     def expectation_of(file: CalibFile) -> Expectation | None:
         return read(experiment or Path(os.path.abspath(file.calibdir)).parent.name, file.source, file.run)
 
-    auditor = Auditor(repository, expectation_of)
+    auditor = Auditor(repository, expectation_of, repository.seq_of(as_of))
     checked = []
     for done, file in enumerate(found):
         progress(done, len(found))
@@ -153,10 +156,15 @@ def _read_expectation(experiment: str, source: str, number: int) -> Expectation 
 class Auditor:
     """Compares files with one repository; `expectation_of` returns None for a file whose run is not readable."""
 
-    def __init__(self, repository: Repository, expectation_of: Callable[[CalibFile], Expectation | None]) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        expectation_of: Callable[[CalibFile], Expectation | None],
+        as_of: int | None = None,
+    ) -> None:
         self._repository = repository
         self._expectation_of = expectation_of
-        self._timeline = cache(repository.timeline)
+        self._timeline = cache(partial(repository.timeline, as_of=as_of))
         self._recogniser = Recogniser(repository)
 
     def examine(self, file: CalibFile) -> Finding:

@@ -67,6 +67,7 @@ def constants_of(
     source: str | None = None,
     time: Time | None = None,
     repo: Place | None = None,
+    as_of: int | str | None = None,
     locked: Lock | str | os.PathLike[str] | None = None,
 ) -> Constants:
     """Return the constants that are valid for a run.
@@ -81,6 +82,8 @@ def constants_of(
         Another time than the start of the run.
     repo : Repository, str or path, optional
         The repository, or the directory of a gain tree; default the real repository.
+    as_of : int or str, optional
+        As the repository was then, as for `Repository.get`; a gain tree has no commits.
     locked : Lock or path, optional
         In place of a run, the lock of constants for a run, as for `jfstore.replay`; no XTC files are needed then.
 
@@ -94,8 +97,8 @@ def constants_of(
         As `jfstore.replay`, for a lock.
     """
     if locked is not None:
-        if (dataset, source, time) != (None, None, None):
-            raise BadValue("a lock says the run, its Jungfrau and the time: leave these out")
+        if (dataset, source, time, as_of) != (None, None, None, None):
+            raise BadValue("a lock says the run, its Jungfrau, the time and the commit: leave these out")
         return _replay(locked, repo)
     if dataset is None:
         raise BadValue("the dataset is missing: exp=EXP:run=RUN, or a lock")
@@ -110,8 +113,10 @@ def constants_of(
     when = instant_at(run.require_start(), zone) if time is None else parse_instant(time, zone)
     notes = (*run.notes, *run.problems)
     if repository:
-        return _read_repository(run, jungfrau, detector, when, repository, notes)
+        return _read_repository(run, jungfrau, detector, when, repository, as_of, notes)
     assert tree
+    if as_of is not None:
+        raise BadValue(f"{tree} is a gain tree, which has no commits: as of {as_of} cannot be answered")
     return _read_tree(run, jungfrau, when, zone, tree, notes)
 
 
@@ -126,9 +131,15 @@ def _find_gain_tree(place: str | os.PathLike[str]) -> Path | None:
 
 
 def _read_repository(
-    run: Run, jungfrau: Jungfrau, detector: str, when: Instant, repository: Repository, notes: tuple[str, ...]
+    run: Run,
+    jungfrau: Jungfrau,
+    detector: str,
+    when: Instant,
+    repository: Repository,
+    as_of: int | str | None,
+    notes: tuple[str, ...],
 ) -> Constants:
-    answer = replace(repository.find(detector, None, when), run=run, jungfrau=jungfrau)
+    answer = replace(repository.find(detector, None, when, as_of=as_of), run=run, jungfrau=jungfrau)
     try:
         lock = answer.lock()
     except (Damaged, Busy) as error:
@@ -208,6 +219,7 @@ def runs_with_constants(
     repository: Repository,
     types: Sequence[str] | None = None,
     *,
+    as_of: int | str | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Coverage:
     """List runs, and whether every panel of their Jungfraus has constants.
@@ -220,25 +232,30 @@ def runs_with_constants(
         Where to look for constants.
     types : sequence of str, optional
         Calibration types that are needed; default all.
+    as_of : int or str, optional
+        As the repository was then, as for `Repository.get`.
     progress : callable
         As for `jfstore.runs`.
     """
+    seq = repository.seq_of(as_of)
     runs = list_runs(place, progress=progress)
     constants = [
-        RunConstants(run, jungfrau, _find_missing(run, jungfrau, repository, types))
+        RunConstants(run, jungfrau, _find_missing(run, jungfrau, repository, types, seq))
         for run in runs.runs
         for jungfrau in run.jungfraus
     ]
     return Coverage(runs, tuple(constants))
 
 
-def _find_missing(run: Run, jungfrau: Jungfrau, repository: Repository, types: Sequence[str] | None) -> str | None:
+def _find_missing(
+    run: Run, jungfrau: Jungfrau, repository: Repository, types: Sequence[str] | None, as_of: int | None
+) -> str | None:
     if not jungfrau.panels:
         return f"no panel Ids (ConfigV{jungfrau.version})"
     if run.start is None:
         return "no start time"
     try:
-        repository.find(jungfrau.detector_id, types, instant_at(run.start, repository.zone))
+        repository.find(jungfrau.detector_id, types, instant_at(run.start, repository.zone), as_of=as_of)
     except (NotFound, BadValue) as error:
         return error.message
     return None

@@ -71,6 +71,7 @@ def generate(
     source: str | None = None,
     time: Time | None = None,
     repo: Place | None = None,
+    as_of: int | str | None = None,
     locked: Lock | str | os.PathLike[str] | None = None,
     directory: str | os.PathLike[str] = ".",
     replace: bool = False,
@@ -82,7 +83,7 @@ def generate(
 
     Parameters
     ----------
-    dataset, source, time, repo, locked
+    dataset, source, time, repo, as_of, locked
         As for `constants_of`.
     directory : path
         Where the files go.
@@ -103,7 +104,7 @@ def generate(
         As `constants_of`.
     """
     output = Output(directory=directory, replace_local=replace, fmt=fmt, rights=rights)
-    constants = constants_of(dataset, source=source, time=time, repo=repo, locked=locked)
+    constants = constants_of(dataset, source=source, time=time, repo=repo, as_of=as_of, locked=locked)
     return write_constants(constants, output, progress=progress)
 
 
@@ -113,6 +114,7 @@ def deploy(
     source: str | None = None,
     time: Time | None = None,
     repo: Place | None = None,
+    as_of: int | str | None = None,
     locked: Lock | str | os.PathLike[str] | None = None,
     calibdir: str | os.PathLike[str] | None = None,
     replace: bool = False,
@@ -126,7 +128,7 @@ def deploy(
 
     Parameters
     ----------
-    dataset, source, time, repo, locked
+    dataset, source, time, repo, as_of, locked
         As for `constants_of`.
     calibdir : path, optional
         The calibration directory; default that of the experiment.
@@ -149,7 +151,7 @@ def deploy(
     output = Output(
         deploy=True, calibdir=calibdir, replace_deployed=replace, from_test=from_test, fmt=fmt, rights=rights
     )
-    constants = constants_of(dataset, source=source, time=time, repo=repo, locked=locked)
+    constants = constants_of(dataset, source=source, time=time, repo=repo, as_of=as_of, locked=locked)
     return write_constants(constants, output, dry_run=dry_run, progress=progress)
 
 

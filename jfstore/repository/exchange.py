@@ -47,11 +47,14 @@ class Exported:
         Detector Id.
     versions : tuple of (str, str, int)
         Calibration type, name of the range, and number of each version in the file.
+    as_of : int
+        The commit that the file is as of.
     """
 
     path: str
     detector: str
     versions: tuple[tuple[str, str, int], ...]
+    as_of: int
 
 
 def import_gains(
@@ -187,11 +190,11 @@ def _find_gone(repository: Repository, panels: Sequence[str], ranges: set[str]) 
     return list(gone)
 
 
-def _list_versions(repository: Repository, panels: Sequence[str]) -> list[Version]:
+def _list_versions(repository: Repository, panels: Sequence[str], as_of: int | None = None) -> list[Version]:
     """Return the versions of some panels with their origins, which are only in the commits."""
-    table = repository.log.table()
+    table = repository.log.table(as_of)
     rows = [row for panel in panels for row in table.rows(panel).tolist()]
-    seqs = sorted(set(table.take(rows)["seq"].tolist()))
+    seqs = sorted(seq for seq in set(table.take(rows)["seq"].tolist()) if as_of is None or seq <= as_of)
     return [version for seq in seqs for version in repository.commit(seq).versions if version.panel in panels]
 
 
@@ -200,6 +203,7 @@ def export_dcs(
     detector: str,
     path: Place,
     *,
+    as_of: int | str | None = None,
     replace: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Exported:
@@ -214,6 +218,8 @@ def export_dcs(
         Panel or detector Id.
     path : path
         The file to write, ``jungfrau-<detector Id>.h5``.
+    as_of : int or str, optional
+        What was valid then, as for `Repository.get`.
     replace : bool
         Whether an existing file is replaced.
     progress : callable
@@ -231,8 +237,11 @@ def export_dcs(
     file = os.fspath(path)
     if os.path.lexists(file) and not replace:
         raise Refused(f"{file} exists; --force replaces it")
-    panels = tuple(map(str, resolve_detector(detector, repository.log.table().panel_names)))
-    contents = _Exporter(repository, panels).build_contents(file)
+    seq = repository.seq_of(as_of)
+    table = repository.log.table(seq)
+    panels = tuple(map(str, resolve_detector(detector, table.panel_names)))
+    exporter = _Exporter(repository, panels, table.seq if seq is None else seq)
+    contents = exporter.build_contents(file)
     write_dcs(file, contents, replace=replace, progress=progress)
     versions = tuple(
         (dcs_type.name, dcs_range.key, version.number)
@@ -240,16 +249,16 @@ def export_dcs(
         for dcs_range in dcs_type.ranges
         for version in dcs_range.versions
     )
-    return Exported(file, "_".join(panels), versions)
+    return Exported(file, "_".join(panels), versions, exporter.as_of)
 
 
 class _Exporter:
     """Builds the contents of a file from the versions of some panels; arrays are read when they are written."""
 
-    def __init__(self, repository: Repository, panels: Sequence[str]) -> None:
-        self._repository, self._panels, self._now = repository, panels, time.time()
-        self._table = repository.log.table()
-        self._versions = _list_versions(repository, panels)
+    def __init__(self, repository: Repository, panels: Sequence[str], as_of: int) -> None:
+        self._repository, self._panels, self._now, self.as_of = repository, panels, time.time(), as_of
+        self._table = repository.log.table(as_of)
+        self._versions = _list_versions(repository, panels, as_of)
 
     def build_contents(self, where: str) -> DcsContents:
         """Return the contents of the file `where`; NotFound if the panels never have constants all at once."""
@@ -266,7 +275,7 @@ class _Exporter:
     def _build_type(self, name: str) -> DcsType:
         """Return a calibration type, with a range for each start at which all panels have constants."""
         versions = [version for version in self._versions if name in version.content]
-        lines = [timeline(self._table, panel, name) for panel in self._panels]
+        lines = [timeline(self._table, panel, name, self.as_of) for panel in self._panels]
         ranges: dict[str, DcsRange] = {}
         for start in sorted({version.start for version in versions}):
             valid = [version for line in lines if (version := line.at(start))]

@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 
 from jfstore.core.calib_types import CALIB_TYPES, calib_type
 from jfstore.core.ids import PanelId, resolve_detector
-from jfstore.core.instants import Instant, instant_at, now, parse_instant, parse_time
-from jfstore.core.records import Tag
+from jfstore.core.instants import Instant, find_zone, instant_at, now, parse_instant, parse_time
+from jfstore.core.records import Identity, Tag
 from jfstore.core.table import Table
 from jfstore.core.validity import Selection, select
-from jfstore.errors import BadValue, NotFound
+from jfstore.errors import BadValue, NotFound, Refused
 from jfstore.repository.log import Log
 from jfstore.runs.dataset import is_dataset
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jfstore.runs.run import Jungfrau, Run
 
 Time = str | datetime | Instant
+_COMMIT_OF_REPOSITORY = re.compile(r"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}):([0-9]+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +149,16 @@ def note_mixed_versions(found: Mapping[str, Sequence[Selection]]) -> Iterator[st
             yield f"the constants come from different versions: {named}"
 
 
-def resolve_as_of(log: Log, zone: ZoneInfo, as_of: int | str | None) -> int | None:
+def resolve_as_of(log: Log, identity: Identity, as_of: int | str | None) -> int | None:
     """Return the seq that `as_of` means; see `Repository.seq_of`."""
     if as_of is None:
         return None
     if not isinstance(as_of, (int, str)):
         raise BadValue(f"as of is a seq or text, not {type(as_of).__name__}")
+    if isinstance(as_of, str) and (match := _COMMIT_OF_REPOSITORY.fullmatch(as_of)):
+        if match[1].lower() != identity.id:
+            raise Refused(f"commit {match[2]} is one of repository {match[1]}, and this one is {identity.id}")
+        as_of = match[2]
     if isinstance(as_of, int) or re.fullmatch(r"[0-9]+", as_of, re.ASCII):
         seq = int(as_of) if isinstance(as_of, int) or len(as_of) < 19 else 10**18
         if seq < 0:
@@ -165,7 +170,7 @@ def resolve_as_of(log: Log, zone: ZoneInfo, as_of: int | str | None) -> int | No
         return seq
     if (named := find_tag(log.table(0), as_of)) is not None:
         return named
-    t = _as_of_time(as_of, zone)
+    t = _as_of_time(as_of, find_zone(identity.zone))
     seq = log.table(0).seq_before(t)
     return min(seq, log.table(seq + 1).seq)
 

@@ -244,15 +244,15 @@ class LoggedCommit:
     versions: tuple[str, ...]
 
 
-def list_commits(repository: ReadableRepository) -> Iterator[LoggedCommit]:
+def list_commits(repository: ReadableRepository, as_of: int | None = None) -> Iterator[LoggedCommit]:
     """Yield every commit, oldest first; see `Repository.history`."""
-    table = repository.log.table()
+    table = repository.log.table(as_of)
     names: dict[int, list[str]] = {}
     for version in table.version_list():
         names.setdefault(version.seq, []).append(version.name)
     for seq, _, statement in table.statements:
         names[seq] = _subjects(statement)
-    for seq in range(1, table.seq + 1):
+    for seq in range(1, (table.seq if as_of is None else as_of) + 1):
         s = table.summary(seq)
         time = instant_at(s.time, repository.zone)
         yield LoggedCommit(seq, time, s.op, s.user, s.host, s.message, s.hash, tuple(names.get(seq, ())))
@@ -275,8 +275,10 @@ def _subjects(statement: Statement) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class VersionDetail:
-    """Everything about one version: its record with source and origin, its commit, and where its file is."""
+    """Everything about one version: its record with source, origin and texts, its commit, where its file is, and
+    whether it is withdrawn."""
 
     version: Version
     commit: Commit
     file: str
+    is_withdrawn: bool = False

@@ -15,7 +15,7 @@ from jfstore.core.instants import find_zone
 from jfstore.core.records import Commit, Identity, Version
 from jfstore.core.slabs import panel_of
 from jfstore.core.table import CommitSummary, Table
-from jfstore.core.validity import Timeline, rejections, timeline
+from jfstore.core.validity import Timeline, find_withdrawn, rejections, timeline
 from jfstore.errors import BadValue, Damaged, NotFound, nearest
 from jfstore.repository.answer import Answer, html_table
 from jfstore.repository.assemble import assemble
@@ -128,7 +128,8 @@ class ReadableRepository:
         source : str, optional
             Which Jungfrau of the run: its source, alias or a part of the source.
         as_of : int or str, optional
-            Answer as the repository would have after that commit (int) or at that time or date (str).
+            Answer as the repository would have after that commit (a number, ``<repository id>:<number>`` or a tag),
+            or at that time or date.
         number : int, optional
             Take this version number of the valid stamp; for one panel only.
         verify : bool
@@ -295,8 +296,21 @@ class ReadableRepository:
         return timeline(self.log.table(seq), str(parse_panel(str(panel))), type, seq)
 
     def seq_of(self, as_of: int | str | None) -> int | None:
-        """Return the seq that `as_of` means; an int or its digits is one, anything else a time or a date."""
-        return resolve_as_of(self.log, self.zone, as_of)
+        """Return the seq that `as_of` means.
+
+        Parameters
+        ----------
+        as_of : int, str or None
+            A seq or its digits; ``<repository id>:<seq>``; a tag; a time or a date. Of None the result is None.
+
+        Raises
+        ------
+        BadValue
+            If it is none of these, or beyond the last commit.
+        Refused
+            If it names a commit of another repository.
+        """
+        return resolve_as_of(self.log, self.identity, as_of)
 
     def versions(self, as_of: int | str | None = None) -> Sequence[Version]:
         """Return every version, in the order in which they were added."""
@@ -308,9 +322,9 @@ class ReadableRepository:
         """Return who made commit `seq`, when and why."""
         return self.log.table(seq).summary(seq)
 
-    def history(self) -> tuple[LoggedCommit, ...]:
-        """Return every commit, oldest first, with the names of the versions that it added."""
-        return tuple(list_commits(self))
+    def history(self, *, as_of: int | str | None = None) -> tuple[LoggedCommit, ...]:
+        """Return every commit up to `as_of`, oldest first, with the names of what it is about."""
+        return tuple(list_commits(self, self.seq_of(as_of)))
 
     def commit(self, seq: int) -> Commit:
         """Return commit `seq` whole, read from the log; NotFound if it does not exist."""
@@ -343,11 +357,23 @@ class ReadableRepository:
         near = nearest(wanted, (version.name for version in versions)) or nearest(str(panel), table.panel_names)
         raise NotFound(f"there is no version {wanted} in {self.location}", near)
 
-    def show(self, name: str) -> VersionDetail:
-        """Return everything about one version: its record, its commit and its file; errors as for `version`."""
+    def show(self, name: str, *, as_of: int | str | None = None) -> VersionDetail:
+        """Return everything about one version: its record, its commit and its file; errors as for `version`.
+
+        Parameters
+        ----------
+        name : str
+            Name ``<panel Id>/<stamp>/v<number>``.
+        as_of : int or str, optional
+            Whether it is withdrawn, and whether it exists, as of that commit; as for `get`.
+        """
+        seq = self.seq_of(as_of)
         version = self.version(name)
+        if seq is not None and version.seq > seq:
+            raise NotFound(f"there is no version {version.name} as of commit {seq}: commit {version.seq} added it")
         file = "" if version.closes else f"{self.location}/{version.file.path}"
-        return VersionDetail(version, self.commit(version.seq), file)
+        is_withdrawn = version.name in find_withdrawn(self.log.table(), seq)
+        return VersionDetail(version, self.commit(version.seq), file, is_withdrawn)
 
     def panel_array(self, version: Version, type: str, *, verify: bool = True) -> CalibArray:
         """Return one array of one version, of its dtype and shape, read-only."""

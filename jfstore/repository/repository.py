@@ -351,10 +351,11 @@ class Repository(ReadableRepository):
         detector: str,
         path: str | os.PathLike[str],
         *,
+        as_of: int | str | None = None,
         replace: bool = False,
         progress: Progress = lambda done, total: None,
     ) -> Exported:
         """Export a detector's constants as a DCS file; see `jfstore.repository.exchange.export_dcs`."""
         from jfstore.repository.exchange import export_dcs
 
-        return export_dcs(self, detector, path, replace=replace, progress=progress)
+        return export_dcs(self, detector, path, as_of=as_of, replace=replace, progress=progress)

@@ -89,7 +89,7 @@ KEYS = {
     f"promote {A}/{STAMP}/v2 -m why --from test --repo real --yes": ADDED,
     f"get {A} -T {STAMP} --repo test": ["repository", "detector", "time", "as_of", "shape", "selections"],
     "list": ["repositories", "missing", "versions"],
-    "history --repo test": ["repository", "commits"],
+    "history --repo test": ["repository", "as_of", "commits"],
     "verify --repo test": [
         "repository",
         "commits",
@@ -110,6 +110,7 @@ KEYS = {
         "number",
         "closes",
         "withdrawn",
+        "as_of",
         "about",
         "arrays",
         "file",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from jfstore._version import __version__
+from jfstore.cli.as_of import reading_variable
 from jfstore.cli.generate import add_output_options, format_commands, make_output
 from jfstore.cli.options import Once, Parser, choose
 from jfstore.cli.output import printable, progress
@@ -70,7 +71,8 @@ def _run(argv: list[str]) -> int:
 
     source = choose("source", dict.fromkeys((args.source, args.source_option))) or ANY_JUNGFRAU
     time = choose("time", dict.fromkeys((args.stamp, args.tstamp)))
-    constants = constants_of(dataset, source=source, time=time, repo=args.repdir)
+    with reading_variable(None) as as_of:
+        constants = constants_of(dataset, source=source, time=time, repo=args.repdir, as_of=as_of)
     # This command has always replaced its local files, and scripts rely on it.
     output = make_output(args, _NAME, directory=".", replace_local=True, deploy=args.deploy)
     with progress("writing") as show:
