@@ -103,13 +103,35 @@ def is_short_with_stamp(text: str) -> bool:
         return False
 
 
+def _find_serial(text: str, known: Iterable[str]) -> str:
+    """Return the known panel whose serialNumber `text` is; `text` if it is none; BadValue if several have it."""
+    serial = text.lower().removeprefix("0x").lstrip("0")
+    matches = sorted(name for name in known if name.rpartition("-")[2] == serial) if serial else []
+    if len(matches) > 1:
+        raise BadValue(f"{text} is the serialNumber of several panels, write one in full: {', '.join(matches)}")
+    return matches[0] if matches else text
+
+
+def match_panels(text: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Return the panels of a detector Id, or all of `known` that have `text` as a part of their Id.
+
+    Raises as `resolve_detector` if `text` is neither.
+    """
+    part = text.lower()
+    if part.count("-") < 2 and re.fullmatch(r"[0-9a-f-]*[0-9a-f][0-9a-f-]*", part):
+        found = tuple(name for name in known if part in name)
+        if found:
+            return found
+    return tuple(map(str, resolve_detector(text, known)))
+
+
 def resolve_panel(text: str, known: Iterable[str]) -> PanelId:
-    """Return the panel that `text` names, where `text` may lack the moduleVersion.
+    """Return the panel that `text` names, where `text` may lack the moduleVersion, or be the serialNumber alone.
 
     Parameters
     ----------
     text : str
-        A panel Id of three fields, or of two (``154920171025-3d00fb``).
+        A panel Id of three fields, of two (``154920171025-3d00fb``), or of one (``3d00fb``) if a known panel has it.
     known : iterable of str
         The panel Ids among which a short one must be unique.
 
@@ -120,6 +142,8 @@ def resolve_panel(text: str, known: Iterable[str]) -> PanelId:
     NotFound
         If a two-field Id fits no known panel.
     """
+    if "-" not in text and not text.startswith(_PREFIX):  # jungfrau_000003 is the name of a detector
+        text = _find_serial(text, known)
     text = text.removeprefix(_PREFIX)
     fields = text.split("-")
     if is_short_with_stamp(text):
@@ -155,7 +179,8 @@ def resolve_detector(text: str, known: Iterable[str] = ()) -> tuple[PanelId, ...
 
 @lru_cache(maxsize=64)
 def _resolve(text: str, known: tuple[str, ...]) -> tuple[PanelId, ...]:
-    panels = tuple(resolve_panel(part, known) for part in text.removeprefix(_PREFIX).split("_"))
+    prefix = _PREFIX if text.startswith(_PREFIX) else ""
+    panels = tuple(resolve_panel(prefix + part, known) for part in text.removeprefix(_PREFIX).split("_"))
     if len(set(panels)) < len(panels):
         twice = next(panel for i, panel in enumerate(panels) if panel in panels[:i])
         raise BadValue(f"panel {twice} comes twice in the detector Id {text}")

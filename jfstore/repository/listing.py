@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from jfstore.core.ids import PanelId, resolve_detector
 from jfstore.core.instants import Instant, instant_at, parse_instant
@@ -23,6 +26,7 @@ from jfstore.core.table import Table
 from jfstore.core.validity import Timeline, find_withdrawn, timeline
 from jfstore.errors import NotFound, nearest
 from jfstore.repository.answer import html_table
+from jfstore.repository.filtering import EVERY_COMMIT, CommitFilter, Panels, find_commits_of
 
 if TYPE_CHECKING:
     from jfstore.repository.finding import Time
@@ -244,18 +248,33 @@ class LoggedCommit:
     versions: tuple[str, ...]
 
 
-def list_commits(repository: ReadableRepository, as_of: int | None = None) -> Iterator[LoggedCommit]:
-    """Yield every commit, oldest first; see `Repository.history`."""
+def list_commits(
+    repository: ReadableRepository,
+    as_of: int | None = None,
+    wanted: CommitFilter = EVERY_COMMIT,
+    panels: Panels = None,
+    last: int | None = None,
+) -> Iterator[LoggedCommit]:
+    """Yield commits, oldest first; see `Repository.history`."""
     table = repository.log.table(as_of)
+    until = table.seq if as_of is None else as_of
+    of_panels = find_commits_of(table, panels, until)
+    seqs = range(1, until + 1) if of_panels is None else sorted(of_panels)
+    # From the newest one on, so that the last few of many commits are found at once.
+    found = (s for s in map(table.summary, reversed(seqs)) if wanted.accepts(s))
+    summaries = list(islice(found, last))[::-1]
     names: dict[int, list[str]] = {}
-    for version in table.version_list():
-        names.setdefault(version.seq, []).append(version.name)
+    if summaries:
+        rows = table.rows_after(summaries[0].seq - 1)
+        columns = table.take(rows)
+        rows = rows[np.lexsort((columns["place"], columns["seq"]))]
+        for version in table.version_list(rows):
+            names.setdefault(version.seq, []).append(version.name)
     for seq, _, statement in table.statements:
         names[seq] = _subjects(statement)
-    for seq in range(1, (table.seq if as_of is None else as_of) + 1):
-        s = table.summary(seq)
+    for s in summaries:
         time = instant_at(s.time, repository.zone)
-        yield LoggedCommit(seq, time, s.op, s.user, s.host, s.message, s.hash, tuple(names.get(seq, ())))
+        yield LoggedCommit(s.seq, time, s.op, s.user, s.host, s.message, s.hash, tuple(names.get(s.seq, ())))
 
 
 def _subjects(statement: Statement) -> list[str]:

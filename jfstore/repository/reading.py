@@ -20,6 +20,7 @@ from jfstore.errors import BadValue, Damaged, NotFound, nearest
 from jfstore.repository.answer import Answer, html_table
 from jfstore.repository.assemble import assemble
 from jfstore.repository.commits import commit_name, read_commit
+from jfstore.repository.filtering import Panels, make_filter
 from jfstore.repository.finding import Plan, Time, check_types, make_plan, resolve_as_of, resolve_target
 from jfstore.repository.listing import Listing, LoggedCommit, VersionDetail, list_commits, list_versions
 from jfstore.repository.log import Log
@@ -322,9 +323,49 @@ class ReadableRepository:
         """Return who made commit `seq`, when and why."""
         return self.log.table(seq).summary(seq)
 
-    def history(self, *, as_of: int | str | None = None) -> tuple[LoggedCommit, ...]:
-        """Return every commit up to `as_of`, oldest first, with the names of what it is about."""
-        return tuple(list_commits(self, self.seq_of(as_of)))
+    def history(
+        self,
+        *,
+        panel: Panels = None,
+        user: str | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+        text: str | None = None,
+        last: int | None = None,
+        op: str | None = None,
+        as_of: int | str | None = None,
+    ) -> tuple[LoggedCommit, ...]:
+        """Return commits, oldest first, with the names of what each is about.
+
+        Parameters
+        ----------
+        panel : panel or detector Ids, optional
+            Only commits about these panels, or Ids that were declared the same: additions, closes, withdrawals and
+            other statements. A part of an Id means all panels that it fits.
+        user : str, optional
+            Only commits of this user.
+        since, until : str, datetime or Instant, optional
+            Only commits made in this time; times as for `get`, or a date, which means its start or its end.
+        text : str, optional
+            Only commits that have this in their message, in upper or lower case.
+        last : int, optional
+            Only so many, the newest ones.
+        op : str, optional
+            Only commits of this operation, such as ``withdraw``.
+        as_of : int or str, optional
+            Only commits up to that one, as for `get`.
+
+        Raises
+        ------
+        BadValue
+            If an argument is not what it should be.
+        NotFound
+            If nothing is stored of any of the panels.
+        """
+        if last is not None and (type(last) is not int or last < 1):
+            raise BadValue(f"the number of commits is an int from 1 on, not {last!r}")
+        wanted = make_filter(self.zone, user=user, text=text, op=op, since=since, until=until)
+        return tuple(list_commits(self, self.seq_of(as_of), wanted, panel, last))
 
     def commit(self, seq: int) -> Commit:
         """Return commit `seq` whole, read from the log; NotFound if it does not exist."""

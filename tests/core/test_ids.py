@@ -8,6 +8,7 @@ from jfstore.core.ids import (
     PanelId,
     detector_id,
     is_short_with_stamp,
+    match_panels,
     parse_panel,
     parse_version,
     resolve_detector,
@@ -188,3 +189,47 @@ def test_a_version_name_may_have_a_short_panel() -> None:
 def test_anything_else_is_no_version(text: str) -> None:
     with pytest.raises(BadValue):
         parse_version(text)
+
+
+@pytest.mark.parametrize("text", ["3d00fb", "3D00FB", "0x3d00fb", "003d00fb"])
+def test_the_serial_number_of_one_known_panel_is_enough(text: str) -> None:
+    assert str(resolve_panel(text, [B0, FB, F7])) == FB
+    assert resolve_detector(f"3d00f7_{text}", [B0, FB, F7]) == (parse_panel(F7), parse_panel(FB))
+    assert parse_version(f"{text}/20180306000000/v1", [B0, FB])[0] == parse_panel(FB)
+
+
+def test_a_part_of_a_serial_number_or_one_of_several_panels_is_refused() -> None:
+    for text in ("3d00f", "154920171025", "d00fb"):
+        with pytest.raises(BadValue, match="is not a panel Id"):
+            resolve_panel(text, [B0, FB, F7])
+    with pytest.raises(BadValue, match=f"is the serialNumber of several panels, write one in full: {B0}, {OTHER_B0}"):
+        resolve_panel("3d00b0", [OTHER_B0, FB, B0])
+
+
+def test_what_follows_the_prefix_is_no_serial_number() -> None:
+    with pytest.raises(BadValue, match="is not a panel Id"):
+        resolve_detector("jungfrau_000003", ["1-2-3"])
+    assert resolve_detector("000003", ["1-2-3"]) == (parse_panel("1-2-3"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("3d00fb", [FB]),
+        ("3D00F", [FB, F7]),
+        ("3d00", [OTHER_B0, FB, B0, F7]),
+        ("149520170815-3d00b0", [OTHER_B0, B0]),
+        ("171113-15", [FB]),
+        (FB.upper(), [FB]),
+        (f"{F7}_{FB}", [F7, FB]),
+        ("1-2-3", ["1-2-3"]),
+    ],
+)
+def test_a_part_of_an_id_matches_every_panel_that_has_it(text: str, expected: list[str]) -> None:
+    assert list(match_panels(text, [OTHER_B0, FB, B0, F7])) == expected
+
+
+@pytest.mark.parametrize("text", ["", "-", "--", "zz", "4711", "4711-3d00fb", "3d00fb/20180306000000"])
+def test_what_matches_no_panel_is_an_error(text: str) -> None:
+    with pytest.raises((BadValue, NotFound)):
+        match_panels(text, [OTHER_B0, FB, B0, F7])
