@@ -23,15 +23,17 @@ Functions
     replay                         find again, with the same bits, what a lock file pins
     audit                          check deployed files against a repository
     mirror, verify, repair         copy a repository, check every stored byte, restore what is damaged from a copy
+    identify                       tell which stored version a file holds
     check_array                    check an array before it is stored
 
 Classes
-    Repository                     find, get, read, replay, explain, timeline, list, history, show, add, import_gains,
+    Repository                     find, get, read, replay, explain, identify, timeline, list, history, show, add, import_gains,
                                    import_dcs, promote, withdraw, restore, close, tag, export_dcs
     Answer, Selection, Timeline    what is valid
     Explanation                    why it is
     Lock                           what pins an answer
     Added, Entry, Change           what was added, and which answers it changes
+    Identified                     what a file holds
     Stated                         what was withdrawn, restored, closed or tagged
     PanelId, Instant               identity of a panel; a time
 
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
     from jfstore.repository.catalogue import make_repository as init
     from jfstore.repository.catalogue import open_repository as open
     from jfstore.repository.governing import Stated
+    from jfstore.repository.identifying import Identified, identify
     from jfstore.repository.locking import replay
     from jfstore.repository.mirror import mirror
     from jfstore.repository.repair import repair
@@ -93,6 +96,7 @@ _PLACES = {
     "errors": "BadValue Busy Damaged Failed InDoubt JfstoreError NotFound Refused",
     "repository.adding": "Added Entry",
     "repository.governing": "Stated",
+    "repository.identifying": "Identified identify",
     "repository.answer": "Answer",
     "repository.catalogue": "open:open_repository init:make_repository",
     "repository.locking": "replay",
@@ -125,6 +129,7 @@ __all__ = [
     "Explanation",
     "Failed",
     "Finding",
+    "Identified",
     "InDoubt",
     "Instant",
     "JfstoreError",
@@ -141,6 +146,7 @@ __all__ = [
     "check_array",
     "deploy",
     "generate",
+    "identify",
     "init",
     "mirror",
     "open",

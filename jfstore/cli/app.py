@@ -22,6 +22,7 @@ COMMANDS = {
     "runs": "List runs with their Jungfraus, and whether constants are stored for them.",
     "list": "List stored versions, by default of the test and the real repository side by side.",
     "explain": "Explain why a version, or nothing, is valid at a time or for a run.",
+    "identify": "Tell which version of which panel a file holds, exactly or changed.",
     "show": "Show everything about one version.",
     "history": "List the commits of a repository, oldest first.",
     "promote": "Copy versions from one repository to another.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from jfstore.core.fields import (
@@ -34,7 +34,7 @@ from jfstore.core.records import (
     Version,
 )
 from jfstore.core.sealing import parts, replace_extra, seal, unseal
-from jfstore.core.sketch import decode_sketch, encode_sketch
+from jfstore.core.sketch import BlockMeans, decode_means, decode_sketch, encode_sketch
 from jfstore.core.statements import decode_statement, encode_statement
 from jfstore.errors import Damaged, Refused
 
@@ -250,6 +250,21 @@ def decode_versions(raw: bytes, where: str, seq: int, names: Container[str]) -> 
             if version_name(entry["panel"], entry["stamp"], entry["number"]) in names:
                 found.append(_version(seq, entry, file).core)
         return found
+
+
+def decode_block_means(raw: bytes) -> Iterator[tuple[str, BlockMeans | None]]:
+    """Yield the BLAKE3 of each array that a commit adds with its block means; None if it has no sketch.
+
+    This takes a fifth of the time of `decode_commit`. ValueError, TypeError or KeyError if the bytes are not what was
+    written.
+    """
+    import orjson  # slow to load, and seldom needed
+
+    body = orjson.loads(parts(raw, "commit", "files")[0])
+    for version in body.get("versions", ()):
+        for array in version.get("arrays", {}).values():
+            sketch = array.get("sketch")
+            yield array["blake3"], None if sketch is None else decode_means(sketch)
 
 
 def _versions(seq: int, entries: Sequence[Any], files: Sequence[Any]) -> tuple[Version, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,3 +98,47 @@ def decode_sketch(body: Any) -> Sketch:
     if not fits or any(len(row) != len(QUANTILES) for row in quantiles):
         raise ValueError("a sketch does not fit together")
     return Sketch(quantiles, (rows, columns), ranges, means)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockMeans:
+    """The block means of a sketch as they are stored.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (gain, row of blocks, column of blocks).
+    ranges : tuple of tuple of float
+        For each gain range the smallest and the largest block mean.
+    means : bytes
+        As of `Sketch`.
+    """
+
+    shape: tuple[int, int, int]
+    ranges: tuple[tuple[float, float], ...]
+    means: bytes
+
+
+def decode_means(body: Any) -> BlockMeans:
+    """Return the block means of a sketch that JSON has; ValueError, TypeError or KeyError if it is none."""
+    rows, columns = body["blocks"]
+    ranges = tuple((low, high) for low, high in body["ranges"])
+    means = binascii.a2b_base64(body["means"])
+    if not rows * columns or len(means) != 2 * len(ranges) * rows * columns:
+        raise ValueError("a sketch does not fit together")
+    return BlockMeans((len(ranges), rows, columns), ranges, means)
+
+
+def stack_means(found: Sequence[BlockMeans]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the block means of sketches of the same shape, and how exact they are.
+
+    Returns
+    -------
+    means, steps : ndarray
+        float64 of shape (sketch, gain, row of blocks, column of blocks), and the distance between neighbouring values
+        that a mean may have, of shape (sketch, gain).
+    """
+    steps = np.frombuffer(b"".join(one.means for one in found), "<u2").reshape(len(found), *found[0].shape)
+    ranges = np.array([one.ranges for one in found], np.float64)
+    low, width = ranges[..., 0], (ranges[..., 1] - ranges[..., 0]) / _STEPS
+    return low[:, :, None, None] + steps * width[:, :, None, None], width

@@ -232,6 +232,31 @@ class Table:
                     return file
         return None
 
+    def rows_with_array(self, blake3: str) -> NDArray[np.intp]:
+        """Return the rows of the versions that hold an array with this BLAKE3, of whatever type."""
+        wanted = bytes.fromhex(blake3)
+        found = [np.zeros(0, np.intp)]
+        for base, segment in zip(self._bases, self.segments, strict=False):
+            arrays = [segment.column("arrays", row, row + 1)[0] for row in segment.find_keys("contents", wanted)]
+            files = [int(array["file"]) for array in arrays if array["blake3"].tobytes() == wanted]
+            if files:
+                # Every segment has the files of its own versions.
+                found.append(base + np.flatnonzero(np.isin(segment.column("versions")["file"], files)))
+        return np.concatenate(found)
+
+    def last_commits(self) -> dict[str, int]:
+        """Return for each stored array, by its BLAKE3, the last commit that added a version with it."""
+        found: dict[str, int] = {}
+        for segment in self.segments:
+            versions, arrays = segment.column("versions"), segment.column("arrays")
+            versions = versions[versions["file"] != NO_FILE_ROW]
+            last = np.zeros(segment.count("files"), np.int64)
+            np.maximum.at(last, versions["file"], versions["seq"])
+            text = arrays["blake3"].tobytes().hex()
+            names = (text[place : place + 64] for place in range(0, len(text), 64))
+            found.update(zip(names, last[arrays["file"]].tolist(), strict=True))
+        return found
+
     def extend(self, commits: Sequence[Commit]) -> Table:
         """Return the table with `commits`, which follow its last one, added."""
         if not commits:

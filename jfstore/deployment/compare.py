@@ -7,21 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jfstore.core.arrays import Float32
 from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.core.hashing import digest
 from jfstore.core.records import Version
+from jfstore.core.rounding import MOST_DECIMALS, NEARLY_ALL, Values, find_rounded
 from jfstore.errors import JfstoreError
 from jfstore.repository import Repository
 
-Values = NDArray[np.float64]
-
 FAR_LIMIT = 64  # arrays of other panels than the run's that are downloaded to recognise the values of one panel
 _DECIMALS = {"pixel_gain": 4, "pixel_offset": 1}  # psana's old commands wrote %.4f and %.1f
-_MOST_DECIMALS = 6
-_NEARLY_ALL = 0.9
 _SAMPLE = 61
 _LARGE_SAMPLE = 10_000
 
@@ -131,7 +127,7 @@ class Recogniser:
             return None
         stored = self._read(version, calib_type) if stored is None else stored
         like = None if stored is None else compare(version, values, stored, decimals)
-        return like if like and like.different <= (1 - _NEARLY_ALL) * values.size else None
+        return like if like and like.different <= (1 - NEARLY_ALL) * values.size else None
 
     def _read(self, version: Version, calib_type: str) -> Float32 | None:
         try:
@@ -146,7 +142,7 @@ def compare(version: Version, values: Values, stored: Float32, decimals: int) ->
         equal = values.astype(np.float32) == stored
     # A value may have been rounded from float64, of which the stored one is half a float32 away at most.
     slack = 0.5 * 10.0**-decimals * (1 + 1e-6) + 0.5 * np.spacing(np.abs(stored)).astype(np.float64)
-    rounded = _find_rounded(values, decimals) & (np.abs(values - stored) <= slack)
+    rounded = find_rounded(values, decimals) & (np.abs(values - stored) <= slack)
     different = int(values.size - np.count_nonzero(equal | rounded))
     return Likeness(version, values.size, different, bool(equal.all()), bool(rounded.all()))
 
@@ -155,13 +151,7 @@ def find_decimals(parts: Sequence[Values], calib_type: str) -> int:
     """Return to how many decimals nearly all values of a sample are rounded: as by the old command, or up to six."""
     values = np.concatenate([part.reshape(-1)[:: max(1, part.size // _LARGE_SAMPLE)] for part in parts])
     least = _DECIMALS[calib_type]
-    for decimals in range(least, _MOST_DECIMALS + 1):
-        if np.count_nonzero(_find_rounded(values, decimals)) >= _NEARLY_ALL * values.size:
+    for decimals in range(least, MOST_DECIMALS + 1):
+        if np.count_nonzero(find_rounded(values, decimals)) >= NEARLY_ALL * values.size:
             return decimals
     return least
-
-
-def _find_rounded(values: Values, decimals: int) -> NDArray[np.bool_]:
-    steps = values * 10**decimals
-    rounded: NDArray[np.bool_] = np.abs(steps - np.rint(steps)) <= 1e-9 * np.abs(steps) + 1e-9
-    return rounded

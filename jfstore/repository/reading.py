@@ -29,6 +29,7 @@ from jfstore.storage.index import REMEDY
 
 if TYPE_CHECKING:
     from jfstore.core.lock import Lock
+    from jfstore.repository.identifying import Identified
 
 _PLANS = 256
 _CHECKED = 1 << 16
@@ -419,6 +420,12 @@ class ReadableRepository:
     def panel_array(self, version: Version, type: str, *, verify: bool = True) -> CalibArray:
         """Return one array of one version, of its dtype and shape, read-only."""
         return panel_of(assemble(self.storage, [version], type, verify=verify), 0)
+
+    def identify(self, path: str | os.PathLike[str], *, detector: str | None = None) -> Identified:
+        """Identify a file: which versions it holds, exactly or changed; see `jfstore.identify`."""
+        from jfstore.repository.identifying import Identifier
+
+        return Identifier(self).identify(path, detector)
 
     def list(
         self,

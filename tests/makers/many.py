@@ -18,7 +18,7 @@ from jfstore.repository import Entry, Repository
 PANELS = [f"171113-154920171025-{number:x}" for number in range(32)]
 
 
-class _Unsynced(durable.System):
+class Unsynced(durable.System):
     def sync(self, fd: int) -> None:
         pass
 
@@ -48,7 +48,7 @@ def repository_of(path: Path, versions: int, shape: tuple[int, int, int], a_comm
     model = repository.log.table().version_list()[0]
     start = parse_time("20000102000000", repository.zone)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(durable, "system", _Unsynced())
+        patch.setattr(durable, "system", Unsynced())
         patch.setattr(repository.log, "save_index", lambda seq=0: None)
         for first in range(1, versions, a_commit):
 
