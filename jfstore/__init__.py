@@ -27,8 +27,8 @@ Functions
     check_array                    check an array before it is stored
 
 Classes
-    Repository                     find, get, read, replay, explain, identify, timeline, list, history, show, add, import_gains,
-                                   import_dcs, promote, withdraw, restore, close, tag, export_dcs
+    Repository                     find, get, read, replay, explain, identify, timeline, list, history, show, add,
+                                   import_gains, import_dcs, promote, withdraw, restore, close, tag, export_dcs
     Answer, Selection, Timeline    what is valid
     Explanation                    why it is
     Lock                           what pins an answer

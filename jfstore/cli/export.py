@@ -55,12 +55,12 @@ def run(args: argparse.Namespace) -> int:
     if args.locked:
         refuse_question(args)
     repository = open_to_read(args)
-    (_export_dcs if args.format == "dcs" else _export_bundle)(args, repository)
-    note(f"from {repository.label}")
+    seq = (_export_dcs if args.format == "dcs" else _export_bundle)(args, repository)
+    note(f"from commit {seq} of {repository.label}")
     return 0
 
 
-def _export_dcs(args: argparse.Namespace, repository: Repository) -> None:
+def _export_dcs(args: argparse.Namespace, repository: Repository) -> int:
     from jfstore.repository.exchange import export_dcs  # imports numpy
 
     names = ("source", "experiment", "run_number", "time", "types", "locked")
@@ -75,12 +75,11 @@ def _export_dcs(args: argparse.Namespace, repository: Repository) -> None:
         versions = [dict(zip(keys, version, strict=True)) for version in exported.versions]
         value = {"file": args.file, "format": args.format, "detector": exported.detector, "as_of": exported.as_of}
         emit_json({**value, "versions": versions})
-    note(
-        f"wrote {args.file}: {count(len(exported.versions), 'version')} of jungfrau-{exported.detector} as of commit {exported.as_of}"
-    )
+    note(f"wrote {args.file}: {count(len(exported.versions), 'version')} of jungfrau-{exported.detector}")
+    return exported.as_of
 
 
-def _export_bundle(args: argparse.Namespace, repository: Repository) -> None:
+def _export_bundle(args: argparse.Namespace, repository: Repository) -> int:
     if args.locked:
         answer = repository.replay(args.locked, args.types)
     else:
@@ -98,4 +97,5 @@ def _export_bundle(args: argparse.Namespace, repository: Repository) -> None:
         ]
         value = {"file": args.file, "format": args.format, "detector": lock.detector, "versions": versions}
         emit_json({**value, "as_of": lock.seq, "lock": {"hash": lock.hash}})
-    note(f"wrote {args.file}: {', '.join(lock.types)} of {lock.detector} as of commit {lock.seq}")
+    note(f"wrote {args.file}: {', '.join(lock.types)} of {lock.detector}")
+    return lock.seq
