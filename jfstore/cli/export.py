@@ -97,5 +97,5 @@ def _export_bundle(args: argparse.Namespace, repository: Repository) -> int:
         ]
         value = {"file": args.file, "format": args.format, "detector": lock.detector, "versions": versions}
         emit_json({**value, "as_of": lock.seq, "lock": {"hash": lock.hash}})
-    note(f"wrote {args.file}: {', '.join(lock.types)} of {lock.detector}")
+    note(f"wrote {args.file}: {', '.join(lock.types)} of {count(len(lock.panels), 'panel')}")
     return lock.seq
