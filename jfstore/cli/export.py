@@ -83,7 +83,7 @@ def _export_bundle(args: argparse.Namespace, repository: Repository) -> int:
     if args.locked:
         answer = repository.replay(args.locked, args.types)
     else:
-        target, time, source = target_of(args)
+        target, time, source = target_of(args, allows_names=True)
         as_of = resolve_as_of(args, repository, is_reported=True)
         answer = repository.find(target, args.types, time, source=source, as_of=as_of)
         warn_all(answer.notes)

@@ -27,6 +27,9 @@ If any panel has no valid constants, nothing is written. The report says which v
 from when to when it is valid, and the commit that the answer is as of. For a run, the panels and the start of the run
 come from its XTC files (under SIT_PSDM_DATA).
 
+The name of a version, <panel Id>/<stamp>/v<number>, gets that version, whether it is valid or not. <panel Id>-<stamp>
+gets for each type the last version at exactly that stamp.
+
 --lock writes a small file that pins the answer: the versions, their hashes, the commit, and the run. --locked with that
 file returns the same bits at any later time, from the repository, from a mirror, or from a bundle (jfstore export),
 whatever was added or withdrawn since; or it fails. It needs no XTC files.
@@ -39,13 +42,16 @@ examples:
   jfstore get 170505-149520170815-3d00b0_170505-149520170815-3d00f7 -T 20171205161400 -f both.h5
   jfstore get exp=xcsls3716:run=631 -f run631.h5 --lock run631.lock
   jfstore get --locked run631.lock -f again.h5
+  jfstore get 171113-154920171025-3d00fb/20180306000000/v1 -t pixel_gain -f v1.npy
   jfstore get 171113-154920171025-3d00fb -T now -t pixel_gain -f - | python3 -c \\
       'import sys, io, numpy; print(numpy.load(io.BytesIO(sys.stdin.buffer.read())).mean())'
 """
 
 
 def add_options(parser: Parser) -> None:
-    add_detector(parser, "DETECTOR", "panel Id, detector Id (panel Ids joined by _), or dataset exp=EXP:run=RUN")
+    add_detector(
+        parser, "DETECTOR", "panel Id, detector Id (panel Ids joined by _), dataset exp=EXP:run=RUN, or version"
+    )
     add_run(parser)
     add_time(parser, "the time for which the constants are wanted")
     add_types(parser, "calibration type; may be repeated (default: all; an .npy file holds exactly one)")
@@ -53,6 +59,7 @@ def add_options(parser: Parser) -> None:
     add("-f", "--file", metavar="OUT", help="OUT.npy, OUT.h5, or - for npy on standard output")
     add_number(parser, "this version number of the valid stamp, for one panel (default: the highest)")
     add_as_of(parser, "answer as the repository would have after that commit, or at that time")
+    add("--withdrawn", action="store_true", help="also get a version that was withdrawn, by its name")
     add_lock(parser)
     add_locked(parser, "DETECTOR and TIME")
     add("--force", action="store_true", help="replace OUT and LOCK if they exist")
@@ -61,6 +68,8 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from jfstore.core.ids import is_name
+
     _check_output(args)
     check_lock(args)
     answer = replay_locked(args) if args.locked else _find(args)
@@ -81,17 +90,19 @@ def run(args: argparse.Namespace) -> int:
     when = f"{answer.time.stamp} ({answer.time.iso})"
     if run := value.get("run"):
         note(f"{run['dataset']} started at {when}; the panels are those of {run['source']} in {run['file']}")
-    note(f"valid at {when}, as of commit {answer.as_of} of {repository.label}")
+    named = not args.locked and is_name(args.detector or args.detector_option or "")
+    note(f"{'starts' if named else 'valid'} at {when}, as of commit {answer.as_of} of {repository.label}")
     if args.locked:
         note(f"pinned by {args.locked}")
     return 0
 
 
 def _find(args: argparse.Namespace) -> Answer:
-    target, time, source = target_of(args)
+    target, time, source = target_of(args, allows_names=True)
     repository = open_to_read(args)
     as_of = resolve_as_of(args, repository, is_reported=True)
-    return repository.find(target, args.types, time, source=source, as_of=as_of, number=args.number)
+    options = {"as_of": as_of, "number": args.number, "withdrawn": args.withdrawn}
+    return repository.find(target, args.types, time, source=source, **options)
 
 
 def _check_output(args: argparse.Namespace) -> None:

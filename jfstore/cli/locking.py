@@ -46,6 +46,8 @@ def refuse_question(args: argparse.Namespace) -> None:
     for name, option in _QUESTION.items():
         if (value := getattr(args, name, None)) is not None:
             raise BadValue(f"--locked says the panels, the time and the versions: leave out {option}{value}")
+    if getattr(args, "withdrawn", False):
+        raise BadValue("--locked gets withdrawn versions, too: leave out --withdrawn")
 
 
 def replay_locked(args: argparse.Namespace) -> Answer:

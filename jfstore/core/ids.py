@@ -103,6 +103,24 @@ def is_short_with_stamp(text: str) -> bool:
         return False
 
 
+def split_stamp(text: str) -> tuple[str, str] | None:
+    """Return panel Id and stamp of ``<panel Id>-<stamp>``, where the Id may be short; None if `text` has another form.
+
+    Examples
+    --------
+    >>> split_stamp("171113-154920171025-3d00fb-20180306000000"), split_stamp("171113-154920171025-3d00fb")
+    (('171113-154920171025-3d00fb', '20180306000000'), None)
+    """
+    panel, _, stamp = text.removeprefix(_PREFIX).rpartition("-")
+    is_whole = panel.count("-") == 2 and re.fullmatch(r"[0-9]{14}", stamp, re.ASCII) and "_" not in panel
+    return (panel, stamp) if is_whole or is_short_with_stamp(text.removeprefix(_PREFIX)) else None
+
+
+def is_name(text: str) -> bool:
+    """Return whether `text` has the form of a version's name, or of a panel Id with a stamp."""
+    return _VERSION.fullmatch(text) is not None or split_stamp(text) is not None
+
+
 def _find_serial(text: str, known: Iterable[str]) -> str:
     """Return the known panel whose serialNumber `text` is; `text` if it is none; BadValue if several have it."""
     serial = text.lower().removeprefix("0x").lstrip("0")

@@ -10,7 +10,7 @@ from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import calib_type
 from jfstore.core.encoding import decode_versions
 from jfstore.core.explaining import Explanation, explain
-from jfstore.core.ids import PanelId, parse_panel, parse_version, version_name
+from jfstore.core.ids import PanelId, is_name, parse_panel, parse_version, version_name
 from jfstore.core.instants import find_zone
 from jfstore.core.records import Commit, Identity, Version
 from jfstore.core.slabs import panel_of
@@ -20,6 +20,7 @@ from jfstore.errors import BadValue, Damaged, NotFound, nearest
 from jfstore.repository.answer import Answer, html_table
 from jfstore.repository.assemble import assemble
 from jfstore.repository.commits import commit_name, read_commit
+from jfstore.repository.exact import answer_by_name
 from jfstore.repository.filtering import Panels, make_filter
 from jfstore.repository.finding import Plan, Time, check_types, make_plan, resolve_as_of, resolve_target
 from jfstore.repository.listing import Listing, LoggedCommit, VersionDetail, list_commits, list_versions
@@ -112,6 +113,7 @@ class ReadableRepository:
         source: str | None = None,
         as_of: int | str | None = None,
         number: int | None = None,
+        withdrawn: bool = False,
         verify: bool = True,
         writable: bool = False,
         copy: bool = False,
@@ -122,7 +124,8 @@ class ReadableRepository:
         ----------
         target : str or PanelId
             Panel Id, detector Id (panel Ids joined by ``_``), or a dataset such as ``exp=xcsls3716:run=631``,
-            which says the panels and the time.
+            which says the panels and the time. Or the name of a version, whether it is valid or not,
+            ``<panel Id>/<stamp>/v<number>``; or ``<panel Id>-<stamp>``, the last one at exactly that stamp.
         type : str
             Calibration type, such as ``pixel_gain``.
         time : str, datetime or Instant, optional
@@ -134,6 +137,8 @@ class ReadableRepository:
             or at that time or date.
         number : int, optional
             Take this version number of the valid stamp; for one panel only.
+        withdrawn : bool
+            Whether the name of a version may be that of one that was withdrawn.
         verify : bool
             Whether the arrays are checked against their BLAKE3.
         writable : bool
@@ -157,7 +162,7 @@ class ReadableRepository:
         Damaged
             If stored bytes that are needed are not what was written.
         """
-        answer = self.find(target, [type], time, source=source, as_of=as_of, number=number)
+        answer = self.find(target, [type], time, source=source, as_of=as_of, number=number, withdrawn=withdrawn)
         return self.read(answer, type, verify=verify, writable=writable, copy=copy)
 
     def read(
@@ -180,6 +185,7 @@ class ReadableRepository:
         source: str | None = None,
         as_of: int | str | None = None,
         number: int | None = None,
+        withdrawn: bool = False,
     ) -> Answer:
         """Return which versions are valid for a detector, of `types` or of all; parameters and errors as for `get`."""
         names = check_types(types)
@@ -187,6 +193,13 @@ class ReadableRepository:
             raise BadValue(f"a version number is an int, not {number!r}")
         seq = self.seq_of(as_of)
         table = self.log.table(seq)
+        if isinstance(target, str) and is_name(target):
+            more = (time, source, number)
+            answer = answer_by_name(self, target, types, seq, withdrawn=withdrawn, others=more)
+            self._check_versions(selection.version for _, chosen in answer.by_type for selection in chosen)
+            return answer
+        if withdrawn:
+            raise BadValue("a withdrawn version is asked for by its name: <panel Id>/<stamp>/v<number>")
         asked = resolve_target(target, time, source, self.zone, table.panel_names)
         key = (asked.panels, names, asked.time.ns, seq, number)
         plans = self._plans

@@ -200,3 +200,26 @@ def test_a_link_stays_a_link_and_a_device_a_device(
     assert run([*words, "fifo.npy"]) == 5
     assert "fifo.npy is not a regular file; it is left as it is" in capsys.readouterr().err
     assert stat.S_ISFIFO(os.lstat("fifo.npy").st_mode)
+
+
+def test_a_version_by_its_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = f"{A}/{STAMP}/v1"
+    code, out, err = run(capsys, "get", name, *GAIN, "-f", "g.npy")
+    assert (code, out.splitlines()[1].split("\t")[1]) == (0, name)
+    assert np.load("g.npy").tobytes() == constants(1).tobytes()
+    assert f"warning: {name} is not the valid pixel_gain of its panel at {STAMP}: {A}/{STAMP}/v2 is" in err
+    assert f"starts at {STAMP} (2018-03-06T08:00:00Z), as of commit 4" in err
+    code, out, err = run(capsys, "get", f"{A}-{STAMP}", *GAIN)
+    assert (code, out.splitlines()[1].split("\t")[1]) == (0, f"{A}/{STAMP}/v2")
+    assert "warning" not in err
+    assert run(capsys, "withdraw", name, "-m", "wrong bias", "--repo", "./R")[0] == 0
+    code, out, err = run(capsys, "get", name, *GAIN)
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert "wrong bias; --withdrawn gets it all the same" in err
+    code, out, err = run(capsys, "get", name, *GAIN, "--withdrawn", "-f", "h.npy", "--lock", "h.lock")
+    assert (code, Path("h.npy").read_bytes()) == (0, Path("g.npy").read_bytes())
+    assert run(capsys, "get", "--locked", "h.lock", "--repo", "./R", "-f", "i.npy")[0] == 0
+    assert Path("i.npy").read_bytes() == Path("g.npy").read_bytes()
+    assert run(capsys, "get", name, "-T", LATER, *GAIN)[0] == 2
+    assert run(capsys, "get", name, "more", *GAIN)[0] == 2
+    assert run(capsys, "get", "--locked", "h.lock", "--withdrawn", "--repo", "./R")[0] == 2
