@@ -13,7 +13,7 @@ import jfstore
 from jfstore.core.records import SamePanel
 from jfstore.repository import Answer, Repository
 from jfstore.repository.mirror import detach
-from tests.makers.operations import state
+from tests.makers.operations import EXAMPLES, state
 from tests.makers.repositories import LATER, STAMP, A, B, C, commit_path, constants, entry, new_repository, story
 
 PAIR = f"{B}_{C}"
@@ -84,6 +84,7 @@ def test_what_happens_later_does_not_change_a_replay(repository: Repository, ans
     repository.add_entries([entry(B, seed=7), entry(C, LATER, seed=8)], "later ones")
     repository.close(C, LATER, "broken")
     state(repository, "same_panel", SamePanel((B, A)))
+    state(repository, "freeze", EXAMPLES["freeze"])
     repository.withdraw(f"{C}/{STAMP}/v1", "wrong bias")
     repository.withdraw(f"{B}/{STAMP}/v1", "taken back by mistake")
     repository.restore(f"{B}/{STAMP}/v1", "it was right")
