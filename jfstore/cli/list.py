@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.as_of import resolve_as_of
-from jfstore.cli.options import Parser, add_as_of, add_json, add_repo, add_time, add_types
+from jfstore.cli.options import Once, Parser, about_of, add_about, add_as_of, add_json, add_repo, add_time, add_types
 from jfstore.cli.output import emit, note
 from jfstore.cli.program import warn_all
 from jfstore.errors import BadValue, Failed, NotFound, nearest
@@ -26,17 +26,24 @@ examples:
   jfstore list
   jfstore list 171113-154920171025-3d00fb -t pixel_gain
   jfstore list -T 20180401000000           only what is valid at that time
+  jfstore list 3d00fb -T 20180101000000..20190101000000
+  jfstore list --only-different            what to promote, withdraw or close
   jfstore list | cut -f1,2,5               piped, the table is TSV with a header line
 """
 
 
 def add_options(parser: Parser) -> None:
     add = parser.add_argument
-    add("panels", metavar="PANEL", nargs="*", help="only these panels (panel or detector Ids)")
+    add("panels", metavar="PANEL", nargs="*", help="only these panels (Ids, or a part of one: all that fit)")
     text = "the same as PANEL"
     add("-d", "--detector", dest="panels_option", metavar="PANEL", action="append", default=[], help=text)
     add_types(parser, "only versions that hold this calibration type; may be repeated")
-    add_time(parser, "only versions that are valid at this time")
+    add_time(parser, "only versions that are valid at this time, or in a range FROM..TO")
+    add("--user", metavar="USER", action=Once, help="only what this user added")
+    add("--grep", dest="text", metavar="TEXT", action=Once, help="only what was added with this text in its message")
+    add_about(parser, "only versions that carry this text, see jfstore add --about; may be repeated")
+    text = "only what differs between the test and the real repository in what is valid"
+    add("--only-different", action="store_true", help=text)
     add_as_of(parser, "as the repository was after that commit, or at that time")
     add_repo(parser, "default: test and real, side by side")
     add_json(parser)
@@ -48,11 +55,15 @@ def run(args: argparse.Namespace) -> int:
     repositories, missing = _open_repositories(args)
     wanted = _find_panels([*args.panels, *args.panels_option], repositories)
     as_of = _resolve_as_of(args, repositories)
+    filters: dict[str, Any] = {name: getattr(args, name) for name in ("types", "user", "text")}
+    filters |= {"time": _parse_range(args.time), "about": about_of(args) or None}
     listings = {
-        name: repository.list(_restrict_panels(repository, wanted), types=args.types, time=args.time, as_of=as_of[name])
+        name: repository.list(_restrict_panels(repository, wanted), as_of=as_of[name], **filters)
         for name, repository in repositories.items()
     }
     compared = compare_listings(listings)
+    if args.only_different:
+        compared = tuple(row for row in compared if row.is_different)
     value = {
         "repositories": [
             {
@@ -69,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
         "versions": [_value(row) for row in compared],
     }
     if not compared:
-        note("nothing matches" if wanted or args.types or args.time else "nothing is stored yet")
+        is_filtered = wanted or args.only_different or any(value is not None for value in filters.values())
+        note("nothing matches" if is_filtered else "nothing is stored yet")
     columns = ["panel", "valid_from", "valid_to", "types", *repositories, "user", "time", "message"]
     emit(args, value, [_row(row) for row in compared], columns)
     return 0
@@ -80,6 +92,8 @@ def _open_repositories(args: argparse.Namespace) -> tuple[dict[str, Repository],
     from jfstore.repository.catalogue import open_repository, read_names
 
     if hasattr(args, "repo"):
+        if args.only_different:
+            raise BadValue("--only-different compares the test and the real repository: leave out --repo")
         repository = open_repository(args.repo)
         return {args.repo if args.repo in read_names() else repository.role: repository}, {}
     repositories, missing = {}, {}
@@ -88,10 +102,20 @@ def _open_repositories(args: argparse.Namespace) -> tuple[dict[str, Repository],
             repositories[name] = open_repository(name)
         except Failed as error:
             missing[name] = error.message
+    if args.only_different and missing:
+        raise Failed(f"--only-different needs both repositories: {'; '.join(missing.values())}")
     if not repositories:
         raise Failed(f"{'; '.join(missing.values())}; jfstore demo makes an example, jfstore init a repository")
     warn_all(missing.values())
     return repositories, missing
+
+
+def _parse_range(text: str | None) -> str | tuple[str | None, str | None] | None:
+    """Return a time, or the two of a range FROM..TO, of which one may be left out."""
+    if text is None or ".." not in text:
+        return text
+    start, _, end = text.partition("..")
+    return start or None, end or None
 
 
 def _resolve_as_of(args: argparse.Namespace, repositories: dict[str, Repository]) -> dict[str, int | None]:
@@ -103,10 +127,10 @@ def _resolve_as_of(args: argparse.Namespace, repositories: dict[str, Repository]
 
 def _find_panels(asked: list[str], repositories: dict[str, Repository]) -> list[str] | None:
     """Return the panels that are asked for, None for all; NotFound if no repository has any of them."""
-    from jfstore.core.ids import resolve_detector
+    from jfstore.core.ids import match_panels
 
     known = {str(panel) for repository in repositories.values() for panel in repository.panels}
-    wanted = sorted({str(panel) for text in asked for panel in resolve_detector(text, known)})
+    wanted = sorted({panel for text in asked for panel in match_panels(text, known)})
     if unknown := [panel for panel in wanted if panel not in known]:
         error = NotFound(f"panel {', '.join(unknown)}: no constants are stored", nearest(unknown[0], known))
         if len(unknown) == len(wanted):
@@ -129,11 +153,13 @@ def _value(compared: ComparedVersion) -> dict[str, Any]:
         "stamp": compared.start.stamp,
         "types": list(compared.types),
         "content": dict(compared.content),
-        "in": {name: _entry(versions) if versions else None for name, versions in compared.versions},
+        "in": {
+            name: _entry(versions, compared.current[name]) if versions else None for name, versions in compared.versions
+        },
     }
 
 
-def _entry(versions: tuple[ListedVersion, ...]) -> dict[str, Any]:
+def _entry(versions: tuple[ListedVersion, ...], current: tuple[str, ...]) -> dict[str, Any]:
     """Return the part of a row that one repository has; user, time and message are those of the last version."""
     from jfstore.core.instants import BEGINNING, iso_second
 
@@ -143,7 +169,7 @@ def _entry(versions: tuple[ListedVersion, ...]) -> dict[str, Any]:
         "valid_from": None if last.start.ns == BEGINNING else last.start.iso,
         "valid_to": {name: end and end.iso for name, end in zip(last.types, last.ends, strict=True)},
         "valid_to_stamp": [end and end.stamp for end in last.ends],
-        "current": list(last.current),
+        "current": list(current),
         "closed": last.is_close,
         "withdrawn": [version.number for version in versions if version.is_withdrawn],
         "commit": last.seq,
@@ -151,6 +177,7 @@ def _entry(versions: tuple[ListedVersion, ...]) -> dict[str, Any]:
         "time": last.time.iso,
         "time_second": iso_second(last.time.ns),
         "message": last.message,
+        **({} if last.about is None else {"about": dict(last.about)}),
     }
 
 
@@ -161,7 +188,7 @@ def _row(compared: ComparedVersion) -> dict[str, Any]:
     stored = [(name, versions) for name, versions in compared.versions if versions]
     # One end, or one for each type; of both repositories where they differ.
     ends = dict.fromkeys(_ends(versions[-1].ends) for _, versions in stored)
-    current = {name for _, versions in stored for name in versions[-1].current}
+    current = {name for names in compared.current.values() for name in names}
     row: dict[str, Any] = {
         "panel": compared.panel,
         "valid_from": compared.start.stamp,
@@ -172,7 +199,7 @@ def _row(compared: ComparedVersion) -> dict[str, Any]:
         numbers = ",".join(f"v{version.number}{' withdrawn' * version.is_withdrawn}" for version in versions)
         last = versions[-1]
         numbers += " (closed)" * last.is_close
-        row[name] = numbers if last.current else f"({numbers})"
+        row[name] = numbers if compared.current[name] else f"({numbers})"
         row.update(user=last.user, time=iso_second(last.time.ns), message=last.message)
     return row
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
-from jfstore.core.encoding import decode_commit
-from jfstore.core.records import Commit
+from jfstore.core.encoding import decode_commit, decode_versions
+from jfstore.core.records import Commit, Version
 from jfstore.core.segment import MemorySegment, make_segment
 from jfstore.errors import Busy, Damaged, JfstoreError
 from jfstore.storage.base import Storage
+from jfstore.storage.index import REMEDY
 
 IDENTITY_NAME = "repository.json"
 VIEW_WAIT = 3.0
@@ -39,6 +41,27 @@ def read_commit(storage: Storage, seq: int) -> Commit:
     if commit.seq != seq:
         raise Damaged(f"{where} is damaged: it is commit {commit.seq}")
     return commit
+
+
+def compare_with_commits(storage: Storage, versions: Sequence[Version]) -> None:
+    """Compare versions that the index says with their commits; Damaged if one differs.
+
+    The index is in a directory that every member of the group may write to, the log is not. A commit that cannot be
+    read any more is the business of `verify`: the index has its versions all the same.
+    """
+
+    def check(seq: int) -> None:
+        name = commit_name(seq)
+        asked = {version.name: version.core for version in versions if version.seq == seq}
+        try:
+            found = decode_versions(storage.read(name), f"{storage.location}/{name}", seq, asked)
+        except (OSError, Damaged):
+            return
+        for version in asked.values():
+            if version not in found:
+                raise Damaged(f"the index of {storage.location} contradicts commit {seq} on {version.name}; {REMEDY}")
+
+    list(storage.objects.each(check, {version.seq for version in versions}))
 
 
 def make_segment_again(storage: Storage, first: int, last: int) -> MemorySegment:

@@ -1,23 +1,26 @@
-"""Filter commits by who made them, when, why and what for, and panels by a part of their Id."""
+"""Filter commits and versions: by who made them, when, why and what for, by panels, times and texts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from jfstore.core.ids import PanelId, match_panels
-from jfstore.core.instants import parse_instant, parse_time
+from jfstore.core.instants import BEGINNING, parse_instant, parse_time
 from jfstore.core.records import STATEMENTS, Naming, RunPanels, SamePanel, Statement, Withdrawal
 from jfstore.core.table import CommitSummary, Table
-from jfstore.core.validity import find_joined_panels
-from jfstore.errors import BadValue, NotFound, nearest
+from jfstore.core.validity import FOREVER, find_joined_panels
+from jfstore.errors import BadValue, Damaged, NotFound, nearest
+from jfstore.repository.commits import commit_name
 
 if TYPE_CHECKING:
     from jfstore.repository.finding import Time
+    from jfstore.repository.reading import ReadableRepository
 
 OPERATIONS = ("add", "close", *STATEMENTS)
 Panels = Iterable[str | PanelId] | str | PanelId | None
@@ -93,6 +96,31 @@ def _bound(when: Time, zone: ZoneInfo, days: int) -> int:
         except (ValueError, OverflowError) as error:
             raise BadValue(f"{when} is not a date: {error}") from None
     return parse_instant(when, zone).ns
+
+
+def parse_span(time: Time | tuple[Time | None, Time | None] | None, zone: ZoneInfo) -> tuple[int, int] | None:
+    """Return a time, or a range of two times, as a half-open interval in nanoseconds UTC; None means none."""
+    if not isinstance(time, tuple):
+        return None if time is None else (t := parse_instant(time, zone).ns, t + 1)
+    start, end = time
+    first = BEGINNING if start is None else parse_instant(start, zone).ns
+    last = FOREVER if end is None else parse_instant(end, zone).ns
+    if first >= last:
+        raise BadValue(f"the range from {start} to {end} is empty: the second time is not after the first")
+    return first, last
+
+
+def read_texts(repository: ReadableRepository, seqs: Iterable[int]) -> dict[str, Mapping[str, str]]:
+    """Return by name the texts that the versions of some commits carry; those of versions without any are left out."""
+
+    def read(seq: int) -> list[tuple[str, Mapping[str, str]]]:
+        # Most commits have no texts: they need not be decoded.
+        with suppress(OSError, Damaged):
+            if b'"about"' not in repository.storage.read(commit_name(seq)):
+                return []
+        return [(version.name, version.about) for version in repository.commit(seq).versions if version.about]
+
+    return {name: about for part in repository.storage.objects.each(read, set(seqs)) for name, about in part}
 
 
 def find_panels(panels: Panels, known: Iterable[str]) -> list[str] | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jfstore.core.ids import PanelId, resolve_detector
-from jfstore.core.instants import Instant, instant_at, parse_instant
+from jfstore.core.instants import Instant, instant_at
 from jfstore.core.records import (
     Commit,
     Freeze,
@@ -24,9 +23,17 @@ from jfstore.core.records import (
 )
 from jfstore.core.table import Table
 from jfstore.core.validity import Timeline, find_withdrawn, timeline
-from jfstore.errors import NotFound, nearest
 from jfstore.repository.answer import html_table
-from jfstore.repository.filtering import EVERY_COMMIT, CommitFilter, Panels, find_commits_of
+from jfstore.repository.filtering import (
+    EVERY_COMMIT,
+    CommitFilter,
+    Panels,
+    find_commits_of,
+    find_panels,
+    make_filter,
+    parse_span,
+    read_texts,
+)
 
 if TYPE_CHECKING:
     from jfstore.repository.finding import Time
@@ -57,6 +64,8 @@ class ListedVersion:
         Whether nothing is valid from its start on, for `types`.
     is_withdrawn : bool
         Whether it was withdrawn, so that it is not valid.
+    about : mapping of str to str, or None
+        The texts that it carries; None unless they were filtered by, since only commits have them.
     """
 
     name: str
@@ -73,6 +82,7 @@ class ListedVersion:
     message: str
     is_close: bool = False
     is_withdrawn: bool = False
+    about: Mapping[str, str] | None = None
 
 
 class Listing(tuple[ListedVersion, ...]):
@@ -100,68 +110,68 @@ class Listing(tuple[ListedVersion, ...]):
 
 def list_versions(
     repository: ReadableRepository,
-    panels: Iterable[str | PanelId] | str | PanelId | None = None,
+    panels: Panels = None,
     *,
     types: Sequence[str] | str | None = None,
-    time: Time | None = None,
+    time: Time | tuple[Time | None, Time | None] | None = None,
+    user: str | None = None,
+    text: str | None = None,
+    about: Mapping[str, str] | None = None,
     as_of: int | str | None = None,
 ) -> Listing:
     """Return what is stored; see `Repository.list`."""
     seq = repository.seq_of(as_of)
     table = repository.log.table(seq)
-    wanted = resolve_panels(panels, table.panel_names)
+    wanted = find_panels(panels, table.panel_names)
     names = (types,) if isinstance(types, str) else types
-    t = None if time is None else parse_instant(time, repository.zone).ns
+    span = parse_span(time, repository.zone)
     rows = None if wanted is None else [row for panel in sorted(wanted) for row in table.rows(panel).tolist()]
-    lister = _Lister(repository, table, seq)
-    return Listing(
+    lister = _Lister(repository, table, seq, make_filter(repository.zone, user=user, text=text))
+    found = [
         listed
         for version in table.version_list(rows)
-        if version.seq <= (table.seq if seq is None else seq) and (listed := lister.describe(version, names, t))
-    )
-
-
-def resolve_panels(panels: Iterable[str | PanelId] | str | PanelId | None, known: Iterable[str]) -> set[str] | None:
-    """Return the panel Ids that `panels` names, None for all; NotFound if none of them is stored."""
-    if panels is None:
-        return None
-    known = set(known)
-    texts = [panels] if isinstance(panels, (str, PanelId)) else panels
-    wanted = {str(panel) for text in texts for panel in resolve_detector(str(text), known)}
-    if wanted and not wanted & known:
-        raise NotFound(f"panel {', '.join(sorted(wanted))}: no constants are stored", nearest(min(wanted), known))
-    return wanted
+        if version.seq <= (table.seq if seq is None else seq) and (listed := lister.describe(version, names, span))
+    ]
+    if about:
+        texts = read_texts(repository, (listed.seq for listed in found))
+        with_texts = (replace(listed, about=texts.get(listed.name, {})) for listed in found)
+        found = [listed for listed in with_texts if about.items() <= (listed.about or {}).items()]
+    return Listing(found)
 
 
 class _Lister:
     """Describes the versions of one table; each timeline and each commit is looked at once."""
 
-    def __init__(self, repository: ReadableRepository, table: Table, as_of: int | None) -> None:
+    def __init__(self, repository: ReadableRepository, table: Table, as_of: int | None, wanted: CommitFilter) -> None:
+        self._wanted = wanted
         self._zone, self._table, self._as_of = repository.zone, table, as_of
         self._withdrawn = find_withdrawn(table, as_of)
         self._timelines: dict[tuple[str, str], tuple[Timeline, frozenset[str]]] = {}
-        self._commits: dict[int, tuple[str, Instant, str]] = {}
+        self._commits: dict[int, tuple[str, Instant, str] | None] = {}
 
-    def describe(self, version: Version, types: Sequence[str] | None, t: int | None) -> ListedVersion | None:
-        """Return a version's record; None if it holds none of `types`, or is not valid at `t`."""
+    def describe(
+        self, version: Version, types: Sequence[str] | None, span: tuple[int, int] | None
+    ) -> ListedVersion | None:
+        """Return a version's record; None if it is not wanted, holds none of `types`, or is not valid in `span`."""
         held = version.closes or tuple(version.content)
         names = tuple(name for name in held if types is None or name in types)
-        if not names:
+        commit = self._commit(version.seq) if names else None
+        if commit is None:
             return None
         # Each type has its own validity: a later version may hold one of the pair only.
         ends: list[int | None] = []
         current: list[str] = []
-        is_valid = t is None
+        is_valid = span is None
         for name in names:
             line, valid = self._timeline(version.panel, name)
             end = line.end(line.place(version.start))
             ends.append(end)
             if version.name in valid:
                 current.append(name)
-                is_valid = is_valid or (t is not None and version.start <= t and (end is None or t < end))
+                is_valid = is_valid or _meets(span, version.start, end)
         if not is_valid:
             return None
-        user, time, message = self._commit(version.seq)
+        user, time, message = commit
         return ListedVersion(
             name=version.name,
             panel=version.panel,
@@ -187,11 +197,18 @@ class _Lister:
             self._timelines[key] = line, frozenset(names)
         return self._timelines[key]
 
-    def _commit(self, seq: int) -> tuple[str, Instant, str]:
+    def _commit(self, seq: int) -> tuple[str, Instant, str] | None:
+        """Return user, time and message of a commit; None if it is not wanted."""
         if seq not in self._commits:
             summary = self._table.summary(seq)
-            self._commits[seq] = summary.user, instant_at(summary.time, self._zone), summary.message
+            fields = summary.user, instant_at(summary.time, self._zone), summary.message
+            self._commits[seq] = fields if self._wanted.accepts(summary) else None
         return self._commits[seq]
+
+
+def _meets(span: tuple[int, int] | None, start: int, end: int | None) -> bool:
+    """Return whether the interval from `start` to `end` has a part of `span`."""
+    return span is None or (start < span[1] and (end is None or span[0] < end))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +225,19 @@ class ComparedVersion:
         """The calibration types that they hold, or close."""
         first = next(versions[0] for _, versions in self.versions if versions)
         return first.types if first.is_close else tuple(name for name, _ in first.content)
+
+    @property
+    def current(self) -> dict[str, tuple[str, ...]]:
+        """By repository, the calibration types that one of its versions is the newest of at that start."""
+        return {
+            name: tuple(sorted({one for version in versions for one in version.current}))
+            for name, versions in self.versions
+        }
+
+    @property
+    def is_different(self) -> bool:
+        """Whether the repositories answer differently: what is current in one is not, or not stored, in another."""
+        return len(set(self.current.values())) > 1
 
 
 def compare_listings(listings: Mapping[str, Iterable[ListedVersion]]) -> tuple[ComparedVersion, ...]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import calib_type
-from jfstore.core.encoding import decode_versions
 from jfstore.core.explaining import Explanation, explain
 from jfstore.core.ids import PanelId, is_name, parse_panel, parse_version, version_name
 from jfstore.core.instants import find_zone
@@ -19,14 +18,13 @@ from jfstore.core.validity import Timeline, find_withdrawn, rejections, timeline
 from jfstore.errors import BadValue, Damaged, NotFound, nearest
 from jfstore.repository.answer import Answer, html_table
 from jfstore.repository.assemble import assemble
-from jfstore.repository.commits import commit_name, read_commit
+from jfstore.repository.commits import compare_with_commits, read_commit
 from jfstore.repository.exact import answer_by_name
 from jfstore.repository.filtering import Panels, make_filter
 from jfstore.repository.finding import Plan, Time, check_types, make_plan, resolve_as_of, resolve_target
 from jfstore.repository.listing import Listing, LoggedCommit, VersionDetail, list_commits, list_versions
 from jfstore.repository.log import Log
 from jfstore.storage.base import Storage
-from jfstore.storage.index import REMEDY
 
 if TYPE_CHECKING:
     from jfstore.core.lock import Lock
@@ -247,25 +245,9 @@ class ReadableRepository:
         return replay_lock(self, lock, types)
 
     def _check_versions(self, versions: Iterable[Version]) -> None:
-        """Check versions that the index says against their commits, each once; Damaged if one differs.
-
-        The index is in a directory that every member of the group may write to, the log is not. A commit that
-        cannot be read any more is the business of `verify`: the index has its versions all the same.
-        """
+        """Check versions that the index says against their commits, each once; Damaged if one differs."""
         fresh = {version.name: version for version in versions if version.name not in self._checked}
-
-        def check(seq: int) -> None:
-            name = commit_name(seq)
-            asked = {version.name: version.core for version in fresh.values() if version.seq == seq}
-            try:
-                found = decode_versions(self.storage.read(name), f"{self.location}/{name}", seq, asked)
-            except (OSError, Damaged):
-                return
-            for version in asked.values():
-                if version not in found:
-                    raise Damaged(f"the index of {self.location} contradicts commit {seq} on {version.name}; {REMEDY}")
-
-        list(self.storage.objects.each(check, {version.seq for version in fresh.values()}))
+        compare_with_commits(self.storage, list(fresh.values()))
         if len(self._checked) >= _CHECKED:
             self._checked = set()
         self._checked.update(fresh)
@@ -442,10 +424,13 @@ class ReadableRepository:
 
     def list(
         self,
-        panels: Iterable[str | PanelId] | str | PanelId | None = None,
+        panels: Panels = None,
         *,
         types: Sequence[str] | str | None = None,
-        time: Time | None = None,
+        time: Time | tuple[Time | None, Time | None] | None = None,
+        user: str | None = None,
+        text: str | None = None,
+        about: Mapping[str, str] | None = None,
         as_of: int | str | None = None,
     ) -> Listing:
         """Return what is stored and when it is valid, in the order in which it was added.
@@ -453,12 +438,20 @@ class ReadableRepository:
         Parameters
         ----------
         panels : panel or detector Ids, optional
-            Only these panels.
+            Only these panels. A part of an Id means all panels that it fits.
         types : sequence of str, optional
             Only versions that hold one of these calibration types.
-        time : str, datetime or Instant, optional
-            Only versions that are valid at this time.
+        time : str, datetime or Instant, or a tuple of two, optional
+            Only versions that are valid at this time, or at some time from the first to before the second; None in a
+            tuple means the beginning or no end.
+        user : str, optional
+            Only what this user added.
+        text : str, optional
+            Only what was added with this in the message, in upper or lower case.
+        about : mapping of str to str, optional
+            Only versions that carry these texts. This reads the commits of all others, too.
         as_of : int or str, optional
             As the repository was then, as for `get`.
         """
-        return list_versions(self, panels, types=types, time=time, as_of=as_of)
+        options: dict[str, Any] = {"user": user, "text": text, "about": about, "as_of": as_of}
+        return list_versions(self, panels, types=types, time=time, **options)

@@ -194,3 +194,103 @@ def test_each_type_of_the_pair_has_its_own_validity(
     )
     shown = rows(run(capsys, "list", "--repo", tmp_path / "pair", "-T", "20200101000000")[1])
     assert [(row["valid_from"], row["test"]) for row in shown] == [("20180306000000", "v2"), ("20190101000000", "v1")]
+
+
+@pytest.mark.parametrize(
+    ("part", "panels"), [("3d00fb", {A}), ("3D00F", {A, C}), ("171113-15", {A, D}), ("d00", {A, B, C, D})]
+)
+def test_a_part_of_an_id_lists_all_panels_that_fit(
+    part: str, panels: set[str], both: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(capsys, "list", part)
+    assert (code, {row["panel"] for row in rows(out)}) == (0, panels)
+    assert run(capsys, "list", "4711")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("span", "stamps"),
+    [
+        (f"{EARLY}..{STAMP}", [EARLY]),
+        (f"{EARLY}..20180306000001", [EARLY, STAMP]),
+        (f"{STAMP}..{LATER}", [STAMP]),
+        (f"{LATER}..", [LATER]),
+        (f"..{EARLY}", []),
+        ("..", [EARLY, STAMP, LATER]),
+    ],
+)
+def test_filter_by_a_range_of_times(
+    span: str, stamps: list[str], both: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jfstore.open("test").add_entries([entry(A, LATER, 5), entry(A, EARLY, 6)], "around")
+    code, out, _ = run(capsys, "list", A, "-T", span, "--repo", "test")
+    assert (code, [row["valid_from"] for row in rows(out)]) == (0, stamps)
+
+
+def test_an_empty_range_is_refused(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "list", A, "-T", f"{LATER}..{STAMP}")
+    assert (code, "the range from" in err) == (2, True)
+
+
+def test_filter_by_user_message_and_texts(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test = jfstore.open("test")
+    arrays = {"pixel_gain": entry(A, LATER, 5).arrays["pixel_gain"].array}
+    test.add(A, LATER, arrays, "from a dark run", about={"dark_run": "689", "report": "R7"})
+    user = test.summary(1).user
+    assert [row["test"] for row in rows(run(capsys, "list", "--grep", "SECOND")[1])] == ["v2"]
+    assert len(rows(run(capsys, "list", "--user", user, "--repo", "test")[1])) == 6
+    code, out, err = run(capsys, "list", "--user", "nobody-of-that-name")
+    assert (code, rows(out), "nothing matches" in err) == (0, [], True)
+    for texts, count in (({"dark_run=689"}, 1), ({"dark_run=689", "report=R7"}, 1), ({"dark_run=68"}, 0), ({"x=y"}, 0)):
+        words = [word for text in texts for word in ("--about", text)]
+        code, out, _ = run(capsys, "list", *words, "--json")
+        found = json.loads(out)["versions"]
+        assert (code, len(found)) == (0, count)
+        for row in found:
+            assert (row["in"]["test"]["about"], row["in"]["real"]) == ({"dark_run": "689", "report": "R7"}, None)
+    assert run(capsys, "list", "--about", "dark_run")[0] == 2
+
+
+def test_only_what_differs_in_what_is_valid(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def different() -> list[tuple[str, str, str, str]]:
+        code, out, _ = run(capsys, "list", "--only-different")
+        assert code == 0
+        return [(row["panel"], row["valid_from"], row["test"], row["real"]) for row in rows(out)]
+
+    # The first version of A is superseded in test and was never in real: both answer alike.
+    assert different() == [(C, STAMP, "v1", ""), (D, STAMP, "v1", "")]
+    test, real = jfstore.open("test"), jfstore.open("real")
+    test.withdraw(f"{A}/{STAMP}/v2", "wrong")
+    test.close(B, LATER, "shipped")
+    assert different() == [
+        (B, LATER, "v1 (closed)", ""),
+        (C, STAMP, "v1", ""),
+        (D, STAMP, "v1", ""),
+        (A, STAMP, "v1", ""),
+        (A, STAMP, "(v2 withdrawn)", "v1"),
+    ]
+    for panel, seed in ((C, 3), (D, 1)):
+        real.add_entries([entry(panel, seed=seed)], "promoted")
+    real.close(B, LATER, "shipped")
+    real.withdraw(f"{A}/{STAMP}/v1", "wrong")
+    real.add_entries([entry(A, seed=1)], "the first one")
+    assert different() == []
+    assert run(capsys, "list", "--only-different", "--repo", "test")[0] == 2
+
+
+def test_only_what_differs_needs_both(
+    both: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JFSTORE_REAL", str(both / "nowhere"))
+    code, out, err = run(capsys, "list", "--only-different")
+    assert (code, out, "needs both repositories" in err) == (1, "", True)
+
+
+def test_of_equal_versions_the_one_that_is_valid_counts(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test = jfstore.open("test")
+    test.withdraw(f"{A}/{STAMP}/v2", "wrong")
+    test.withdraw(f"{A}/{STAMP}/v1", "wrong, too")
+    test.add_entries([entry(A, seed=1)], "was right")
+    test.restore(f"{A}/{STAMP}/v1", "was right")
+    test.withdraw(f"{A}/{STAMP}/v3", "twice the same")
+    (row,) = [row for row in rows(run(capsys, "list", A, "--repo", "test")[1]) if "v3" in row["test"]]
+    assert row["test"] == "v1,v3 withdrawn"

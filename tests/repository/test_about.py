@@ -111,3 +111,14 @@ def test_a_commit_that_has_them_all_the_same_is_damaged(repository: Repository, 
 def test_the_largest_ones_fit() -> None:
     about = {f"k{n:063d}": "é" * 512 for n in range(64)}
     assert check_about(about) == about
+
+
+def test_versions_are_listed_by_their_texts(repository: Repository) -> None:
+    repository.add(A, STAMP, {"pixel_gain": constants(1)}, "plain")
+    repository.add(A, LATER, {"pixel_gain": constants(2)}, 'an "about" in the message')
+    repository.add(B, STAMP, {"pixel_gain": constants(3)}, "why", about=TEXTS)
+    found = reopened(repository).list(about={"dark_run": "689"})
+    assert [(listed.name, listed.about) for listed in found] == [(f"{B}/{STAMP}/v1", TEXTS)]
+    assert repository.list(about={"dark_run": "690"}) == ()
+    assert {listed.about for listed in repository.list()} == {None}
+    assert repository.list(about={"dark_run": "689"}, as_of=2) == ()
