@@ -23,16 +23,18 @@ Functions
     replay                         find again, with the same bits, what a lock file pins
     audit                          check deployed files against a repository
     mirror, verify, repair         copy a repository, check every stored byte, restore what is damaged from a copy
+    diff                           compare two repositories
     identify                       tell which stored version a file holds
     check_array                    check an array before it is stored
 
 Classes
-    Repository                     find, get, read, replay, explain, identify, timeline, list, history, show, add,
+    Repository                     find, get, read, replay, explain, diff, identify, timeline, list, history, show, add,
                                    import_gains, import_dcs, promote, withdraw, restore, close, tag, export_dcs
     Answer, Selection, Timeline    what is valid
     Explanation                    why it is
     Lock                           what pins an answer
     Added, Entry, Change           what was added, and which answers it changes
+    Difference                     what differs between versions, answers or repositories
     Identified                     what a file holds
     Stated                         what was withdrawn, restored, closed or tagged
     PanelId, Instant               identity of a panel; a time
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from jfstore.repository.answer import Answer
     from jfstore.repository.catalogue import make_repository as init
     from jfstore.repository.catalogue import open_repository as open
+    from jfstore.repository.diffing import Difference, diff
     from jfstore.repository.governing import Stated
     from jfstore.repository.identifying import Identified, identify
     from jfstore.repository.locking import replay
@@ -95,6 +98,7 @@ _PLACES = {
     "deployment.undo": "undo_deploy",
     "errors": "BadValue Busy Damaged Failed InDoubt JfstoreError NotFound Refused",
     "repository.adding": "Added Entry",
+    "repository.diffing": "Difference diff",
     "repository.governing": "Stated",
     "repository.identifying": "Identified identify",
     "repository.answer": "Answer",
@@ -125,6 +129,7 @@ __all__ = [
     "Busy",
     "Change",
     "Damaged",
+    "Difference",
     "Entry",
     "Explanation",
     "Failed",
@@ -145,6 +150,7 @@ __all__ = [
     "audit",
     "check_array",
     "deploy",
+    "diff",
     "generate",
     "identify",
     "init",

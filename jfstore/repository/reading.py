@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jfstore.core.arrays import CalibArray
@@ -28,6 +28,7 @@ from jfstore.storage.base import Storage
 
 if TYPE_CHECKING:
     from jfstore.core.lock import Lock
+    from jfstore.repository.diffing import Difference
     from jfstore.repository.identifying import Identified
 
 _PLANS = 256
@@ -421,6 +422,42 @@ class ReadableRepository:
         from jfstore.repository.identifying import Identifier
 
         return Identifier(self).identify(path, detector)
+
+    def diff(
+        self,
+        first: str | Version | Answer,
+        second: str | Version | Answer,
+        *,
+        types: Sequence[str] | str | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Difference:
+        """Compare two versions, or two answers that `find` gave; `jfstore.diff` compares two repositories.
+
+        Parameters
+        ----------
+        first, second : str, Version or Answer
+            Names of versions, versions, or answers, which may be of other repositories.
+        types : sequence of str, optional
+            Only these calibration types.
+        progress : callable
+            Called with the number of arrays compared and their total.
+
+        Returns
+        -------
+        Difference
+            What only one has, and for the arrays of both how much each gain range differs, and whether the second is a
+            rounded, multiplied, reversed or exchanged copy of the first.
+
+        Raises
+        ------
+        NotFound
+            If there is no such version.
+        Damaged
+            If an array is not what was written.
+        """
+        from jfstore.repository.diffing import diff_in_repository
+
+        return diff_in_repository(self, first, second, types, progress)
 
     def list(
         self,

@@ -407,7 +407,7 @@ def test_help_is_printed_as_data(words: list[str], capsys: pytest.CaptureFixture
     assert out.startswith("usage: jfstore get" if "get" in words else "usage: jfstore [-h]")
 
 
-@pytest.mark.parametrize(("word", "hint"), [("delete", "ever deleted"), ("undo", "ever deleted"), ("diff", "list")])
+@pytest.mark.parametrize(("word", "hint"), [("delete", "ever deleted"), ("undo", "ever deleted"), ("compare", "list")])
 def test_a_command_that_people_try_gets_an_honest_hint(
     word: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
