@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jfstore.core.arrays import Checked, check_array
+from jfstore.core.calib_types import calib_type
 from jfstore.core.ids import PanelId
 from jfstore.core.instants import Instant, parse_instant, stamp_at, start_of_validity
 from jfstore.errors import BadValue, JfstoreError, Refused
@@ -23,7 +24,7 @@ from jfstore.runs.listing import list_runs
 from jfstore.runs.run import Run
 
 Shape = tuple[int, int, int]
-Given = NDArray[Any] | str | os.PathLike[str]
+Given = NDArray[Any] | str | os.PathLike[str] | float | Sequence[float]
 
 
 def make_entries(
@@ -43,7 +44,8 @@ def make_entries(
         Start of validity.
     arrays : mapping, or path
         For each calibration type an array of shape (gain, panel, row, column), or (gain, row, column) of a single
-        panel, or the path of an .npy file; or the directory of ``g0_gain.npy`` ... of a single panel.
+        panel, the path of an .npy file, or a number, or one for each gain range, that fills every panel; or the
+        directory of ``g0_gain.npy`` ... of a single panel.
     shape : tuple of int
         (gain, row, column) of a panel.
     provenance : str or None
@@ -71,11 +73,14 @@ def make_entries(
         by_panel = [{name: checked[i] for name, checked in by_type.items()} for i in range(count)]
     else:
         raise BadValue(f"arrays are given as {{type: array}}, not as {type(arrays).__name__}")
-    source = ", ".join(map(os.path.abspath, paths)) or None if provenance is None else provenance
+    filled = [f"{name}={text}" for name, text in describe_filled(arrays).items()]
+    source = ", ".join([*map(os.path.abspath, paths), *filled]) or None if provenance is None else provenance
     return [Entry(str(panel), start, by_panel[i], source) for i, panel in enumerate(panels)]
 
 
 def _panel_arrays(value: Given, name: str, shape: Shape, count: int) -> list[Checked]:
+    if (numbers := _fill_values(value)) is not None:
+        return [_fill(numbers, name, shape)] * count
     whole = (shape[0], count, *shape[1:])
     shapes = [whole, shape] if count == 1 else [whole]
     if isinstance(value, (str, os.PathLike)):
@@ -91,6 +96,39 @@ def _panel_arrays(value: Given, name: str, shape: Shape, count: int) -> list[Che
             raise BadValue(f"{name}: shape {array.shape}, expected {' or '.join(map(str, shapes))}")
     array = array.reshape(whole)
     return [check_array(array[:, i], name, shape, f"{where}, panel {i}" if count > 1 else where) for i in range(count)]
+
+
+def _fill_values(value: Given) -> tuple[float, ...] | None:
+    """Return the numbers that an array is to be filled with, None if `value` is something else."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    are_numbers = all(isinstance(one, (int, float, np.number)) and not isinstance(one, bool) for one in values)
+    return tuple(map(float, values)) if values and are_numbers else None
+
+
+def _fill(values: Sequence[float], name: str, shape: Shape) -> Checked:
+    """Return an array whose gain ranges are filled with numbers; BadValue if there are not as many as ranges."""
+    if len(values) not in (1, shape[0]):
+        raise BadValue(f"{name}: {len(values)} values to fill it with; give 1, or {shape[0]}, one for each gain range")
+    with np.errstate(over="ignore", under="ignore"):
+        column = np.array(values, np.float64).astype(calib_type(name).dtype)
+    array = np.empty(shape, column.dtype)
+    array[...] = column[:, np.newaxis, np.newaxis]
+    return check_array(array, name, shape, f"{name} filled with {_join(values)}")
+
+
+def _join(values: Sequence[float]) -> str:
+    return ",".join(f"{value:.9g}" for value in values)
+
+
+def describe_filled(arrays: Mapping[str, Given] | str | os.PathLike[str]) -> dict[str, str]:
+    """Return the calibration types of `arrays` that are filled with numbers, and these as text.
+
+    Such arrays are constant on purpose: whatever checks for constant arrays should accept those of these types.
+    """
+    if not isinstance(arrays, Mapping):
+        return {}
+    values = {name: _fill_values(value) for name, value in arrays.items()}
+    return {name: _join(numbers) for name, numbers in values.items() if numbers is not None}
 
 
 def rounding_notes(entries: list[Entry]) -> list[str]:

@@ -61,8 +61,9 @@ class Repository(ReadableRepository):
             The panels and the start of validity, as for `get`; the time of a run is floored to the second.
         arrays : mapping of str to ndarray or path, or path
             For each calibration type an array of shape (gain, panel, row, column), or (gain, row, column) of a
-            single panel, or an .npy file of one; or the directory of the gain files of a single panel. float64 is
-            rounded to float32; values that are not finite and gains of zero are refused.
+            single panel, an .npy file of one, or a number, or a tuple of one for each gain range, that fills the
+            array; or the directory of the gain files of a single panel. float64 is rounded to float32; values that
+            are not finite and gains of zero are refused.
         message : str
             Why, for the log.
         provenance : str, optional
@@ -81,7 +82,7 @@ class Repository(ReadableRepository):
         JfstoreError
             As `find` for a run, and as `add_entries`.
         """
-        from jfstore.repository.entries import make_entries, rounding_notes, start_of_run
+        from jfstore.repository.entries import describe_filled, make_entries, rounding_notes, start_of_run
 
         texts = require_about(about)
         asked = resolve_target(target, time, source, self.zone, self.log.table().panel_names)
@@ -94,10 +95,12 @@ class Repository(ReadableRepository):
             text = f"valid from {asked.run.label}"
             entries = [replace(e, source=f"{e.source}, {text}" if e.source else text) for e in entries]
         entries = [replace(entry, about=texts) for entry in entries]
+        # Arrays of the types in `filled` are constant on purpose: a check for constant arrays is to accept them.
+        filled = describe_filled(arrays)
         added = self.add_entries(entries, message, request=request, dry_run=dry_run)
+        remarks = (*rounding_notes(entries), *(f"{name} is filled with {text}" for name, text in filled.items()))
         lost = note_lost_texts(self, texts, added.unchanged)
-        notes = (*asked.notes, *earlier, *rounding_notes(entries), *missing_type_notes(added.versions), *lost)
-        notes += added.notes
+        notes = (*asked.notes, *earlier, *remarks, *missing_type_notes(added.versions), *lost, *added.notes)
         return replace(added, notes=notes, run=asked.run)
 
     def add_entries(

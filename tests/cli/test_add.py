@@ -253,3 +253,55 @@ print(code, *sorted(sys.modules.keys() - loaded) if loaded else "none was publis
     command = [sys.executable, "-c", script, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.splitlines()[-1] == "0", done.stdout + done.stderr
+
+
+def test_arrays_are_filled_with_numbers(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--fill", "pixel_gain=41.5,-1.39,-0.11", "--fill", "pixel_offset=0"]
+    code, out, err = run(capsys, "add", f"{A}_{B}", *words, *COMMON)
+    assert code == 0
+    assert out.splitlines()[1].split("\t") == [
+        *("added", f"{A}/{STAMP}/v1", "pixel_gain,pixel_offset", "pixel_gain=41.5,-1.39,-0.11, pixel_offset=0")
+    ]
+    assert "pixel_gain is filled with 41.5,-1.39,-0.11" in err
+    assert "rounded" not in err
+    gain = reopened(repository).get(f"{A}_{B}", "pixel_gain", STAMP)
+    assert gain.shape == (3, 2, *SHAPE[1:])
+    for number, value in enumerate((41.5, -1.39, -0.11)):
+        assert np.all(gain[number] == np.float32(value))
+    assert not reopened(repository).get(B, "pixel_offset", STAMP).any()
+
+
+def test_one_type_may_be_a_file_and_the_other_filled(
+    repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["-t", "pixel_gain", "-f", saved("gain.npy", gains(1)), "--fill", "pixel_offset=0"]
+    assert run(capsys, "add", A, *words, *COMMON)[0] == 0
+    assert stored(repository, A, "pixel_gain") == gains(1).tobytes()
+    assert stored(repository, A, "pixel_offset") == bytes(gains(1).nbytes)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((), "the constants are missing: -f DIR"),
+        (("--fill", "pixel_gain=0"), "96 of 96 values of pixel_gain are zero"),
+        (("--fill", "pixel_gain=1,0,1"), "32 of 96 values of pixel_gain are zero, the first at gain 1"),
+        (("--fill", "pixel_gain=nan"), "not finite in float32"),
+        (("--fill", "pixel_gain=1e39"), "not finite in float32"),
+        (("--fill", "pixel_gain=1,2"), "2 values to fill it with; give 1, or 3"),
+        (("--fill", "pixel_gain"), "is not TYPE=V[,V,V]"),
+        (("--fill", "pixel_gain=one"), "is not TYPE=V[,V,V]"),
+        (("--fill", "gain=1"), "'gain' is not a calibration type"),
+        (("--fill", "pixel_gain=1", "--fill", "pixel_gain=2"), "a calibration type comes twice"),
+        (("--fill", "pixel_gain=1", "-t", "pixel_gain"), "-t pixel_gain has no file"),
+        (("--fill", "pixel_gain=1", "-f", "M044"), "M044 has every calibration type"),
+    ],
+)
+def test_wrong_fills(
+    words: tuple[str, ...], text: str, repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_gain_directory(Path("M044"), SHAPE)
+    code, out, err = run(capsys, "add", A, *words, *COMMON)
+    assert (code, out) == (2, "")
+    assert text in err
+    assert log_names(repository) == []

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import jfstore
@@ -79,6 +80,23 @@ def test_several_versions_in_one_commit(repository: Repository) -> None:
     assert [name for _, name in done.unchanged] == [f"{A}/{STAMP}/v2"]
     assert list(done.versions) == list(repository.commit(1).versions)
     assert log_names(repository) == ["0000000001.json"]
+
+
+def test_numbers_fill_arrays(repository: Repository) -> None:
+    gains = constants(1)
+    added = repository.add(A, STAMP, {"pixel_gain": gains, "pixel_offset": (1, 2.5, float(np.float32(3)))}, "offsets")
+    assert added.notes == ("pixel_offset is filled with 1,2.5,3",)
+    assert added.versions[0].source == "pixel_offset=1,2.5,3"
+    offset = repository.get(A, "pixel_offset", STAMP)
+    assert offset.dtype == np.float32
+    assert [np.unique(part).tolist() for part in offset] == [[1.0], [2.5], [3.0]]
+    repository.add(f"{B}_{C}", STAMP, {"pixel_gain": 1, "pixel_offset": [0.0]}, "nothing yet", provenance="agreed")
+    assert repository.version(f"{C}/{STAMP}/v1").source == "agreed"
+    assert np.all(repository.get(f"{B}_{C}", "pixel_gain", STAMP) == 1)
+    wrong: list[Any] = [0, True, (), (1, 2), (1, None, 1), float("nan"), [[1, 2, 3]]]
+    for value in wrong:
+        with pytest.raises(BadValue):
+            repository.add(D, STAMP, {"pixel_gain": value}, "wrong")
 
 
 def test_add_of_what_holds_is_unchanged(repository: Repository) -> None:

@@ -179,7 +179,7 @@ def test_wrong_types_are_our_errors(repository: Repository) -> None:
         lambda: repository.find(A, [], LATER),
         lambda: repository.add_entries([(A, LATER)], "why"),  # type: ignore[list-item]
         lambda: repository.add(A, LATER, np.zeros(SHAPE), "why"),  # type: ignore[arg-type]
-        lambda: repository.add(A, LATER, {GAIN: [1, 2]}, "why"),  # type: ignore[dict-item]
+        lambda: repository.add(A, LATER, {GAIN: [1, 2]}, "why"),
         lambda: repository.add(A, LATER, {GAIN: constants(1)}, 5),  # type: ignore[arg-type]
         lambda: repository.list([5]),  # type: ignore[list-item]
         lambda: repository.timeline(5, GAIN),  # type: ignore[arg-type]
