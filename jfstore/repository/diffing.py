@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import calib_type
 from jfstore.core.comparing import RangeDifference, Relation, check_guess, compare_ranges, find_relation
 from jfstore.core.ids import PanelId
 from jfstore.core.likeness import rank_copies
 from jfstore.core.records import Version
 from jfstore.core.sketch import make_sketch
+from jfstore.core.slabs import panel_of
 from jfstore.core.validity import timeline
 from jfstore.errors import BadValue
 from jfstore.repository.answer import Answer
+from jfstore.repository.filtering import find_panels
 from jfstore.repository.finding import check_types
-from jfstore.repository.listing import resolve_panels
 
 if TYPE_CHECKING:
     from jfstore.repository.reading import ReadableRepository
@@ -105,18 +108,18 @@ class Difference:
 class _Array:
     """An array of a version, or of a close that closes its type."""
 
-    repository: ReadableRepository
     version: Version
     type: str
+    read: Callable[[], Any]
 
     @property
     def blake3(self) -> str:
         """The hash of the array, empty for a close."""
         return self.version.content.get(self.type, "")
 
-    def read(self) -> Any:
-        """Return the array."""
-        return self.repository.panel_array(self.version, self.type)
+
+def _array_of(repository: ReadableRepository, version: Version, name: str) -> _Array:
+    return _Array(version, name, partial(repository.panel_array, version, name))
 
 
 _Side = Mapping[tuple[str, ...], _Array]
@@ -166,7 +169,7 @@ def diff(
     names = check_types(types)
     sides, labels = [], []
     known = [panel for repository in opened for panel in repository.log.table().panel_names]
-    wanted = resolve_panels(panels, known)
+    wanted = find_panels(panels, known)
     for repository, moment in zip(opened, as_of, strict=True):
         seq = repository.seq_of(moment)
         sides.append(dict(_arrays_of_repository(repository, wanted, names, seq)))
@@ -175,14 +178,14 @@ def diff(
 
 
 def _arrays_of_repository(
-    repository: ReadableRepository, panels: set[str] | None, types: Sequence[str], seq: int | None
+    repository: ReadableRepository, panels: Sequence[str] | None, types: Sequence[str], seq: int | None
 ) -> Iterator[tuple[tuple[str, ...], _Array]]:
     table = repository.log.table(seq)
     for panel in table.panel_names:
         for name in types if panels is None or panel in panels else ():
             line = timeline(table, panel, name, seq)
             for version in table.version_list(line.rows):
-                yield (version.panel, version.stamp, name), _Array(repository, version, name)
+                yield (version.panel, version.stamp, name), _array_of(repository, version, name)
 
 
 def diff_in_repository(
@@ -195,13 +198,13 @@ def diff_in_repository(
     """Compare two versions or two answers; see `Repository.diff`."""
     names = check_types(types)
     if isinstance(first, Answer) and isinstance(second, Answer):
-        sides = [dict(_arrays_of_answer(repository, answer, names)) for answer in (first, second)]
+        sides = [dict(_arrays_of_answer(answer, names)) for answer in (first, second)]
         labels = [_describe_answer(answer) for answer in (first, second)]
         return _compare(sides[0], sides[1], labels[0], labels[1], progress)
     if isinstance(first, Answer) or isinstance(second, Answer):
         raise BadValue("an answer is compared with another answer, a version with another version")
     versions = [repository.version(one) if isinstance(one, str) else one for one in (first, second)]
-    sides = [{(name,): _Array(repository, v, name) for name in names if _has_type(v, name)} for v in versions]
+    sides = [{(name,): _array_of(repository, v, name) for name in names if _has_type(v, name)} for v in versions]
     return _compare(sides[0], sides[1], versions[0].name, versions[1].name, progress)
 
 
@@ -209,14 +212,16 @@ def _has_type(version: Version, name: str) -> bool:
     return name in version.content or name in version.closes
 
 
-def _arrays_of_answer(
-    repository: ReadableRepository, answer: Answer, types: Sequence[str]
-) -> Iterator[tuple[tuple[str, ...], _Array]]:
-    source = answer.repository or repository
+def _arrays_of_answer(answer: Answer, types: Sequence[str]) -> Iterator[tuple[tuple[str, ...], _Array]]:
     for name, selections in answer.by_type:
-        for panel, selection in zip(answer.panels, selections, strict=True):
-            if name in types:
-                yield (str(panel), name), _Array(source, selection.version, name)
+        if name in types:
+            whole = cache(partial(answer.__getitem__, name))
+            for place, (panel, selection) in enumerate(zip(answer.panels, selections, strict=True)):
+                yield (str(panel), name), _Array(selection.version, name, partial(_read_panel, whole, place))
+
+
+def _read_panel(whole: Callable[[], CalibArray], place: int) -> CalibArray:
+    return panel_of(whole(), place)
 
 
 def _describe_answer(answer: Answer) -> str:
