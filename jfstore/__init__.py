@@ -22,6 +22,7 @@ Functions
     generate, deploy, undo_deploy  write the constants of a run to files, and to where psana reads them
     replay                         find again, with the same bits, what a lock file pins
     audit                          check deployed files against a repository
+    impact                         find the runs and deployed files that a write concerns, and by how much
     mirror, verify, repair         copy a repository, check every stored byte, restore what is damaged from a copy
     diff                           compare two repositories
     identify                       tell which stored version a file holds
@@ -37,6 +38,7 @@ Classes
     Difference                     what differs between versions, answers or repositories
     Identified                     what a file holds
     Stated                         what was withdrawn, restored, closed or tagged
+    Impact                         whom changes concern
     PanelId, Instant               identity of a panel; a time
 
 Errors are one tree below `JfstoreError`: BadValue, NotFound, Damaged, Refused, Busy, InDoubt, Failed.
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
     from jfstore.deployment.audit import Audit, Finding, audit
     from jfstore.deployment.constants import runs_with_constants
     from jfstore.deployment.generate import deploy, generate
+    from jfstore.deployment.impact import Impact
+    from jfstore.deployment.impact import find_impact as impact
     from jfstore.deployment.undo import undo_deploy
     from jfstore.errors import (
         BadValue,
@@ -95,6 +99,7 @@ _PLACES = {
     "core.explaining": "Explanation",
     "core.validity": "Selection Timeline",
     "deployment.generate": "deploy generate",
+    "deployment.impact": "Impact impact:find_impact",
     "deployment.undo": "undo_deploy",
     "errors": "BadValue Busy Damaged Failed InDoubt JfstoreError NotFound Refused",
     "repository.adding": "Added Entry",
@@ -135,6 +140,7 @@ __all__ = [
     "Failed",
     "Finding",
     "Identified",
+    "Impact",
     "InDoubt",
     "Instant",
     "JfstoreError",
@@ -153,6 +159,7 @@ __all__ = [
     "diff",
     "generate",
     "identify",
+    "impact",
     "init",
     "mirror",
     "open",

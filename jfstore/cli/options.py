@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -143,12 +144,24 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON on standard output, also for failures")
 
 
-def add_write_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of every command that makes a commit."""
+def _parse_root(text: str) -> str:
+    if not os.path.isdir(text):
+        raise BadValue(f"{text!r} is not a directory with instruments and experiments; --impact without one goes last")
+    return text
+
+
+def add_write_options(parser: argparse.ArgumentParser, impact: bool = True) -> None:
+    """Add the options of every command that makes a commit; with `impact` also those for the runs that it concerns."""
     add_repo(parser, "required, there is no default for writing")
     add = parser.add_argument
     add("-m", "--message", metavar="MESSAGE", action=Once, required=True, help="the reason, for the log")
     add("--dry-run", action="store_true", help="check everything, show what would change, store nothing")
+    if impact:
+        text = "also show which runs and deployed files that concerns, and by how much the values change (default: "
+        root: dict[str, Any] = {"metavar": "ROOT", "type": as_option(_parse_root), "help": f"{text}SIT_PSDM_DATA)"}
+        add("--impact", nargs="?", const=True, **root)
+        text = "with --impact: compare files without a note of jfstore with the repository, which reads them"
+        add("--compare", action="store_true", help=text)
     add("--yes", action="store_true", help="do not ask before writing to a real repository")
     text = "32 hexadecimal digits; a command repeated with the same ID never adds twice"
     add("--request", metavar="ID", help=text)

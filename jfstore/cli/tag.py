@@ -24,7 +24,7 @@ example:
 def add_options(parser: Parser) -> None:
     parser.add_argument("name", metavar="NAME", help="a letter, then letters, digits and . + = -")
     add_as_of(parser, "the commit to name (default: the last one)")
-    add_write_options(parser)
+    add_write_options(parser, impact=False)
 
 
 def run(args: argparse.Namespace) -> int:

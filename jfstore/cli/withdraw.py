@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 EPILOG = """\
 A version that is withdrawn is not valid any more: the next best one by the same rule answers, or nothing. Its bytes
 and its number stay, jfstore restore brings it back, and with --as-of an earlier commit it answers as before. --dry-run
-shows for which times answers would change.
+shows for which times answers would change, and --impact which runs and deployed files that concerns.
 
-example:
+examples:
   jfstore withdraw 171113-154920171025-3d00fb/20180306000000/v2 --repo real -m "measured with the wrong bias"
+  jfstore withdraw 171113-154920171025-3d00fb/20180306000000/v2 --repo real -m "wrong bias" --dry-run --impact
 """
 
 

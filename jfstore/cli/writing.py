@@ -5,19 +5,29 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jfstore.cli.as_of import warn_of_variable
-from jfstore.cli.changes import change_values, print_changes
+from jfstore.cli.changes import (
+    change_values,
+    check_impact_options,
+    find_planned_impact,
+    impact_value,
+    print_changes,
+    print_impact,
+)
 from jfstore.cli.output import emit, note, printable, report_rows
 from jfstore.cli.program import warn_all
 from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
+    from jfstore.deployment.impact import Impact
     from jfstore.repository.adding import Added
     from jfstore.repository.governing import Stated
     from jfstore.repository.repository import Repository
 
+
+_Done = TypeVar("_Done", "Added", "Stated")
 
 _COLUMNS = ("state", "version", "types", "source")
 _STATEMENT_COLUMNS = ("state", "name")
@@ -57,16 +67,44 @@ def add_confirmed(args: argparse.Namespace, repository: Repository, add: Callabl
     add : callable
         Adds; its argument is whether to store nothing.
     """
-    if repository.role == "real" and not (args.yes or args.dry_run):
-        check_can_ask(f"{repository.location} is a real repository")
-        planned = add(True)
+
+    def show(planned: Added) -> bool:
         if planned.versions:
             report_rows(_rows_of(planned), _COLUMNS)
             print_changes(planned.changes, planned=True)
-            confirm(f"Write to the real repository {repository.location}?")
-    added = add(args.dry_run)
-    emit_added(args, repository, added)
+        return bool(planned.versions)
+
+    planned, impact = _plan(args, repository, add, show)
+    added = planned if planned and args.dry_run else add(args.dry_run)
+    _emit_added(args, repository, added, impact)
     return added
+
+
+def _plan(
+    args: argparse.Namespace, repository: Repository, write: Callable[[bool], _Done], show: Callable[[_Done], bool]
+) -> tuple[_Done | None, Impact | None]:
+    """Plan a write if its impact is asked for or somebody must be asked; show the plan and ask in that case.
+
+    Parameters
+    ----------
+    write : callable
+        Writes; its argument is whether to store nothing.
+    show : callable
+        Shows a plan; returns whether there is anything to write.
+    """
+    asks = repository.role == "real" and not (args.yes or args.dry_run)
+    wants_impact = check_impact_options(args)
+    if asks:
+        check_can_ask(f"{repository.location} is a real repository")
+    if not (asks or wants_impact):
+        return None, None
+    planned = write(True)
+    impact = find_planned_impact(args, repository, planned) if wants_impact else None
+    if asks and show(planned):
+        if impact:
+            print_impact(args, impact, repository)
+        confirm(f"Write to the real repository {repository.location}?")
+    return planned, impact
 
 
 def check_can_ask(why: str) -> None:
@@ -90,8 +128,8 @@ def confirm_real(args: argparse.Namespace, repository: Repository, location: str
         confirm(f"{where}. Write to it?")
 
 
-def emit_added(args: argparse.Namespace, repository: Repository, added: Added) -> None:
-    """Print what was added, or with ``--dry-run`` would be, and how answers change."""
+def _emit_added(args: argparse.Namespace, repository: Repository, added: Added, impact: Impact | None) -> None:
+    """Print what was added, or with ``--dry-run`` would be, how answers change, and whom that concerns."""
     if added.run and (start := added.run.start) is not None:
         from jfstore.core.instants import stamp_at
 
@@ -109,10 +147,13 @@ def emit_added(args: argparse.Namespace, repository: Repository, added: Added) -
         "skipped": [{"name": name, "reason": reason} for name, reason in added.skipped],
         "targets": list(added.targets),
         "changes": change_values(added.changes),
+        **({"impact": impact_value(impact)} if impact else {}),
     }
     emit(args, value, _rows_of(added), _COLUMNS)
     if added.versions:
         print_changes(added.changes, planned=added.dry_run)
+    if impact:
+        print_impact(args, impact, repository)
     where = f"{repository.role} repository {repository.location}"
     if added.dry_run:
         note(f"nothing was stored in the {where} (--dry-run)")
@@ -146,14 +187,15 @@ def state_confirmed(args: argparse.Namespace, repository: Repository, state: Cal
     state : callable
         Makes it; its argument is whether to commit nothing.
     """
-    if repository.role == "real" and not (args.yes or args.dry_run):
-        check_can_ask(f"{repository.location} is a real repository")
-        planned = state(True)
+
+    def show(planned: Stated) -> bool:
         if planned.names:
             report_rows(_rows_of_statement(planned), _STATEMENT_COLUMNS)
             _print_changes_of(planned, planned=True)
-            confirm(f"Write to the real repository {repository.location}?")
-    stated = state(args.dry_run)
+        return bool(planned.names)
+
+    planned, impact = _plan(args, repository, state, show)
+    stated = planned if planned and args.dry_run else state(args.dry_run)
     warn_all(stated.notes)
     value = {
         "repository": {"id": repository.id, "path": repository.location},
@@ -163,9 +205,12 @@ def state_confirmed(args: argparse.Namespace, repository: Repository, state: Cal
         "names": list(stated.names),
         "unchanged": list(stated.unchanged),
         "changes": change_values(stated.changes),
+        **({"impact": impact_value(impact)} if impact else {}),
     }
     emit(args, value, _rows_of_statement(stated), _STATEMENT_COLUMNS)
     _print_changes_of(stated, planned=stated.dry_run)
+    if impact:
+        print_impact(args, impact, repository)
     where = f"{repository.role} repository {repository.location}"
     if stated.dry_run:
         note(f"nothing was stored in the {where} (--dry-run)")

@@ -10,6 +10,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from numpy.typing import NDArray
+
 from jfstore.core.arrays import Checked
 from jfstore.core.calib_types import CALIB_TYPES, calib_type
 from jfstore.core.changes import Change, changes, changes_by
@@ -18,9 +20,10 @@ from jfstore.core.hashing import digest
 from jfstore.core.ids import parse_panel
 from jfstore.core.instants import Instant, exact_stamp, find_zone
 from jfstore.core.records import Array, Commit, Identity, StoredFile, Version
+from jfstore.core.sizes import take_sample
 from jfstore.core.sketch import make_sketch
 from jfstore.core.table import Table
-from jfstore.core.validity import find_holder
+from jfstore.core.validity import find_holder, find_joined_panels
 from jfstore.errors import BadValue, Refused
 from jfstore.repository.log import Appended
 from jfstore.storage.base import Storage
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from jfstore.runs.run import Run
 
 _MESSAGE_LIMIT = 1 << 16
+_MOST_SAMPLES = 2048
+"""A dry run keeps samples of at most this many arrays, 100 kB each."""
 _REQUEST = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
@@ -85,6 +90,9 @@ class Added:
         Whether nothing was stored.
     run : Run or None
         The run that the panels and the start of validity come from.
+    samples : mapping of str to ndarray
+        With `dry_run`, values of arrays that would be stored for known panels, by BLAKE3, as `take_sample` returns
+        them: `jfstore.impact` compares them with what is valid.
     """
 
     seq: int
@@ -96,6 +104,7 @@ class Added:
     notes: tuple[str, ...] = ()
     dry_run: bool = False
     run: Run | None = None
+    samples: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
 
 def add_entries(
@@ -118,7 +127,8 @@ def add_entries(
         return _repeat(repository, done, entries, before, request)
     storage.check_writable()
     log.make_sure()
-    pending = list(_publish_arrays(storage, identity, entries, before, dry_run))
+    samples: dict[str, NDArray[Any]] = {}
+    pending = list(_publish_arrays(storage, identity, entries, before, dry_run, samples))
     unchanged: list[tuple[str, str]] = []
 
     def versions_for(table: Table, seq: int) -> list[Version]:
@@ -134,7 +144,15 @@ def add_entries(
     else:
         appended = log.append("add", message, request, versions_for)
     changed = changes(appended.before, appended.after, appended.versions, repository.zone)
-    return Added(appended.seq, appended.versions, tuple(unchanged), changed, notes=appended.notes, dry_run=dry_run)
+    return Added(
+        appended.seq,
+        appended.versions,
+        tuple(unchanged),
+        changed,
+        notes=appended.notes,
+        dry_run=dry_run,
+        samples=samples,
+    )
 
 
 def refuse_mirror(repository: Repository) -> None:
@@ -160,7 +178,7 @@ def missing_type_notes(versions: Iterable[Version]) -> Iterator[str]:
 
 def _repeat(repository: Repository, seq: int, entries: Iterable[Entry], table: Table, request: str) -> Added:
     """Return what commit `seq` added, made sure to survive; Refused if `request` was for something else."""
-    pending = _publish_arrays(repository.storage, repository.identity, entries, table, dry_run=True)
+    pending = _publish_arrays(repository.storage, repository.identity, entries, table, True, {})
     asked = [(v.panel, v.stamp, v.content) for v in pending]
     versions = repository.commit(seq).versions
     if not all((version.panel, version.stamp, version.content) in asked for version in versions):
@@ -171,16 +189,25 @@ def _repeat(repository: Repository, seq: int, entries: Iterable[Entry], table: T
 
 
 def _publish_arrays(
-    storage: Storage, identity: Identity, entries: Iterable[Entry], table: Table, dry_run: bool
+    storage: Storage,
+    identity: Identity,
+    entries: Iterable[Entry],
+    table: Table,
+    dry_run: bool,
+    samples: dict[str, NDArray[Any]],
 ) -> Iterator[Version]:
     """Publish the arrays of `entries` that are not stored yet; yield versions without a number.
 
-    Entries are taken one by one, so that the arrays of one are freed before the next.
+    Entries are taken one by one, so that the arrays of one are freed before the next. A dry run puts some values of
+    the arrays of known panels into `samples`.
     """
     zone = find_zone(identity.zone)
+    known = table.panel_names.keys()
     files: dict[tuple[tuple[str, str], ...], StoredFile] = {}
     for entry in entries:
         _check_entry(entry, zone)
+        ids = find_joined_panels(table, entry.panel) if table.are_joined else [entry.panel]
+        is_known = dry_run and not known.isdisjoint(ids)
         arrays = []
         for name, checked in sorted(entry.arrays.items()):
             if checked.array.dtype.str != calib_type(name).dtype or not checked.array.flags.c_contiguous:
@@ -193,6 +220,8 @@ def _publish_arrays(
             values = checked.array
             blake3, sketch = digest(values.reshape(-1).view("u1")), make_sketch(values)
             arrays.append(Array(name, values.dtype.str, values.shape, blake3, checked.converted_from, sketch))
+            if is_known and len(samples) < _MOST_SAMPLES:
+                samples[blake3] = take_sample(values)
         key = tuple((array.type, array.blake3) for array in arrays)
         if key not in files:
             files[key] = _publish_file(storage, entry, arrays, table, dry_run)

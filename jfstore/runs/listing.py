@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,24 @@ _LIMIT = 64 << 20
 
 Progress = Callable[[int, int], None]
 
+# Thousands of runs have the same panels.
+_make_panel = lru_cache(maxsize=4096, typed=True)(PanelId)
 
-def list_runs(place: str | None = None, *, progress: Progress = lambda done, total: None) -> RunList:
+
+def list_runs(
+    place: str | None = None,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> RunList:
     """List the runs under ``SIT_PSDM_DATA``.
 
     Parameters
     ----------
     place : str, optional
         An instrument or an experiment; default all instruments.
+    root : path, optional
+        The directory of the instruments, in place of ``SIT_PSDM_DATA``.
     progress : callable
         Is called with the number of runs that were read, and the number of all.
 
@@ -51,7 +62,7 @@ def list_runs(place: str | None = None, *, progress: Progress = lambda done, tot
     Failed
         If the root or the directory of the instrument cannot be read.
     """
-    tree = Tree.from_environment()
+    tree = Tree.from_environment(root)
     errors: list[JfstoreError] = []
     experiments: list[tuple[Experiment, list[RunFiles]]] = []
     unfinished = 0
@@ -133,7 +144,7 @@ def _decode(value: Any, identity: list[list[Any]]) -> Run | None:
             return None
         run = value["run"]
         jungfraus = tuple(
-            Jungfrau(**{**fields, "panels": tuple(PanelId(**panel) for panel in fields["panels"])})
+            Jungfrau(**{**fields, "panels": tuple(_make_panel(**panel) for panel in fields["panels"])})
             for fields in run["jungfraus"]
         )
         others = tuple((source, alias) for source, alias in run["others"])

@@ -74,9 +74,9 @@ class Tree:
     numbers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @classmethod
-    def from_environment(cls) -> Tree:
-        """Return the tree at ``SIT_PSDM_DATA``, with the name database at ``SIT_DATA`` if that is set."""
-        root = Path(os.environ.get(ROOT_VARIABLE) or _DEFAULT_ROOT)
+    def from_environment(cls, place: str | os.PathLike[str] | None = None) -> Tree:
+        """Return the tree at `place` or ``SIT_PSDM_DATA``, with the name database at ``SIT_DATA`` if that is set."""
+        root = Path(place or os.environ.get(ROOT_VARIABLE) or _DEFAULT_ROOT)
         data = os.environ.get(NUMBERS_VARIABLE)
         return cls(root, _read_numbers(Path(data)) if data else {})
 
@@ -142,6 +142,20 @@ class Tree:
             if _is_directory(place / name):
                 return place / name / "calib"
         raise NotFound(f"no directory of experiment {name} in {self.root} ({ROOT_VARIABLE}) to deploy into")
+
+    def calib_directories(self) -> tuple[list[tuple[str, Path]], list[Failed]]:
+        """Return the calibration directory of each experiment that has one, and what cannot be read."""
+        found: list[tuple[str, Path]] = []
+        errors: list[Failed] = []
+        for instrument in self.instruments():
+            for place in self._places(instrument):
+                try:
+                    names = [name for name in _list_directory(place) if name[:3].upper() == instrument]
+                except Failed as error:
+                    errors.append(error)
+                    continue
+                found += [(name, place / name / "calib") for name in names if _is_directory(place / name / "calib")]
+        return sorted(found), errors
 
     def count_unfinished(self, experiment: Experiment) -> int:
         """Return how many files of an experiment are still being written."""
