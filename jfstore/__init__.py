@@ -30,14 +30,17 @@ Functions
 
 Classes
     Repository                     find, get, read, replay, explain, diff, identify, timeline, list, history, show, add,
-                                   import_gains, import_dcs, promote, withdraw, restore, close, tag, export_dcs
+                                   import_gains, import_dcs, promote, withdraw, restore, close, tag, freeze,
+                                   join_panels, separate_panels, name_panel, panel_history, run_panels,
+                                   export_dcs, export_bundle
     Answer, Selection, Timeline    what is valid
     Explanation                    why it is
     Lock                           what pins an answer
     Added, Entry, Change           what was added, and which answers it changes
     Difference                     what differs between versions, answers or repositories
     Identified                     what a file holds
-    Stated                         what was withdrawn, restored, closed or tagged
+    Stated                         what was withdrawn, restored, closed, tagged, frozen, joined or named
+    PanelHistory                   Ids, names, versions and runs of one physical panel
     Impact                         whom changes concern
     PanelId, Instant               identity of a panel; a time
 
@@ -82,6 +85,7 @@ if TYPE_CHECKING:
     from jfstore.repository.diffing import Difference, diff
     from jfstore.repository.governing import Stated
     from jfstore.repository.identifying import Identified, identify
+    from jfstore.repository.joining import PanelHistory
     from jfstore.repository.locking import replay
     from jfstore.repository.mirror import mirror
     from jfstore.repository.repair import repair
@@ -106,6 +110,7 @@ _PLACES = {
     "repository.diffing": "Difference diff",
     "repository.governing": "Stated",
     "repository.identifying": "Identified identify",
+    "repository.joining": "PanelHistory",
     "repository.answer": "Answer",
     "repository.catalogue": "open:open_repository init:make_repository",
     "repository.locking": "replay",
@@ -146,6 +151,7 @@ __all__ = [
     "JfstoreError",
     "Lock",
     "NotFound",
+    "PanelHistory",
     "PanelId",
     "Refused",
     "Repository",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time as clock
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from jfstore.cli.options import (
     add_types,
     add_write_options,
     as_option,
+    replace_now,
 )
 from jfstore.cli.run_options import add_run, target_of
 from jfstore.cli.writing import add_confirmed, open_to_write
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     target, time, source = target_of(args)
     arrays, texts = _arrays(args), about_of(args)
     if time == "now":
-        time = _resolve_now(args.argv)
+        time = replace_now(args.argv)
 
     def add(dry_run: bool) -> Added:
         options: dict[str, Any] = {"source": source, "about": texts, "request": args.request, "dry_run": dry_run}
@@ -76,15 +76,6 @@ def run(args: argparse.Namespace) -> int:
 
     add_confirmed(args, repository, add)
     return 0
-
-
-def _resolve_now(argv: list[str]) -> str:
-    """Return the present second, and put it into `argv`: a command in doubt is printed to be repeated as it was."""
-    second = f"@{int(clock.time())}"
-    for place, word in enumerate(argv):
-        if word in ("-Tnow", "--time=now") or (word == "now" and argv[place - 1] in ("-T", "--time")):
-            argv[place] = word.removesuffix("now") + second
-    return second
 
 
 def _parse_fill(text: str) -> tuple[str, tuple[float, ...]]:

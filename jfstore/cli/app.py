@@ -31,6 +31,8 @@ COMMANDS = {
     "restore": "Restore versions that were withdrawn.",
     "close": "State that from a time on nothing is valid for a panel or a detector.",
     "tag": "Give a commit a name, for --as-of.",
+    "freeze": "State that answers before a time do not change any more.",
+    "panel": "Show the history of a panel, state that two Ids are one panel, or give a name.",
     "import": "Import a gain tree or a DCS file, in one commit.",
     "export": "Export a detector's constants as a DCS file, or an answer as a bundle.",
     "generate": "Write the constants of a run to files.",
@@ -50,9 +52,11 @@ _HINTS = {
     "compare": "jfstore diff compares versions, answers and repositories; jfstore list shows two side by side",
     **dict.fromkeys(("put", "push", "upload"), "jfstore add and jfstore promote write to a repository"),
     **dict.fromkeys(("log", "report", "stats", "status"), "jfstore history and jfstore list show what is stored"),
+    **dict.fromkeys(("lock", "protect"), "jfstore freeze keeps answers as they are"),
+    **dict.fromkeys(("rename", "alias", "name"), "jfstore panel ID --name NAME gives a panel or a detector a name"),
     "why": "jfstore explain says why a version is valid, and others are not",
     **dict.fromkeys(("check", "fsck"), "jfstore verify checks a repository, jfstore audit deployed files"),
-    **dict.fromkeys(("plot", "view", "freeze"), "jfstore has no such command"),
+    **dict.fromkeys(("plot", "view"), "jfstore has no such command"),
 }
 """Words that people try, and what to use instead: a command that is only spelled like them would be wrong."""
 

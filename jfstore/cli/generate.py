@@ -12,7 +12,7 @@ from jfstore.cli.locking import add_lock, add_locked, check_lock, refuse_questio
 from jfstore.cli.options import Once, Parser, add_as_of, add_json, add_repo, add_rights, add_time, choose, rights_of
 from jfstore.cli.output import emit, emit_json, note, progress, report_rows
 from jfstore.cli.program import warn_all
-from jfstore.cli.run_options import add_experiment, dataset_of
+from jfstore.cli.run_options import add_experiment, dataset_of, panels_text
 from jfstore.cli.writing import check_can_ask, confirm
 from jfstore.errors import BadValue
 
@@ -199,5 +199,5 @@ def report(done: Generated) -> None:
     value = make_value(done)
     report_rows([{**row, "blake3": row["blake3"][:12]} for row in value["constants"]], ("type", "version", "blake3"))
     run = value["run"]
-    note(f"{run['dataset']} started at {run['begin']}; the panels are those of {run['source']} in {run['file']}")
+    note(f"{run['dataset']} started at {run['begin']}; {panels_text(run)}")
     note(f"valid at {value['time']['stamp']} ({value['time']['utc']}), {done.constants.origin_text}")

@@ -13,7 +13,7 @@ from jfstore.cli.locking import add_lock, add_locked, check_lock, lock_report, r
 from jfstore.cli.options import Parser, add_as_of, add_detector, add_json, add_number, add_repo, add_time, add_types
 from jfstore.cli.output import emit_json, emit_rows, note, report_rows
 from jfstore.cli.program import warn_all
-from jfstore.cli.run_options import add_run, run_value, target_of
+from jfstore.cli.run_options import add_run, panels_text, run_value, target_of
 from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue, Refused
 
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     (report_rows if args.file == "-" else emit_rows)(rows, _COLUMNS)
     when = f"{answer.time.stamp} ({answer.time.iso})"
     if run := value.get("run"):
-        note(f"{run['dataset']} started at {when}; the panels are those of {run['source']} in {run['file']}")
+        note(f"{run['dataset']} started at {when}; {panels_text(run)}")
     named = not args.locked and is_name(args.detector or args.detector_option or "")
     note(f"{'starts' if named else 'valid'} at {when}, as of commit {answer.as_of} of {repository.label}")
     if args.locked:

@@ -24,6 +24,9 @@ examples:
 """
 
 
+_OF_VERSIONS = ("add", "close", "withdraw", "restore")
+
+
 def add_options(parser: Parser) -> None:
     add = parser.add_argument
     text = "only commits about this panel (a panel or detector Id, or a part of a panel Id); may be repeated"
@@ -61,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     for logged in repository.history(as_of=as_of, **filters):
         names = list(logged.versions)
         commits.append({**asdict(logged), "time": logged.time.iso, "versions": names})
-        versions = names[0] if len(names) == 1 else f"{len(names)} versions"
+        versions = f"{len(names)} versions" if len(names) > 1 and logged.op in _OF_VERSIONS else " ".join(names)
         rows.append({**commits[-1], "time": iso_second(logged.time.ns), "hash": logged.hash[:12], "versions": versions})
     if not commits:
         is_filtered = any(value is not None for value in filters.values())

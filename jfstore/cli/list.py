@@ -127,15 +127,19 @@ def _resolve_as_of(args: argparse.Namespace, repositories: dict[str, Repository]
 
 def _find_panels(asked: list[str], repositories: dict[str, Repository]) -> list[str] | None:
     """Return the panels that are asked for, None for all; NotFound if no repository has any of them."""
-    from jfstore.core.ids import match_panels
+    from jfstore.core.ids import match_panels, merge_panels
+    from jfstore.core.validity import find_joined_panels
 
-    known = {str(panel) for repository in repositories.values() for panel in repository.panels}
-    wanted = sorted({panel for text in asked for panel in match_panels(text, known)})
+    tables = [repository.log.table() for repository in repositories.values()]
+    known = merge_panels([table.panel_names for table in tables])
+    named = {panel for text in asked for panel in match_panels(text, known)}
+    wanted = sorted({name for panel in named for table in tables for name in find_joined_panels(table, panel)})
     if unknown := [panel for panel in wanted if panel not in known]:
         error = NotFound(f"panel {', '.join(unknown)}: no constants are stored", nearest(unknown[0], known))
         if len(unknown) == len(wanted):
             raise error
-        note(str(error))
+        if {*unknown} & named:
+            note(str(error))
     return wanted or None
 
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -150,11 +151,15 @@ def _parse_root(text: str) -> str:
     return text
 
 
-def add_write_options(parser: argparse.ArgumentParser, impact: bool = True) -> None:
-    """Add the options of every command that makes a commit; with `impact` also those for the runs that it concerns."""
-    add_repo(parser, "required, there is no default for writing")
+def add_write_options(parser: argparse.ArgumentParser, impact: bool = True, is_message_required: bool = True) -> None:
+    """Add the options of every command that makes a commit; with `impact` also those for the runs that it concerns.
+
+    Without a message, if none is required, the command only reads.
+    """
+    needed = "required, there is no default for writing" if is_message_required else "required to write; default: real"
+    add_repo(parser, needed)
     add = parser.add_argument
-    add("-m", "--message", metavar="MESSAGE", action=Once, required=True, help="the reason, for the log")
+    add("-m", "--message", metavar="MESSAGE", action=Once, required=is_message_required, help="the reason, for the log")
     add("--dry-run", action="store_true", help="check everything, show what would change, store nothing")
     if impact:
         text = "also show which runs and deployed files that concerns, and by how much the values change (default: "
@@ -193,6 +198,15 @@ def add_time(parser: argparse.ArgumentParser, text: str) -> None:
     forms = "a stamp YYYYMMDDHHMMSS in the repository's zone, ISO 8601 with a zone, @UNIX-SECONDS, or now"
     options: dict[str, Any] = {"type": as_option(_parse_time), "action": Once, "help": f"{text}: {forms}"}
     parser.add_argument("-T", "--time", metavar="TIME", **options)
+
+
+def replace_now(argv: list[str]) -> str:
+    """Return the present second, and put it into `argv`: a command in doubt is printed to be repeated as it was."""
+    second = f"@{int(time.time())}"
+    for place, word in enumerate(argv):
+        if word in ("-Tnow", "--time=now") or (word == "now" and argv[place - 1] in ("-T", "--time")):
+            argv[place] = word.removesuffix("now") + second
+    return second
 
 
 def add_as_of(parser: argparse.ArgumentParser, text: str) -> None:

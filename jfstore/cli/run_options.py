@@ -18,6 +18,10 @@ COLUMNS = ("experiment", "run", "begin", "source", "alias", "config", "panels", 
 """Columns of a table of runs."""
 
 
+FIRST_WITH_IDS = 3
+"""The first version of a Jungfrau's configuration that has panel Ids."""
+
+
 def add_experiment(parser: argparse.ArgumentParser) -> None:
     """Add ``-e`` and ``-r``."""
     text = "experiment, with -r: take the time and the detector (-d: its source) from a run"
@@ -102,6 +106,13 @@ def run_value(run: Run, jungfrau: Jungfrau | None) -> dict[str, Any]:
         "notes": list(run.notes),
         "problems": list(run.problems),
     }
+
+
+def panels_text(value: dict[str, Any]) -> str:
+    """Return for people where the panels come from, of a value that `run_value` returned."""
+    if value["config_version"] < FIRST_WITH_IDS:
+        return f"the panels of {value['source']} are those that the log of the repository states"
+    return f"the panels are those of {value['source']} in {value['file']}"
 
 
 def run_row(value: dict[str, Any]) -> dict[str, Any]:

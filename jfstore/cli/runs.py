@@ -6,20 +6,24 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.as_of import resolve_as_of
-from jfstore.cli.options import Parser, add_as_of, add_json, add_repo, add_types
+from jfstore.cli.options import Once, Parser, add_as_of, add_types, add_write_options
 from jfstore.cli.output import count, emit, note, progress
 from jfstore.cli.program import report_errors, warn_all
 from jfstore.cli.run_options import COLUMNS, run_row, run_value
-from jfstore.cli.writing import open_to_read
+from jfstore.cli.writing import open_to_read, open_to_write, state_confirmed
 from jfstore.errors import BadValue, NotFound
 
 if TYPE_CHECKING:
+    from jfstore.repository.governing import Stated
     from jfstore.runs.run import RunList
 
 EPILOG = """\
 The table has a row for each run and Jungfrau; a run without a Jungfrau has a row without a source. The files are under
 SIT_PSDM_DATA (default /reg/d/psdm). The command caches the runs that it read in the user's cache directory. It reports
 damaged files on standard error; the exit code is then 4.
+
+The configurations of some old runs have no panel Ids (V1 and V2). --panels states for a range of runs which panels they
+had, in one commit; get, add, explain and generate then take them, and say so. The last statement about a run counts.
 
 With --resolve, the last column is yes if every panel has constants at the start of the run,
 and otherwise says what is missing. The exit code is 3 if constants are missing.
@@ -29,19 +33,30 @@ examples:
   jfstore runs XCS
   jfstore runs xcsls3716 --resolve          check that all constants of an experiment are stored
   jfstore runs MFX | awk -F'\\t' '$6 == "V3"'
+  jfstore runs --panels M044 exp=mfx00616:run=1-40 --repo real -m "from the logbook"
 """
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument("place", metavar="INSTRUMENT|EXPERIMENT", nargs="?", help="only these (default: all)")
+    text = "only these (default: all); with --panels a range of runs, exp=EXP:run=A-B"
+    parser.add_argument("place", metavar="INSTRUMENT|EXPERIMENT|RUNS", nargs="?", help=text)
     parser.add_argument("--resolve", action="store_true", help="also say whether every panel has constants")
     add_types(parser, "with --resolve: need this calibration type; may be repeated (default: all)")
     add_as_of(parser, "with --resolve: as the repository was after that commit, or at that time")
-    add_repo(parser, "with --resolve; default: real")
-    add_json(parser)
+    text = "state that the runs had these panels (panel or detector Id)"
+    parser.add_argument("--panels", metavar="DETECTOR", action=Once, help=text)
+    text = "with --panels: only this Jungfrau of the runs: source, alias or a part of the source"
+    parser.add_argument("-d", "--detector", dest="source", metavar="SOURCE", action=Once, help=text)
+    add_write_options(parser, impact=False, is_message_required=False)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.panels is not None:
+        return _state_panels(args)
+    if args.message is not None or args.request is not None or args.dry_run or args.source is not None:
+        raise BadValue(
+            "there is nothing to commit: give --panels DETECTOR, or leave out -m, --request, --dry-run and -d"
+        )
     found, cells = _find_runs(args)
     warn_all(found.notes)
     values = _values(found, cells)
@@ -54,6 +69,24 @@ def run(args: argparse.Namespace) -> int:
     if missing := sum(cell != "yes" for cell in cells):
         note(f"{count(missing, 'row')} without constants")
     return NotFound.exit_code if missing else 0
+
+
+def _state_panels(args: argparse.Namespace) -> int:
+    """State which panels runs had."""
+    if args.place is None:
+        raise BadValue("the runs are missing: exp=EXP:run=A-B")
+    if args.message is None:
+        raise BadValue("the message is missing: -m MESSAGE says why, for the log")
+    if args.resolve or args.types:
+        raise BadValue("--panels states which panels runs had; --resolve and -t list runs")
+    repository = open_to_write(args)
+
+    def state(dry_run: bool) -> Stated:
+        options: dict[str, Any] = {"source": args.source, "request": args.request, "dry_run": dry_run}
+        return repository.run_panels(args.panels, args.place, args.message, **options)
+
+    state_confirmed(args, repository, state)
+    return 0
 
 
 def _find_runs(args: argparse.Namespace) -> tuple[RunList, list[str]]:

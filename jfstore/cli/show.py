@@ -25,11 +25,12 @@ def add_options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from jfstore.core.instants import BEGINNING, iso
+    from jfstore.core.validity import find_joined_panels
 
     repository = open_to_read(args)
     as_of = resolve_as_of(args, repository)
     detail = repository.show(args.version, as_of=as_of)
-    version, commit = detail.version, detail.commit
+    version, commit, table = detail.version, detail.commit, repository.log.table(as_of)
     arrays = {}
     for array in version.arrays:
         value = {name: getattr(array, name) for name in ("dtype", "shape", "blake3", "converted_from")}
@@ -43,9 +44,11 @@ def run(args: argparse.Namespace) -> int:
         "valid_from": None if version.start == BEGINNING else iso(version.start),
         "zone": repository.identity.zone,
         "number": version.number,
+        "panel_names": [name for name, named in table.panel_names.names.items() if named == version.panel],
+        "same_panels": find_joined_panels(table, version.panel, as_of)[1:],
         "closes": list(version.closes),
         "withdrawn": detail.is_withdrawn,
-        "as_of": repository.log.table().seq if as_of is None else as_of,
+        "as_of": table.seq if as_of is None else as_of,
         "about": dict(version.about),
         "arrays": arrays,
         "file": detail.file,

@@ -31,9 +31,20 @@ _Done = TypeVar("_Done", "Added", "Stated")
 
 _COLUMNS = ("state", "version", "types", "source")
 _STATEMENT_COLUMNS = ("state", "name")
-_DONE = {"withdraw": "withdrawn", "restore": "restored", "close": "closed", "tag": "tagged"}
 _NO_CHANGES = ("tag", "freeze", "name", "run_panels")
 """Operations that never change an answer."""
+_STATES = {
+    "withdraw": ("withdraw", "withdrawn"),
+    "restore": ("restore", "restored"),
+    "close": ("close", "closed"),
+    "tag": ("tag", "tagged"),
+    "freeze": ("freeze", "frozen"),
+    "same_panel": ("join", "joined"),
+    "not_same_panel": ("separate", "separated"),
+    "name": ("name", "named"),
+    "run_panels": ("state", "stated"),
+}
+"""For each operation what a dry run would do, and what was done."""
 
 
 def open_to_read(args: argparse.Namespace) -> Repository:
@@ -225,6 +236,7 @@ def _print_changes_of(stated: Stated, *, planned: bool) -> None:
 
 
 def _rows_of_statement(stated: Stated) -> list[dict[str, Any]]:
-    done = f"would {stated.op}" if stated.dry_run else _DONE[stated.op]
+    verb, done = _STATES[stated.op]
+    done = f"would {verb}" if stated.dry_run else done
     rows = [{"state": done, "name": name} for name in stated.names]
     return rows + [{"state": "unchanged", "name": name} for name in stated.unchanged]

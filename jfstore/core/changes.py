@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from jfstore.core.ids import parse_version
 from jfstore.core.instants import Instant, instant_at
-from jfstore.core.records import Version
+from jfstore.core.records import Commit, SamePanel, Version, Withdrawal
 from jfstore.core.table import Table
 from jfstore.core.validity import FOREVER, Timeline, find_joined_panels, timeline
 
@@ -61,7 +62,7 @@ def changes(before: Table, after: Table, versions: Sequence[Version], zone: Zone
     touched = dict.fromkeys(
         (panel, name, version.seq)
         for version in versions
-        for panel in find_joined_panels(after, version.panel, version.seq)
+        for panel in _find_family((before, None), (after, None), version.panel)
         for name in version.content
     )
     return tuple(
@@ -71,24 +72,59 @@ def changes(before: Table, after: Table, versions: Sequence[Version], zone: Zone
     )
 
 
-def changes_between(
-    before: Table, after: Table, touched: Iterable[tuple[str, str]], zone: ZoneInfo
-) -> tuple[Change, ...]:
-    """Return how the answers for pairs of panel and calibration type change from one table to one that continues it."""
+def changes_of(before: Table, after: Table, commit: Commit, zone: ZoneInfo) -> tuple[Change, ...]:
+    """Return how the answers of `before` change through `commit`, whatever its operation; `after` holds it, too."""
+    return _changes_between((before, None), (after, None), commit, zone)
+
+
+def changes_by(table: Table, commit: Commit, zone: ZoneInfo) -> tuple[Change, ...]:
+    """Return how `commit`, which `table` holds, changed the answers."""
+    return _changes_between((table, commit.seq - 1), (table, commit.seq), commit, zone)
+
+
+_Moment = tuple[Table, int | None]
+"""A table, and the commit up to which it counts, None for all."""
+
+
+def _changes_between(before: _Moment, after: _Moment, commit: Commit, zone: ZoneInfo) -> tuple[Change, ...]:
+    touched = dict.fromkeys(
+        (panel, name)
+        for first, types in _touch(before, after, commit)
+        for panel in _find_family(before, after, first)
+        for name in types
+    )
     return tuple(
         change
         for panel, name in touched
-        for change in _differences(timeline(before, panel, name), timeline(after, panel, name), zone)
+        for change in _differences(
+            timeline(before[0], panel, name, before[1]), timeline(after[0], panel, name, after[1]), zone
+        )
     )
 
 
-def changes_by(table: Table, seq: int, touched: Iterable[tuple[str, str]], zone: ZoneInfo) -> tuple[Change, ...]:
-    """Return how commit `seq` changed the answers for pairs of panel and calibration type; `table` holds it."""
-    return tuple(
-        change
-        for panel, name in touched
-        for change in _differences(timeline(table, panel, name, seq - 1), timeline(table, panel, name, seq), zone)
-    )
+def _find_family(before: _Moment, after: _Moment, panel: str) -> list[str]:
+    """Return the Ids whose answers follow `panel` before or after a write, itself first."""
+    if not after[0].are_joined:
+        return [panel]
+    joined = [name for table, seq in (before, after) for name in find_joined_panels(table, panel, seq)]
+    return list(dict.fromkeys(joined))
+
+
+def _touch(before: _Moment, after: _Moment, commit: Commit) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield the panels that a commit is about, and the calibration types for which answers may change."""
+    for version in commit.versions:
+        yield version.panel, (*version.content, *version.closes)
+    table, statement = before[0], commit.statement
+    if isinstance(statement, Withdrawal):
+        for text in sorted(statement.versions):
+            panel, stamp, _ = parse_version(text)
+            versions = table.version_list(table.rows_at(str(panel), stamp))
+            yield from ((v.panel, (*v.content, *v.closes)) for v in versions if v.name == text)
+    if isinstance(statement, SamePanel):
+        family = [name for panel in statement.panels for name in _find_family(before, after, panel)]
+        rows = np.concatenate([table.rows(name) for name in dict.fromkeys(family)])
+        types = sorted({name for v in table.version_list(rows) for name in (*v.content, *v.closes)})
+        yield from ((panel, types) for panel in sorted(statement.panels))
 
 
 def _differences(old: Timeline, new: Timeline, zone: ZoneInfo) -> Iterator[Change]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -13,6 +13,7 @@ from jfstore.errors import BadValue, NotFound, nearest
 _FIELD = re.compile(r"(?:0[xX])?([0-9a-fA-F]*)", re.ASCII)
 _VERSION = re.compile(r"([^/]+)/([0-9]{14})/v0*([1-9][0-9]{0,8})", re.ASCII)
 _SHORT_WITH_STAMP = re.compile(r"[^-]*-[^-]*-([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})", re.ASCII)
+_NAME = re.compile(r"(?=.*[^0-9a-fA-FxX-])[A-Za-z][A-Za-z0-9.+-]*", re.ASCII)
 _PREFIX = "jungfrau_"  # LCLS-II writes it before a detector Id
 _FIELD_NAMES = ("moduleVersion", "firmwareVersion", "serialNumber")
 
@@ -52,6 +53,35 @@ class PanelId:
 
     def __str__(self) -> str:
         return f"{self.module:x}-{self.firmware:x}-{self.serial:x}"
+
+
+class KnownPanels(dict[str, None]):
+    """The Ids of panels that are known, sorted, and the names that stand for Ids.
+
+    Attributes
+    ----------
+    names : mapping of str to str
+        By name the panel Id or detector Id that it stands for.
+    """
+
+    def __init__(self, panels: Iterable[str] = (), names: Mapping[str, str] | None = None) -> None:
+        super().__init__(dict.fromkeys(sorted(panels)))
+        self.names = dict(names or {})
+
+
+def merge_panels(several: Iterable[KnownPanels]) -> KnownPanels:
+    """Return the panels of several repositories; a name that differs stands for the panels of all."""
+    panels: dict[str, None] = {}
+    names: dict[str, dict[str, None]] = {}
+    for known in several:
+        panels.update(known)
+        for name, stands_for in known.names.items():
+            names.setdefault(name, {}).update(dict.fromkeys(stands_for.split("_")))
+    return KnownPanels(panels, {name: "_".join(ids) for name, ids in names.items()})
+
+
+def _names_in(known: Iterable[str]) -> Mapping[str, str]:
+    return known.names if isinstance(known, KnownPanels) else {}
 
 
 def _field(text: str, whole: str) -> int:
@@ -104,7 +134,7 @@ def is_short_with_stamp(text: str) -> bool:
 
 
 def split_stamp(text: str) -> tuple[str, str] | None:
-    """Return panel Id and stamp of ``<panel Id>-<stamp>``, where the Id may be short; None if `text` has another form.
+    """Return panel and stamp of ``<panel>-<stamp>``, a short Id or a name too; None if `text` has another form.
 
     Examples
     --------
@@ -112,7 +142,8 @@ def split_stamp(text: str) -> tuple[str, str] | None:
     (('171113-154920171025-3d00fb', '20180306000000'), None)
     """
     panel, _, stamp = text.removeprefix(_PREFIX).rpartition("-")
-    is_whole = panel.count("-") == 2 and re.fullmatch(r"[0-9]{14}", stamp, re.ASCII) and "_" not in panel
+    is_panel = "_" not in panel and (panel.count("-") == 2 or _NAME.fullmatch(panel))
+    is_whole = is_panel and re.fullmatch(r"[0-9]{14}", stamp, re.ASCII)
     return (panel, stamp) if is_whole or is_short_with_stamp(text.removeprefix(_PREFIX)) else None
 
 
@@ -143,15 +174,27 @@ def match_panels(text: str, known: Iterable[str]) -> tuple[str, ...]:
     return tuple(map(str, resolve_detector(text, known)))
 
 
+def is_id(text: str) -> bool:
+    """Return whether `text` is a panel Id of three fields, or of two."""
+    fields = text.split("-")
+    return len(fields) in (2, 3) and any(fields) and all(_FIELD.fullmatch(field) for field in fields)
+
+
+def split_detector(text: str) -> list[str]:
+    """Return the parts of a detector Id, without the prefix of LCLS-II."""
+    return text.removeprefix(_PREFIX).split("_")
+
+
 def resolve_panel(text: str, known: Iterable[str]) -> PanelId:
     """Return the panel that `text` names, where `text` may lack the moduleVersion, or be the serialNumber alone.
 
     Parameters
     ----------
     text : str
-        A panel Id of three fields, of two (``154920171025-3d00fb``), or of one (``3d00fb``) if a known panel has it.
+        A panel Id of three fields, of two (``154920171025-3d00fb``), or of one (``3d00fb``) if a known panel has it;
+        or the name of a panel.
     known : iterable of str
-        The panel Ids among which a short one must be unique.
+        The panel Ids among which a short one must be unique; `KnownPanels` also have the names.
 
     Raises
     ------
@@ -160,14 +203,22 @@ def resolve_panel(text: str, known: Iterable[str]) -> PanelId:
     NotFound
         If a two-field Id fits no known panel.
     """
-    if "-" not in text and not text.startswith(_PREFIX):  # jungfrau_000003 is the name of a detector
-        text = _find_serial(text, known)
-    text = text.removeprefix(_PREFIX)
+    names = _names_in(known)
+    if text not in names:
+        if "-" not in text and not text.startswith(_PREFIX):  # jungfrau_000003 is the name of a detector
+            text = _find_serial(text, known)
+        text = text.removeprefix(_PREFIX)
+    if "_" in (named := names.get(text, "")):
+        raise BadValue(f"{text} is the name of a detector of {named.count('_') + 1} panels, not of a panel")
+    text = named or text
     fields = text.split("-")
     if is_short_with_stamp(text):
         raise BadValue(f"{text!r} is a short panel Id with a stamp: pass {'-'.join(fields[:2])} -T {fields[2]}")
     if len(fields) != 2 or not any(fields):
-        return parse_panel(text)
+        try:
+            return parse_panel(text)
+        except BadValue as error:
+            raise BadValue(error.message, nearest(text, names)) from None
     tail = tuple(_field(field, text) for field in fields)
     panels = [parse_panel(name) for name in known]
     matches = sorted(panel for panel in panels if (panel.firmware, panel.serial) == tail)
@@ -180,7 +231,7 @@ def resolve_panel(text: str, known: Iterable[str]) -> PanelId:
 
 
 def resolve_detector(text: str, known: Iterable[str] = ()) -> tuple[PanelId, ...]:
-    """Return the panels of a detector Id, in their order; each may be short, see `resolve_panel`.
+    """Return the panels of a detector Id or of a detector's name, in their order; for each see `resolve_panel`.
 
     Raises
     ------
@@ -189,16 +240,17 @@ def resolve_detector(text: str, known: Iterable[str] = ()) -> tuple[PanelId, ...
     NotFound
         If a short part fits no known panel.
     """
-    parts = text.removeprefix(_PREFIX).split("_")
-    if all(part.count("-") == 2 for part in parts):
+    names = _names_in(known)
+    text = names.get(text, text)
+    if all(part.count("-") == 2 and part not in names for part in split_detector(text)):
         return _resolve(text, ())  # which panels are known does not matter
-    return _resolve.__wrapped__(text, tuple(known))
+    return _resolve.__wrapped__(text, known if isinstance(known, KnownPanels) else tuple(known))
 
 
 @lru_cache(maxsize=64)
-def _resolve(text: str, known: tuple[str, ...]) -> tuple[PanelId, ...]:
+def _resolve(text: str, known: Iterable[str]) -> tuple[PanelId, ...]:
     prefix = _PREFIX if text.startswith(_PREFIX) else ""
-    panels = tuple(resolve_panel(prefix + part, known) for part in text.removeprefix(_PREFIX).split("_"))
+    panels = tuple(resolve_panel(prefix + part, known) for part in split_detector(text))
     if len(set(panels)) < len(panels):
         twice = next(panel for i, panel in enumerate(panels) if panel in panels[:i])
         raise BadValue(f"panel {twice} comes twice in the detector Id {text}")

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jfstore.core.records import NO_FILE, Array, Commit, Statement, StoredFile, Version
+from jfstore.core.ids import KnownPanels
+from jfstore.core.records import NO_FILE, Array, Commit, Naming, Statement, StoredFile, Version
 from jfstore.core.segment import LAYOUT, NO_FILE_ROW, Columns, MemorySegment, Segment, make_segment, merge_segments
 from jfstore.core.statements import decode_statement
 from jfstore.errors import Damaged, NotFound
@@ -96,9 +97,13 @@ class Table:
         return list(accumulate((segment.count("versions") for segment in self.segments), initial=0))
 
     @cached_property
-    def panel_names(self) -> dict[str, None]:
-        """The panels that have versions, sorted."""
-        return dict.fromkeys(sorted({name for segment in self.segments for name in segment.panels}))
+    def panel_names(self) -> KnownPanels:
+        """The panels that have versions, sorted, and the names that stand for Ids."""
+        names: dict[str, str] = {}
+        for _, _, statement in self.statements:
+            if isinstance(statement, Naming):
+                names.setdefault(statement.name, statement.id)  # a name is never moved
+        return KnownPanels({name for segment in self.segments for name in segment.panels}, names)
 
     def rows(self, panel: str, calib_type: str | None = None) -> NDArray[np.intp]:
         """Return the rows of the versions of `panel`, in the order in which they were added.

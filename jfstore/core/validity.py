@@ -238,9 +238,12 @@ def _row_of_number(line: Timeline, start: int, number: int, t: int, zone: ZoneIn
     rows = rows[line.table.take(rows)["file"] != NO_FILE_ROW]
     numbers = line.table.take(rows)["number"].tolist()
     if number not in numbers:
-        names = ", ".join(f"v{n}" for n in sorted(numbers))
+        stamp = stamp_at(start, zone)
+        # Numbers count for each Id: under another Id of the panel they name other versions.
+        others = find_joined_panels(line.table, line.panel, as_of)[1:]
+        names = ", ".join(f"v{n}" for n in sorted(numbers)) or f"none, only {', '.join(others)} may have"
         raise NotFound(
-            f"panel {line.panel}: {line.type} has no v{number} at stamp {stamp_at(start, zone)}, "
+            f"panel {line.panel}: {line.type} has no v{number} at stamp {stamp}, "
             f"which is valid at {stamp_at(t, zone)}; that stamp has {names}"
         )
     row: np.intp = rows[numbers.index(number)]
@@ -299,6 +302,8 @@ def rejections(table: Table, selection: Selection, t: int, zone: ZoneInfo, as_of
             reason = "starts later"
         elif version.start < start.ns:
             reason = f"superseded from {start.stamp}"
+        elif version.panel != selection.version.panel:
+            reason = f"{selection.version.name} of this stamp was added later"
         else:
             reason = f"v{number} of this stamp {'is newer' if number > version.number else 'was asked for'}"
         found.append((version, reason))
@@ -308,7 +313,7 @@ def rejections(table: Table, selection: Selection, t: int, zone: ZoneInfo, as_of
 def find_holder(
     table: Table, panel: str, stamp: str, content: Mapping[str, str], ever: bool, new: Sequence[Version] = ()
 ) -> str | None:
-    """Return the version through which `panel` holds `content` at `stamp`, None if it does not.
+    """Return the version through which `panel`, under any of its Ids, holds `content` at `stamp`; None if it does not.
 
     Parameters
     ----------
@@ -319,10 +324,10 @@ def find_holder(
     new : sequence of Version
         Versions that are about to be added, to be counted too.
     """
-    versions = table.version_list(table.rows_at(panel, stamp)) + [
-        v for v in new if (v.panel, v.stamp) == (panel, stamp)
-    ]
-    versions.sort(key=lambda version: version.number, reverse=True)
+    family = find_joined_panels(table, panel)
+    versions = table.version_list(_in_order(table, [table.rows_at(name, stamp) for name in family]))
+    versions += [v for v in new if v.panel in family and v.stamp == stamp]
+    versions.reverse()
     if not ever:
         withdrawn = _withdrawn(_statements_until(table, table.seq))
         versions = [version for version in versions if version.name not in withdrawn]
@@ -338,7 +343,21 @@ def find_holder(
 
 
 def find_superseding(table: Table, version: Version) -> list[Version]:
-    """Return the versions of the same panel and start that came after `version`, hold all of its types and count."""
-    later = [v for v in table.version_list(_rows_at(table, version.panel, version.start)) if v.number > version.number]
-    withdrawn = find_withdrawn(table) if later else set[str]()
-    return [v for v in later if v.content.keys() >= version.content.keys() and v.name not in withdrawn]
+    """Return the versions of the same panel and start that came after `version` and hold all of its types.
+
+    They are those under every Id of the panel that are not withdrawn, the last added last.
+    """
+    family = find_joined_panels(table, version.panel)
+    same = table.version_list(_in_order(table, [_rows_at(table, name, version.start) for name in family]))
+    later = same[1 + [v.name for v in same].index(version.name) :]
+    withdrawn = find_withdrawn(table)
+    return [v for v in later if v.name not in withdrawn and v.content.keys() >= version.content.keys()]
+
+
+def _in_order(table: Table, rows: Sequence[NDArray[np.intp]]) -> NDArray[np.intp]:
+    """Return the rows of several panels in the order in which they were added."""
+    if len(rows) == 1:
+        return rows[0]
+    joined = np.concatenate(rows)
+    columns = table.take(joined)
+    return joined[np.lexsort((columns["place"], columns["seq"]))]

@@ -26,6 +26,7 @@ from jfstore.formats.text import read_text
 from jfstore.fs.files import pieces_of
 from jfstore.repository import Repository
 from jfstore.repository.catalogue import open_repository
+from jfstore.repository.run_panels import RunStatements, fill_panels, find_run_panels
 from jfstore.runs.run import read_runs
 
 STATES = ("current", "stale", "edited", "rounded copy", "unknown", "unreadable")
@@ -96,7 +97,8 @@ def audit(
     repository = repo if isinstance(repo, Repository) else open_repository(repo)
     paths = [directories] if isinstance(directories, (str, os.PathLike)) else directories
     found, closed, notes = _scan(paths)
-    read = cache(_read_expectation)
+    stated = find_run_panels(repository.log.table())
+    read = cache(partial(_read_expectation, stated))
 
     def expectation_of(file: CalibFile) -> Expectation | None:
         return read(experiment or Path(os.path.abspath(file.calibdir)).parent.name, file.source, file.run)
@@ -141,13 +143,14 @@ class Expectation:
     t: int
 
 
-def _read_expectation(experiment: str, source: str, number: int) -> Expectation | None:
-    """Return panels and start of a run as its XTC files say, None if they do not."""
+def _read_expectation(stated: RunStatements, experiment: str, source: str, number: int) -> Expectation | None:
+    """Return panels and start of a run as its XTC files or the log say, None if they do not."""
     try:
         for run in read_runs(f"exp={experiment}:run={number}"):
-            for jungfrau in run.jungfraus:
-                if jungfrau.source == source and jungfrau.panels and run.start is not None:
-                    return Expectation(tuple(map(str, jungfrau.panels)), run.start)
+            for bare in run.jungfraus:
+                panels = fill_panels(run, bare, stated)[0].panels if bare.source == source else ()
+                if panels and run.start is not None:
+                    return Expectation(tuple(map(str, panels)), run.start)
     except JfstoreError:
         pass  # the XTC files may not be on this machine
     return None

@@ -28,6 +28,7 @@ from jfstore.repository.answer import Answer
 from jfstore.repository.catalogue import open_repository, read_names
 from jfstore.repository.locking import replay
 from jfstore.repository.repository import Repository
+from jfstore.repository.run_panels import fill_panels, find_run_panels
 from jfstore.runs.listing import Progress, list_runs
 from jfstore.runs.run import Jungfrau, Run, RunList, jungfrau_of
 
@@ -106,12 +107,15 @@ def constants_of(
     run, jungfrau = jungfrau_of(dataset, source)
     if not run.experiment or run.run < 0:
         raise BadValue(f"{run.label}: neither its name nor its place says experiment and run")
-    detector = jungfrau.require_id(run.label)
     tree = None if isinstance(repo, Repository) else _find_gain_tree(repo)
     repository = repo if isinstance(repo, Repository) else None if tree else open_repository(repo)
+    seq = repository.seq_of(as_of) if repository else None
+    stated = find_run_panels(repository.log.table(seq), seq) if repository else ()
+    jungfrau, stated_notes = fill_panels(run, jungfrau, stated)
+    detector = jungfrau.require_id(run.label)
     zone = repository.zone if repository else find_zone(DEFAULT_ZONE)
     when = instant_at(run.require_start(), zone) if time is None else parse_instant(time, zone)
-    notes = (*run.notes, *run.problems)
+    notes = (*run.notes, *run.problems, *stated_notes)
     if repository:
         return _read_repository(run, jungfrau, detector, when, repository, as_of, notes)
     assert tree
@@ -250,11 +254,12 @@ def runs_with_constants(
 def _find_missing(
     run: Run, jungfrau: Jungfrau, repository: Repository, types: Sequence[str] | None, as_of: int | None
 ) -> str | None:
-    if not jungfrau.panels:
-        return f"no panel Ids (ConfigV{jungfrau.version})"
-    if run.start is None:
-        return "no start time"
     try:
+        jungfrau, _ = fill_panels(run, jungfrau, find_run_panels(repository.log.table(as_of), as_of))
+        if not jungfrau.panels:
+            return f"no panel Ids (ConfigV{jungfrau.version})"
+        if run.start is None:
+            return "no start time"
         repository.find(jungfrau.detector_id, types, instant_at(run.start, repository.zone), as_of=as_of)
     except (NotFound, BadValue) as error:
         return error.message

@@ -16,6 +16,7 @@ from jfstore.core.arrays import Checked
 from jfstore.core.calib_types import CALIB_TYPES, calib_type
 from jfstore.core.changes import Change, changes, changes_by
 from jfstore.core.fields import check_about
+from jfstore.core.freezing import check_commit
 from jfstore.core.hashing import digest
 from jfstore.core.ids import parse_panel
 from jfstore.core.instants import Instant, exact_stamp, find_zone
@@ -29,6 +30,7 @@ from jfstore.repository.log import Appended
 from jfstore.storage.base import Storage
 
 if TYPE_CHECKING:
+    from jfstore.repository.reading import ReadableRepository
     from jfstore.repository.repository import Repository
     from jfstore.runs.run import Run
 
@@ -136,13 +138,17 @@ def add_entries(
         known = origin_rule(table, repository.commit, pending) if by_origin else content_rule(table, once)
         return list(_number_versions(pending, table, seq, known, unchanged))
 
+    def check(table: Table, commit: Commit) -> None:
+        check_commit(table, commit, repository.zone)
+
     if dry_run:
         versions = tuple(versions_for(before, before.seq + 1))
         dry = Commit(before.seq + 1, "", 0, 0, "", "", "", message, request, "add", versions, hash="0" * 64)
+        check(before, dry)
         after = before.extend([dry])
         appended = Appended(before.seq, versions, before, after)
     else:
-        appended = log.append("add", message, request, versions_for)
+        appended = log.append("add", message, request, versions_for, check=check)
     changed = changes(appended.before, appended.after, appended.versions, repository.zone)
     return Added(
         appended.seq,
@@ -155,7 +161,7 @@ def add_entries(
     )
 
 
-def refuse_mirror(repository: Repository) -> None:
+def refuse_mirror(repository: ReadableRepository) -> None:
     """Raise Refused if nothing may be committed here, because the repository is a mirror."""
     mirror_of = repository.identity.mirror_of
     if mirror_of is not None:
@@ -180,12 +186,11 @@ def _repeat(repository: Repository, seq: int, entries: Iterable[Entry], table: T
     """Return what commit `seq` added, made sure to survive; Refused if `request` was for something else."""
     pending = _publish_arrays(repository.storage, repository.identity, entries, table, True, {})
     asked = [(v.panel, v.stamp, v.content) for v in pending]
-    versions = repository.commit(seq).versions
-    if not all((version.panel, version.stamp, version.content) in asked for version in versions):
+    commit = repository.commit(seq)
+    if not all((version.panel, version.stamp, version.content) in asked for version in commit.versions):
         raise Refused(f"request {request} was for another change, commit {seq}")
     repository.log.append("add", "repeated", request, lambda _table, _seq: ())
-    touched = [(version.panel, name) for version in versions for name in version.content]
-    return Added(seq, versions, (), changes_by(repository.log.table(), seq, touched, repository.zone))
+    return Added(seq, commit.versions, (), changes_by(repository.log.table(), commit, repository.zone))
 
 
 def _publish_arrays(

@@ -13,7 +13,7 @@ import numpy as np
 from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import calib_type
 from jfstore.core.comparing import RangeDifference, Relation, check_guess, compare_ranges, find_relation
-from jfstore.core.ids import PanelId
+from jfstore.core.ids import PanelId, merge_panels
 from jfstore.core.likeness import rank_copies
 from jfstore.core.records import Version
 from jfstore.core.sketch import make_sketch
@@ -168,7 +168,7 @@ def diff(
     opened = [place if isinstance(place, Repository) else open_repository(place) for place in (first, second)]
     names = check_types(types)
     sides, labels = [], []
-    known = [panel for repository in opened for panel in repository.log.table().panel_names]
+    known = merge_panels([repository.log.table().panel_names for repository in opened])
     wanted = find_panels(panels, known)
     for repository, moment in zip(opened, as_of, strict=True):
         seq = repository.seq_of(moment)

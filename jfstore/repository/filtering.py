@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from jfstore.core.ids import PanelId, match_panels
+from jfstore.core.ids import KnownPanels, PanelId, match_panels
 from jfstore.core.instants import BEGINNING, parse_instant, parse_time
 from jfstore.core.records import STATEMENTS, Naming, RunPanels, SamePanel, Statement, Withdrawal
 from jfstore.core.table import CommitSummary, Table
@@ -123,15 +123,14 @@ def read_texts(repository: ReadableRepository, seqs: Iterable[int]) -> dict[str,
     return {name: about for part in repository.storage.objects.each(read, set(seqs)) for name, about in part}
 
 
-def find_panels(panels: Panels, known: Iterable[str]) -> list[str] | None:
-    """Return the panels that Ids, or parts of Ids, fit, None for all; NotFound if none of them is known."""
+def find_panels(panels: Panels, known: KnownPanels) -> list[str] | None:
+    """Return the panels that Ids, parts of Ids, or names fit, None for all; NotFound if none of them is known."""
     if panels is None:
         return None
-    names = sorted(set(known))
     texts = [panels] if isinstance(panels, (str, PanelId)) else panels
-    wanted = list(dict.fromkeys(panel for text in texts for panel in match_panels(str(text), names)))
-    if wanted and not set(wanted) & set(names):
-        raise NotFound(f"panel {', '.join(wanted)}: no constants are stored", nearest(wanted[0], names))
+    wanted = list(dict.fromkeys(panel for text in texts for panel in match_panels(str(text), known)))
+    if wanted and not set(wanted) & known.keys():
+        raise NotFound(f"panel {', '.join(wanted)}: no constants are stored", nearest(wanted[0], known))
     return wanted
 
 
@@ -141,8 +140,8 @@ def find_commits_of(table: Table, panels: Panels, as_of: int) -> set[int] | None
     They are those that added or closed something of it, withdrew or restored a version, or made a statement about it.
     """
     statements = [(seq, _panels_of(statement)) for seq, _, statement in table.statements if seq <= as_of]
-    known = {*table.panel_names, *(panel for _, named in statements for panel in named)}
-    wanted = find_panels(panels, known)
+    named_panels = [panel for _, named in statements for panel in named]
+    wanted = find_panels(panels, KnownPanels([*table.panel_names, *named_panels], table.panel_names.names))
     if wanted is None:
         return None
     joined = {other for panel in wanted for other in find_joined_panels(table, panel, as_of)}

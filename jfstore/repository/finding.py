@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from jfstore.core.table import Table
 from jfstore.core.validity import Selection, select
 from jfstore.errors import BadValue, NotFound, Refused
 from jfstore.repository.log import Log
+from jfstore.repository.run_panels import RunStatements, fill_panels
 from jfstore.runs.dataset import is_dataset
 
 if TYPE_CHECKING:
@@ -38,7 +39,12 @@ class Target:
 
 
 def resolve_target(
-    target: str | PanelId, time: Time | None, source: str | None, zone: ZoneInfo, known: Iterable[str]
+    target: str | PanelId,
+    time: Time | None,
+    source: str | None,
+    zone: ZoneInfo,
+    known: Iterable[str],
+    stated: Callable[[], RunStatements] = tuple,
 ) -> Target:
     """Return the panels and the instant that are meant.
 
@@ -53,7 +59,9 @@ def resolve_target(
     zone : zoneinfo.ZoneInfo
         Zone in which stamps are read.
     known : iterable of str
-        Panel Ids among which a short one must be unique.
+        Panel Ids among which a short one must be unique, and names.
+    stated : callable
+        Returns what the log states about the panels of runs whose configurations have no Ids; called for a run only.
 
     Raises
     ------
@@ -76,9 +84,11 @@ def resolve_target(
         raise BadValue(f"{text} says the time: leave out {time}, or give a detector Id")
     from jfstore.runs.run import jungfrau_of  # slow to load, and not needed for an Id
 
-    run, jungfrau = jungfrau_of(text, source)
+    run, bare = jungfrau_of(text, source)
+    jungfrau, notes = fill_panels(run, bare, stated())
     panels = resolve_detector(jungfrau.require_id(run.label))
-    return Target(panels, instant_at(run.require_start(), zone), run, jungfrau, (*run.notes, *run.problems))
+    start = instant_at(run.require_start(), zone)
+    return Target(panels, start, run, jungfrau, (*run.notes, *run.problems, *notes))
 
 
 def check_types(types: Sequence[str] | str | None) -> tuple[str, ...]:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from jfstore.core.calib_types import calib_type
-from jfstore.core.changes import Change, changes_between, changes_by
+from jfstore.core.changes import Change, changes_by, changes_of
+from jfstore.core.freezing import check_commit
 from jfstore.core.ids import resolve_detector
 from jfstore.core.instants import Instant, start_of_validity
-from jfstore.core.records import NO_FILE, Commit, Statement, Tag, Version, Withdrawal
+from jfstore.core.names import check_is_free, check_name
+from jfstore.core.records import (
+    NO_FILE,
+    Commit,
+    Naming,
+    SamePanel,
+    Statement,
+    Tag,
+    Version,
+    Withdrawal,
+)
+from jfstore.core.statements import subjects_of
 from jfstore.core.table import Table
 from jfstore.core.validity import find_joined_panels, find_withdrawn, timeline
 from jfstore.errors import BadValue, NotFound, Refused
@@ -19,9 +33,9 @@ from jfstore.repository.adding import check_message, check_request, refuse_mirro
 from jfstore.repository.finding import Time, find_tag
 
 if TYPE_CHECKING:
+    from jfstore.repository.reading import ReadableRepository
     from jfstore.repository.repository import Repository
 
-_TAG = re.compile(r"[A-Za-z](?:[A-Za-z0-9+=-]|\.(?!\.)){0,99}", re.ASCII)
 _Plan = Callable[[Table, int], Sequence[Version]]
 
 
@@ -32,11 +46,13 @@ class Stated:
     Attributes
     ----------
     op : str
-        ``withdraw``, ``restore``, ``close`` or ``tag``.
+        ``withdraw``, ``restore``, ``close``, ``same_panel``, ``not_same_panel``, ``name``, ``run_panels``, ``tag`` or
+        ``freeze``.
     seq : int
         The commit, or the last one there is if nothing was committed.
     names : tuple of str
-        Names of the versions, closes or tags that the statement is about; with `dry_run` would be.
+        What the statement is about, with `dry_run` would be: names of versions, closes or tags, Ids of panels, the
+        stamp of a freeze, or runs.
     unchanged : tuple of str
         Names for which it holds already.
     changes : tuple of Change
@@ -75,10 +91,9 @@ def withdraw(
     gone = find_withdrawn(table)
     todo = [version for version in found if (version.name in gone) == restore]
     unchanged = tuple(version.name for version in found if version not in todo)
-    touched = _touch(todo)
     names_todo = tuple(version.name for version in todo)
     statement = Withdrawal(names_todo) if todo else None
-    return _state(repository, op, statement, message, request, dry_run, touched, names_todo, unchanged)
+    return commit_statement(repository, op, statement, message, request, dry_run, names_todo, unchanged)
 
 
 def close(
@@ -99,7 +114,7 @@ def close(
     for name in asked or ():
         calib_type(name)
     todo = {panel: _types_to_close(table, panel, start, asked) for panel in panels}
-    if unknown := [panel for panel in panels if panel not in table.panel_names]:
+    if unknown := [panel for panel in panels if not len(_rows_of_panel(table, panel))]:
         raise NotFound(f"panel {', '.join(unknown)}: no constants are stored, so there is nothing to close")
 
     def next_number(now: Table, panel: str) -> int:
@@ -112,15 +127,14 @@ def close(
             if names
         ]
 
-    touched = {(panel, name) for panel, names in todo.items() for name in names}
     unchanged = tuple(f"{panel}/{start.stamp}" for panel, names in todo.items() if not names)
     names = tuple(version.name for version in plan(table, 0))
-    return _state(repository, "close", None, message, request, dry_run, touched, names, unchanged, plan)
+    return commit_statement(repository, "close", None, message, request, dry_run, names, unchanged, plan=plan)
 
 
 def _types_to_close(table: Table, panel: str, start: Instant, asked: Sequence[str] | None) -> tuple[str, ...]:
     """Return the types that a close at `start` would close: those asked for, or all that the panel has."""
-    versions = table.version_list(table.rows(panel))
+    versions = table.version_list(_rows_of_panel(table, panel))
     has = sorted({name for version in versions for name in version.content})
     names = []
     for name in has if asked is None else asked:
@@ -130,6 +144,11 @@ def _types_to_close(table: Table, panel: str, start: Instant, asked: Sequence[st
         if holds is None or not (holds.closes and holds.start == start.ns):
             names.append(name)
     return tuple(names)
+
+
+def _rows_of_panel(table: Table, panel: str) -> NDArray[np.intp]:
+    """Return the rows of all versions of a panel, under whatever Id."""
+    return np.concatenate([table.rows(name) for name in find_joined_panels(table, panel)])
 
 
 def tag(
@@ -142,10 +161,7 @@ def tag(
     dry_run: bool = False,
 ) -> Stated:
     """Give a commit a name; see `Repository.tag`."""
-    if not isinstance(name, str) or not _TAG.fullmatch(name) or name == "now":
-        raise BadValue(
-            f"{name!r} cannot be a tag: it starts with a letter and has letters, digits, '.', '+', '=' and '-' only"
-        )
+    check_name(name, "tag")
     table = repository.log.table()
     if request and (done := table.find_request(check_request(request))):
         said = repository.commit(done).statement  # the last commit was another one then
@@ -157,11 +173,9 @@ def tag(
     known = find_tag(table, name)
     if known and as_of is None and _only_tags_since(table, known):
         seq = known  # the command is repeated as it was typed, and its own commit is the last one now
-    if known not in (None, seq):
-        raise Refused(f"tag {name} is commit {known}: a tag is never moved, nor used again")
-    statement = None if known else Tag(name, seq)
+    check_is_free(statements_in(table), Tag(name, seq))
     names, unchanged = ((), (name,)) if known else ((name,), ())
-    return _state(repository, "tag", statement, message, request, dry_run, (), names, unchanged)
+    return commit_statement(repository, "tag", Tag(name, seq), message, request, dry_run, names, unchanged)
 
 
 def _only_tags_since(table: Table, seq: int) -> bool:
@@ -170,19 +184,38 @@ def _only_tags_since(table: Table, seq: int) -> bool:
     return len(tags) == table.seq - seq
 
 
-def _state(
-    repository: Repository,
+def statements_in(table: Table) -> list[Statement]:
+    """Return the statements of a table, in order."""
+    return [statement for _, _, statement in table.statements]
+
+
+def commit_statement(
+    repository: ReadableRepository,
     op: str,
     statement: Statement | None,
     message: str,
     request: str | None,
     dry_run: bool,
-    touched: Iterable[tuple[str, str]],
     names: tuple[str, ...],
-    unchanged: tuple[str, ...],
+    unchanged: tuple[str, ...] = (),
+    *,
     plan: _Plan = lambda table, seq: (),
+    check: Callable[[Table, Commit], None] = lambda table, commit: None,
+    notes: tuple[str, ...] = (),
 ) -> Stated:
-    """Commit a statement, or versions that close, and return what changes by it."""
+    """Commit a statement, or versions that close, and return what changes by it.
+
+    Parameters
+    ----------
+    names, unchanged : tuple of str
+        What the statement is about; nothing is committed if `names` is empty.
+    plan : callable
+        Returns the versions that close, given the table that they extend and their seq.
+    check : callable
+        Is called as `Log.append` calls it, also with `dry_run`.
+    notes : tuple of str
+        What the user should know.
+    """
     check_message(message)
     request = check_request(request)
     refuse_mirror(repository)
@@ -193,41 +226,36 @@ def _state(
     storage.check_writable()
     log.make_sure()
     if not names:
-        return Stated(op, before.seq, (), unchanged, dry_run=dry_run)
+        return Stated(op, before.seq, (), unchanged, notes=notes, dry_run=dry_run)
+
+    def check_all(table: Table, commit: Commit) -> None:
+        check(table, commit)
+        if isinstance(commit.statement, (Tag, Naming)):
+            check_is_free(statements_in(table), commit.statement)
+        check_commit(table, commit, repository.zone)
+
     if dry_run:
         versions = tuple(plan(before, before.seq + 1))
         commit = Commit(before.seq + 1, "", 0, 0, "", "", "", message, request, op, versions, statement, hash="0" * 64)
-        seq, after, notes = before.seq, before.extend([commit]), tuple[str, ...]()
+        check_all(before, commit)
+        seq, after = before.seq, before.extend([commit])
     else:
-        appended = log.append(op, message, request, plan, statement)
-        seq, before, after, notes = appended.seq, appended.before, appended.after, appended.notes
+        appended = log.append(op, message, request, plan, statement, check=check_all)
+        seq, before, after, notes = appended.seq, appended.before, appended.after, (*notes, *appended.notes)
         names = tuple(version.name for version in appended.versions) or names
-    panels = _join_panels(after, touched, after.seq)
-    changed = changes_between(before, after, panels, repository.zone)
-    return Stated(op, seq, names, unchanged, changed, notes, dry_run)
+        commit = Commit(seq, "", 0, 0, "", "", "", message, request, op, appended.versions, statement)
+    return Stated(op, seq, names, unchanged, changes_of(before, after, commit, repository.zone), notes, dry_run)
 
 
-def _repeat(repository: Repository, seq: int, op: str, statement: Statement | None, request: str) -> Stated:
+def _repeat(repository: ReadableRepository, seq: int, op: str, statement: Statement | None, request: str) -> Stated:
     """Return what commit `seq` said, made sure to survive; Refused if `request` was for something else."""
     commit = repository.commit(seq)
     if commit.op != op or (statement is not None and commit.statement != statement):
         raise Refused(f"request {request} was for another change, commit {seq}")
     repository.log.append(op, "repeated", request)
     said = commit.statement
-    versions = commit.versions
-    if isinstance(said, Withdrawal):
-        versions = tuple(map(repository.version, said.versions))
-    names = (said.name,) if isinstance(said, Tag) else tuple(version.name for version in versions)
-    table = repository.log.table()
-    touched = _join_panels(table, _touch(versions), seq)
-    return Stated(op, seq, names, changes=changes_by(table, seq, touched, repository.zone))
-
-
-def _touch(versions: Iterable[Version]) -> set[tuple[str, str]]:
-    """Return the panels and calibration types that versions and closes are about."""
-    return {(version.panel, name) for version in versions for name in (*version.content, *version.closes)}
-
-
-def _join_panels(table: Table, touched: Iterable[tuple[str, str]], seq: int) -> list[tuple[str, str]]:
-    """Return pairs of panel and type, with every Id that is declared the same panel."""
-    return sorted({(other, name) for panel, name in touched for other in find_joined_panels(table, panel, seq)})
+    names = tuple(version.name for version in commit.versions)
+    if said is not None:
+        names = subjects_of(said)
+        names = names if isinstance(said, (Withdrawal, SamePanel)) else names[:1]
+    return Stated(op, seq, names, changes=changes_by(repository.log.table(), commit, repository.zone))

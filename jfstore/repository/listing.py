@@ -6,23 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from jfstore.core.instants import Instant, instant_at
-from jfstore.core.records import (
-    Commit,
-    Freeze,
-    Naming,
-    RunPanels,
-    SamePanel,
-    Statement,
-    Tag,
-    Version,
-    Withdrawal,
-)
+from jfstore.core.records import Commit, Version
+from jfstore.core.statements import subjects_of
 from jfstore.core.table import Table
-from jfstore.core.validity import Timeline, find_withdrawn, timeline
+from jfstore.core.validity import Timeline, find_joined_panels, find_withdrawn, timeline
 from jfstore.repository.answer import html_table
 from jfstore.repository.filtering import (
     EVERY_COMMIT,
@@ -123,9 +115,11 @@ def list_versions(
     seq = repository.seq_of(as_of)
     table = repository.log.table(seq)
     wanted = find_panels(panels, table.panel_names)
+    if wanted is not None:
+        wanted = [name for panel in wanted for name in find_joined_panels(table, panel, seq)]
     names = (types,) if isinstance(types, str) else types
     span = parse_span(time, repository.zone)
-    rows = None if wanted is None else [row for panel in sorted(wanted) for row in table.rows(panel).tolist()]
+    rows = None if wanted is None else [row for panel in sorted(set(wanted)) for row in table.rows(panel).tolist()]
     lister = _Lister(repository, table, seq, make_filter(repository.zone, user=user, text=text))
     found = [
         listed
@@ -301,25 +295,15 @@ def list_commits(
         for version in table.version_list(rows):
             names.setdefault(version.seq, []).append(version.name)
     for seq, _, statement in table.statements:
-        names[seq] = _subjects(statement)
+        names[seq] = list(subjects_of(statement))
     for s in summaries:
-        time = instant_at(s.time, repository.zone)
-        yield LoggedCommit(s.seq, time, s.op, s.user, s.host, s.message, s.hash, tuple(names.get(s.seq, ())))
+        yield describe_commit(table, repository.zone, s.seq, names.get(s.seq, ()))
 
 
-def _subjects(statement: Statement) -> list[str]:
-    """Return the names of what a statement is about."""
-    match statement:
-        case Withdrawal():
-            return list(statement.versions)
-        case SamePanel():
-            return list(statement.panels)
-        case Naming() | Tag():
-            return [statement.name]
-        case RunPanels():
-            return [statement.detector]
-        case Freeze():
-            return [statement.stamp]
+def describe_commit(table: Table, zone: ZoneInfo, seq: int, names: Iterable[str]) -> LoggedCommit:
+    """Return the record of a commit that is about `names`."""
+    s = table.summary(seq)
+    return LoggedCommit(seq, instant_at(s.time, zone), s.op, s.user, s.host, s.message, s.hash, tuple(names))
 
 
 @dataclass(frozen=True, slots=True)

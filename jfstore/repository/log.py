@@ -241,6 +241,7 @@ class Log:
         versions_for: Callable[[Table, int], Sequence[Version]] = lambda table, seq: (),
         statement: Statement | None = None,
         accepted: tuple[str, ...] = (),
+        check: Callable[[Table, Commit], None] = lambda table, commit: None,
     ) -> Appended:
         """Publish one commit.
 
@@ -255,6 +256,9 @@ class Log:
             What the commit says, of an operation without versions.
         accepted : tuple of str
             Findings that the user accepted.
+        check : callable
+            Called with the table as it is now and the commit that is to extend it; what it raises stops the commit.
+            Called again whenever another writer took the number.
 
         Raises
         ------
@@ -281,6 +285,7 @@ class Log:
                     return Appended(table.seq, (), table, table)
                 commit = self._next_commit(table, op, message, request)
                 commit = replace(commit, versions=versions, statement=statement, accepted=accepted)
+                check(table, commit)
                 try:
                     commit = self._publish(commit)
                 except FileExistsError:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import calib_type
 from jfstore.core.explaining import Explanation, explain
-from jfstore.core.ids import PanelId, is_name, parse_panel, parse_version, version_name
+from jfstore.core.ids import PanelId, is_name, parse_panel, parse_version, resolve_panel, version_name
 from jfstore.core.instants import find_zone
 from jfstore.core.records import Commit, Identity, Version
 from jfstore.core.slabs import panel_of
@@ -24,6 +25,7 @@ from jfstore.repository.filtering import Panels, make_filter
 from jfstore.repository.finding import Plan, Time, check_types, make_plan, resolve_as_of, resolve_target
 from jfstore.repository.listing import Listing, LoggedCommit, VersionDetail, list_commits, list_versions
 from jfstore.repository.log import Log
+from jfstore.repository.run_panels import find_run_panels
 from jfstore.storage.base import Storage
 
 if TYPE_CHECKING:
@@ -199,7 +201,8 @@ class ReadableRepository:
             return answer
         if withdrawn:
             raise BadValue("a withdrawn version is asked for by its name: <panel Id>/<stamp>/v<number>")
-        asked = resolve_target(target, time, source, self.zone, table.panel_names)
+        stated = partial(find_run_panels, table, seq)
+        asked = resolve_target(target, time, source, self.zone, table.panel_names, stated)
         key = (asked.panels, names, asked.time.ns, seq, number)
         plans = self._plans
         if plans[0] is not table:
@@ -279,7 +282,8 @@ class ReadableRepository:
         names = check_types(types)
         seq = self.seq_of(as_of)
         table = self.log.table(seq)
-        asked = resolve_target(target, time, source, self.zone, table.panel_names)
+        stated = partial(find_run_panels, table, seq)
+        asked = resolve_target(target, time, source, self.zone, table.panel_names, stated)
         last = table.seq if seq is None else seq
         return tuple(
             explain(table, panel, asked.time.ns, name, self.zone, last)
@@ -291,7 +295,8 @@ class ReadableRepository:
         """Return which version of a panel is valid when, for one calibration type; iterates over intervals."""
         calib_type(type)
         seq = self.seq_of(as_of)
-        return timeline(self.log.table(seq), str(parse_panel(str(panel))), type, seq)
+        table = self.log.table(seq)
+        return timeline(table, str(resolve_panel(str(panel), table.panel_names)), type, seq)
 
     def seq_of(self, as_of: int | str | None) -> int | None:
         """Return the seq that `as_of` means.

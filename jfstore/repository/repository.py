@@ -1,18 +1,20 @@
-"""Define the repository that `jfstore.open` returns: reading by `ReadableRepository`, and adding."""
+"""Define the repository that `jfstore.open` returns: reading, statements about panels, and adding."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jfstore.core.ids import PanelId
 from jfstore.core.instants import start_of_validity
 from jfstore.repository.adding import Added, Entry, add_entries, missing_type_notes, note_lost_texts, require_about
 from jfstore.repository.finding import Time, resolve_target
+from jfstore.repository.governed import GovernedRepository
 from jfstore.repository.promoting import promote
-from jfstore.repository.reading import ReadableRepository
+from jfstore.repository.run_panels import find_run_panels
 
 if TYPE_CHECKING:
     from jfstore.core.lock import Lock
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 
-class Repository(ReadableRepository):
+class Repository(GovernedRepository):
     """An open repository; made by `jfstore.open` and `jfstore.init`.
 
     It may be shared by threads, used after a fork, and pickled.
@@ -84,8 +86,8 @@ class Repository(ReadableRepository):
         """
         from jfstore.repository.entries import describe_filled, make_entries, rounding_notes, start_of_run
 
-        texts = require_about(about)
-        asked = resolve_target(target, time, source, self.zone, self.log.table().panel_names)
+        texts, table = require_about(about), self.log.table()
+        asked = resolve_target(target, time, source, self.zone, table.panel_names, partial(find_run_panels, table))
         if asked.run:
             start, earlier = start_of_run(asked, asked.run, self.zone)
         else:

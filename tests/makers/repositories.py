@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import jfstore
 from jfstore.core.arrays import check_array
@@ -117,3 +119,17 @@ def index_path(repository: Repository) -> Path:
 
 def log_names(repository: Repository) -> list[str]:
     return sorted(os.listdir(Path(repository.storage.location, "log")))
+
+
+def racing(first: Repository, monkeypatch: pytest.MonkeyPatch, *others: Callable[[Repository], Any]) -> None:
+    """Let each of `others` make its commit just before `first` publishes its own, one each time."""
+    other = reopened(first)
+    monkeypatch.setattr(other.storage, "lock", lambda: nullcontext(False))
+    publish, waiting = first.storage.publish, list(others)
+
+    def later(name: str, data: bytes, clock: int | None = None) -> None:
+        if waiting:
+            waiting.pop(0)(other)
+        publish(name, data)
+
+    monkeypatch.setattr(first.storage, "publish", later)

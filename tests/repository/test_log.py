@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from tests.makers.repositories import (
     log_names,
     new_repository,
     put,
+    racing,
     reopened,
     seeds_of,
     story,
@@ -257,20 +257,6 @@ def test_clock_that_goes_forward_is_taken(repository: Repository, set_clock: Cal
 
 
 # -- races
-
-
-def racing(first: Repository, monkeypatch: pytest.MonkeyPatch, *others: Callable[[Repository], Any]) -> None:
-    """Let each of `others` make its commit just before `first` publishes its own, one each time."""
-    other = reopened(first)
-    monkeypatch.setattr(other.storage, "lock", lambda: nullcontext(False))
-    publish, waiting = first.storage.publish, list(others)
-
-    def later(name: str, data: bytes, clock: int | None = None) -> None:
-        if waiting:
-            waiting.pop(0)(other)
-        publish(name, data)
-
-    monkeypatch.setattr(first.storage, "publish", later)
 
 
 def test_two_writers_at_the_same_number_are_both_kept(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
