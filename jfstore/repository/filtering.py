@@ -19,8 +19,8 @@ from jfstore.errors import BadValue, Damaged, NotFound, nearest
 from jfstore.repository.commits import commit_name
 
 if TYPE_CHECKING:
+    from jfstore.repository.browsing import BrowsableRepository
     from jfstore.repository.finding import Time
-    from jfstore.repository.reading import ReadableRepository
 
 OPERATIONS = ("add", "close", *STATEMENTS)
 Panels = Iterable[str | PanelId] | str | PanelId | None
@@ -110,7 +110,7 @@ def parse_span(time: Time | tuple[Time | None, Time | None] | None, zone: ZoneIn
     return first, last
 
 
-def read_texts(repository: ReadableRepository, seqs: Iterable[int]) -> dict[str, Mapping[str, str]]:
+def read_texts(repository: BrowsableRepository, seqs: Iterable[int]) -> dict[str, Mapping[str, str]]:
     """Return by name the texts that the versions of some commits carry; those of versions without any are left out."""
 
     def read(seq: int) -> list[tuple[str, Mapping[str, str]]]:

@@ -28,8 +28,8 @@ from jfstore.repository.filtering import (
 )
 
 if TYPE_CHECKING:
+    from jfstore.repository.browsing import BrowsableRepository
     from jfstore.repository.finding import Time
-    from jfstore.repository.reading import ReadableRepository
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Listing(tuple[ListedVersion, ...]):
 
 
 def list_versions(
-    repository: ReadableRepository,
+    repository: BrowsableRepository,
     panels: Panels = None,
     *,
     types: Sequence[str] | str | None = None,
@@ -136,7 +136,7 @@ def list_versions(
 class _Lister:
     """Describes the versions of one table; each timeline and each commit is looked at once."""
 
-    def __init__(self, repository: ReadableRepository, table: Table, as_of: int | None, wanted: CommitFilter) -> None:
+    def __init__(self, repository: BrowsableRepository, table: Table, as_of: int | None, wanted: CommitFilter) -> None:
         self._wanted = wanted
         self._zone, self._table, self._as_of = repository.zone, table, as_of
         self._withdrawn = find_withdrawn(table, as_of)
@@ -273,7 +273,7 @@ class LoggedCommit:
 
 
 def list_commits(
-    repository: ReadableRepository,
+    repository: BrowsableRepository,
     as_of: int | None = None,
     wanted: CommitFilter = EVERY_COMMIT,
     panels: Panels = None,
