@@ -38,7 +38,7 @@ examples:
 
 _COLUMNS = (
     *("panel", "type", "gain", "different", "median", "within_95", "copy"),
-    *("relative", "relative_95", "asic", "first", "second"),
+    *("relative", "relative_95", "asic", "first", "second", "copy_of"),
 )
 
 
@@ -59,6 +59,9 @@ def run(args: argparse.Namespace) -> int:
     with progress("comparing") as show:
         found = _compare(args, show)
     emit(args, _value_of(found), list(_rows_of(found)), _COLUMNS)
+    for pair in found.pairs:
+        if pair.relation is not None:
+            note(f"{pair.type} of {pair.second} is that of {pair.original}: {pair.relation}")
     note(f"compared {found.first} (first) with {found.second} (second)")
     different = count(len(found.pairs), "array")
     only = f"{count(len(found.only_first), 'version')} only in the first, {len(found.only_second)} only in the second"
@@ -139,7 +142,7 @@ def _rows_of(found: Difference) -> Iterator[dict[str, Any]]:
         if not pair.ranges:
             yield {**row, "copy": "has another shape"}
         for one in pair.ranges:
-            yield {**row, **_numbers(one), "copy": _describe_copy(pair)}
+            yield {**row, **_numbers(one), "copy": _describe_copy(pair), "copy_of": pair.original or "-"}
     for place, which, others in (("first", "first", found.only_first), ("second", "second", found.only_second)):
         for only in others:
             panel, _, name = only.version.partition("/")
@@ -166,7 +169,7 @@ def _numbers(one: RangeDifference) -> dict[str, Any]:
 def _describe_copy(pair: PairDifference) -> str:
     if pair.relation is None:
         return "-"
-    return f"{pair.relation}, of {pair.original}" if pair.is_exchanged else str(pair.relation)
+    return f"exchanged, {pair.relation}" if pair.is_exchanged else str(pair.relation)
 
 
 def _value_of(found: Difference) -> dict[str, Any]:

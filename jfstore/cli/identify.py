@@ -19,8 +19,9 @@ EPILOG = """\
 A file may be .npy, a text of psana, HDF5 (as jfstore get -f OUT.h5 writes it, or any datasets of panels), or the plain
 values of PSI's gain maps. The table has a row for each panel: the version whose values it holds, and what was done to
 them: nothing ("equal"), rounded to a format, multiplied, sign turned, rows or columns reversed, gain ranges exchanged,
-values changed in places. For several panels it says whether they are in the order of the detector Id: of -d, of the
-Ids that the file names, or of the commit that added them. The exit code is 3 if a panel is like nothing stored.
+values changed in places. The column "also" names other versions with the same values. For several panels it says
+whether they are in the order of the detector Id: of -d, of the Ids that the file names, or of the commit that added
+them. The exit code is 3 if a panel is like nothing stored.
 
 examples:
   jfstore identify 631-end.data
@@ -28,7 +29,7 @@ examples:
   jfstore identify both.npy -d 170505-149520170815-3d00b0_170505-149520170815-3d00f7
 """
 
-_COLUMNS = ("file", "array", "panel", "type", "version", "how")
+_COLUMNS = ("file", "panel", "type", "version", "how", "also", "array")
 
 
 def add_options(parser: Parser) -> None:
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from jfstore.repository.identifying import Identifier
 
     identifier = Identifier(open_to_read(args))
-    values, rows, code = [], list[dict[str, Any]](), 0
+    values, rows, notes, code = [], list[dict[str, Any]](), list[str](), 0
     with progress("identifying") as show:
         for done, file in enumerate(args.files):
             show(done, len(args.files))
@@ -59,8 +60,9 @@ def run(args: argparse.Namespace) -> int:
             values.append(_value_of(found))
             rows += _rows_of(found)
             code = code or (0 if found.is_identified else NotFound.exit_code)
-            for text in (*found.notes, *_order_notes(found)):
-                note(f"{file}: {text}")
+            notes += [f"{file}: {text}" for text in (*found.notes, *_order_notes(found))]
+    for text in notes:
+        note(text)
     emit(args, values, rows, _COLUMNS)
     return code
 
@@ -82,14 +84,13 @@ def _rows_of(found: Identified) -> Iterator[dict[str, Any]]:
             yield {**row, "panel": "-", "type": "-", "version": "-", "how": f"shape {shape} is not that of panels"}
         for panel in array.panels:
             first = panel.versions[0] if panel.versions else "-"
-            yield {**row, "panel": panel.number, "type": panel.type or "-", "version": first, "how": _describe(panel)}
+            row |= {"panel": panel.number, "type": panel.type or "-", "version": first, "how": _describe(panel)}
+            yield {**row, "also": list(panel.versions[1:]) or "-"}
 
 
 def _describe(panel: IdentifiedPanel) -> str:
     if panel.relation is not None:
-        others = panel.versions[1:]
-        also = f"; the same as {others[0]}" if others else ""
-        return f"{panel.relation}{also}{f' and {len(others) - 1} more' if len(others) > 1 else ''}"
+        return str(panel.relation)
     if panel.nearest:
         return f"not stored; resembles {panel.nearest}, which explains {100 * panel.explained:.0f} % of its variation"
     return "is like nothing that is stored"

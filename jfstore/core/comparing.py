@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from jfstore.core.likeness import Guess, flip_axes, rank_copies
 from jfstore.core.rounding import NEARLY_ALL, find_format, find_step
-from jfstore.core.sketch import make_sketch
+from jfstore.core.sketch import find_block_means
 
 _SAMPLE = 5000
 _SAMPLE_SHARE = 0.75
@@ -117,7 +117,7 @@ def find_relation(copy: NDArray[Any], original: NDArray[Any]) -> Relation | None
     identity = Guess(0.0, 0, "", tuple(range(len(one))))
     if relation := check_guess(one, other, identity):
         return relation
-    means = [make_sketch(array).block_means() for array in (one, other)]
+    means = [find_block_means(array) for array in (one, other)]
     for guess in rank_copies(means[0], means[1][np.newaxis], 1):
         if guess.misfit < _ALIKE and (guess.flip, guess.ranges) != (identity.flip, identity.ranges):
             return check_guess(one, other, guess)
@@ -196,10 +196,8 @@ class _Pair:
     def _steps(self, values: NDArray[np.float64], stored: NDArray[np.float64], factor: float) -> Any:
         """Return by how much a value may be off through rounding, twice."""
         copied, original = find_step(self._formats[0], values), abs(factor) * find_step(self._formats[1], stored)
-        if abs(factor) != 1:
-            return copied + original
-        # Of two arrays with the same digits neither is a rounded copy of the other.
-        return 0.0 if self._formats[0] == self._formats[1] else np.maximum(copied, original)
+        # Of two rounded arrays that were not multiplied, one was rounded from the other.
+        return np.maximum(copied, original) if abs(factor) == 1 else copied + original
 
     def _is_like(
         self, values: NDArray[np.float64], stored: NDArray[np.float64], factor: float, with_steps: bool = True

@@ -55,22 +55,42 @@ def make_sketch(array: NDArray[Any]) -> Sketch:
     """Return the sketch of an array of shape (gain, row, column) or (row, column), of finite values."""
     gains = array.reshape(-1, *array.shape[-2:])
     quantiles, ranges, means = [], [], []
-    rows, columns = (math.gcd(size, most) for size, most in zip(gains.shape[1:], _BLOCKS, strict=True))
-    for gain in gains:
+    found = find_block_means(array)
+    for gain, blocks in zip(gains, found, strict=True):
         sample = np.sort(gain.reshape(-1)[:: _STRIDE if gain.size > _ALL_UP_TO else 1])
         inner = sample[[round(quantile * (sample.size - 1)) for quantile in QUANTILES[1:-1]]].tolist()
         quantiles.append(tuple(map(_short, (gain.min(), *inner, gain.max()))))
-        values = gain if gain.dtype.kind == "f" else (gain != 0).astype(np.float32)
-        parts = values.reshape(rows, gain.shape[0] // rows, columns, -1)
-        with np.errstate(over="ignore"):
-            blocks = parts.mean(axis=(1, 3)).astype(np.float64)
-        if not np.all(np.isfinite(blocks)):
-            blocks = parts.mean(axis=(1, 3), dtype=np.float64)
         low, high = _short(blocks.min()), _short(blocks.max())
         ranges.append((low, high))
         scale = _STEPS / (high - low) if high > low else 0.0
         means.append(np.clip(np.rint((blocks - low) * scale), 0, _STEPS).astype("<u2"))
-    return Sketch(tuple(quantiles), (rows, columns), tuple(ranges), np.array(means, "<u2").tobytes())
+    return Sketch(tuple(quantiles), (found.shape[1], found.shape[2]), tuple(ranges), np.array(means, "<u2").tobytes())
+
+
+def find_block_means(array: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the block means of an array as its sketch has them, but exactly.
+
+    Parameters
+    ----------
+    array : ndarray
+        Shape (gain, row, column) or (row, column), of finite values; of integers the fraction that is not 0 counts.
+
+    Returns
+    -------
+    ndarray
+        float64 of shape (gain, row of blocks, column of blocks).
+    """
+    gains = array.reshape(-1, *array.shape[-2:])
+    rows, columns = (math.gcd(size, most) for size, most in zip(gains.shape[1:], _BLOCKS, strict=True))
+    found = np.empty((len(gains), rows, columns), np.float64)
+    for gain, blocks in zip(gains, found, strict=True):
+        values = gain if gain.dtype.kind == "f" else (gain != 0).astype(np.float32)
+        parts = values.reshape(rows, gain.shape[0] // rows, columns, -1)
+        with np.errstate(over="ignore"):
+            blocks[:] = parts.mean(axis=(1, 3))
+        if not np.all(np.isfinite(blocks)):
+            blocks[:] = parts.mean(axis=(1, 3), dtype=np.float64)
+    return found
 
 
 def _short(value: Any) -> float:

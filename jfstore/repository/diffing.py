@@ -13,10 +13,10 @@ import numpy as np
 from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import calib_type
 from jfstore.core.comparing import RangeDifference, Relation, check_guess, compare_ranges, find_relation
-from jfstore.core.ids import PanelId, merge_panels
+from jfstore.core.ids import PanelId, file_id, merge_panels
 from jfstore.core.likeness import rank_copies
 from jfstore.core.records import Version
-from jfstore.core.sketch import make_sketch
+from jfstore.core.sketch import find_block_means
 from jfstore.core.slabs import panel_of
 from jfstore.core.validity import timeline
 from jfstore.errors import BadValue
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 AsOf = int | str | None
 _WORTH_COMPARING = 0.9
+_LABEL = 80
 _OTHERS_LIMIT = 64
 """Arrays of other panels that are read to find out whether panels were exchanged."""
 
@@ -225,7 +226,7 @@ def _read_panel(whole: Callable[[], CalibArray], place: int) -> CalibArray:
 
 
 def _describe_answer(answer: Answer) -> str:
-    return f"{answer.detector} at {answer.time.stamp} as of commit {answer.as_of}"
+    return f"{file_id(answer.detector, _LABEL)} at {answer.time.stamp} as of commit {answer.as_of}"
 
 
 def _compare(first: _Side, second: _Side, one: str, other: str, progress: Progress) -> Difference:
@@ -290,8 +291,8 @@ def _find_exchanged(
     usable = [number for number, one in enumerate(stored) if one.shape == values.shape]
     if not usable:
         return None
-    means = np.stack([make_sketch(stored[number]).block_means() for number in usable])
-    (guess,) = rank_copies(make_sketch(values).block_means(), means, 1)
+    means = np.stack([find_block_means(stored[number]) for number in usable])
+    (guess,) = rank_copies(find_block_means(values), means, 1)
     place = usable[guess.item]
     copy, original = (one.reshape(-1, *one.shape[-2:]) for one in (values, stored[place]))
     relation = check_guess(copy, original, guess) if guess.misfit < _WORTH_COMPARING else None

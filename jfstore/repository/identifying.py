@@ -18,7 +18,7 @@ from jfstore.core.ids import resolve_detector
 from jfstore.core.layout import Layout, find_panels
 from jfstore.core.likeness import Guess
 from jfstore.core.records import DTYPES, Version
-from jfstore.core.sketch import make_sketch
+from jfstore.core.sketch import find_block_means
 from jfstore.core.validity import find_withdrawn
 from jfstore.errors import BadValue, JfstoreError, NotFound
 from jfstore.formats.any_file import FileArray, read_any
@@ -181,21 +181,22 @@ class Identifier:
                 raise BadValue(f"{what}, and the detector Id {len(expected)}")
             named = ()
         matches = self._find(layout.panels)
+        versions = [[hit[0] for hit in match.hits] for match in matches]
+        order, seq = describe_order(versions, named, self._repository.commit)
         for number, match in enumerate(matches):
-            match.hits.sort(key=partial(self._rank, named[number : number + 1]), reverse=True)
-        order = describe_order([[hit[0] for hit in match.hits] for match in matches], named, self._repository.commit)
+            match.hits.sort(key=partial(self._rank, named[number : number + 1], seq), reverse=True)
         panels = tuple(match.describe(number) for number, match in enumerate(matches))
         return IdentifiedArray(array.name, array.values.shape, panels, order, layout.left_out)
 
-    def _rank(self, panel: Sequence[str], hit: Hit) -> tuple[bool, bool, int]:
+    def _rank(self, panel: Sequence[str], seq: int | None, hit: Hit) -> tuple[bool, bool, bool, int]:
         version = hit[0]
-        return version.panel in panel, version.name not in self._withdrawn, version.seq
+        return version.panel in panel, version.seq == seq, version.name not in self._withdrawn, version.seq
 
     def _find(self, panels: Sequence[NDArray[Any]]) -> list[_Match]:
         """Return what is found for each panel: by the hash of its array first, then by likeness."""
         matches = [_Match(list(self._find_equal(panel))) for panel in panels]
         means = {
-            number: make_sketch(panel).block_means()
+            number: find_block_means(panel)
             for number, panel in enumerate(panels)
             if not matches[number].hits and self._can_be_like(panel)
         }
@@ -305,7 +306,7 @@ def _cost(relation: Relation) -> tuple[Any, ...]:
     """Return by how much an array departs from its original: the least is the best explanation."""
     factors = sum(factor != 1 for factor in relation.factors)
     is_moved = bool(relation.flip) or (len(relation.ranges) > 1 and relation.ranges != tuple(sorted(relation.ranges)))
-    return relation.different > 0, is_moved, factors, relation.different
+    return relation.different > 0, is_moved, factors, len(set(relation.factors)), relation.different
 
 
 def _types_of(version: Version, blake3: str) -> list[str]:

@@ -9,8 +9,8 @@ from jfstore.core.records import Commit, Version
 
 def describe_order(
     found: Sequence[Sequence[Version]], expected: Sequence[str], commit_of: Callable[[int], Commit]
-) -> str:
-    """Return what is odd about the order of the panels of an array; empty if nothing is.
+) -> tuple[str, int | None]:
+    """Return what is odd about the order of the panels of an array, and the commit that tells the order.
 
     Parameters
     ----------
@@ -21,18 +21,28 @@ def describe_order(
         exactly these panels then tells the order.
     commit_of : callable
         Returns a commit.
+
+    Returns
+    -------
+    str
+        The oddity in words; empty if there is none.
+    int or None
+        The commit; None if there is none, or the order is expected.
     """
     if len(found) < 2 or not all(found):
-        return ""
+        return "", None
     if expected:
-        return _describe(_place_panels(found, expected), "the detector Id")
+        return _describe(_place_panels(found, expected), "the detector Id"), None
     common = set.intersection(*({version.seq for version in versions} for versions in found))
+    orders: dict[int, str] = {}
     for seq in sorted(common, reverse=True):
         added = [version.panel for version in commit_of(seq).versions]
         places = _place_panels([[v for v in versions if v.seq == seq] for versions in found], added)
         if len(added) == len(found) and None not in places:
-            return _describe(places, f"commit {seq}")
-    return ""
+            orders[seq] = _describe(places, f"commit {seq}")
+    # An array that has the order of one commit is not odd because another one added the same arrays in another order.
+    best = min(orders, key=lambda seq: bool(orders[seq]), default=None)
+    return ("", None) if best is None else (orders[best], best)
 
 
 def _place_panels(found: Sequence[Sequence[Version]], expected: Sequence[str]) -> list[int | None]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import jfstore
 from jfstore.cli.app import main
-from tests.makers.repositories import LATER, STAMP, A, B, constants, new_repository, story
+from tests.makers.repositories import LATER, STAMP, A, B, C, constants, new_repository, story
 
 V1, V2 = f"{A}/{STAMP}/v1", f"{A}/{STAMP}/v2"
 
@@ -97,3 +98,14 @@ def test_wrong_words(words: tuple[str, ...], text: str, capsys: pytest.CaptureFi
     assert (code, out) == (2, "")
     assert text in err
     assert err.count("\n") == 1
+
+
+def test_exchanged_panels_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    repository = jfstore.open("test")
+    gains = repository.get(f"{B}_{C}", "pixel_gain", LATER)
+    repository.add(f"{B}_{C}", LATER, {"pixel_gain": gains[:, ::-1]}, "exchanged")
+    code, out, err = run(capsys, f"{B}_{C}", "-T", STAMP, "-T", LATER, "-t", "pixel_gain", "--repo", "test")
+    rows = [line.split("\t") for line in out.splitlines()[1:]]
+    assert (code, {row[6] for row in rows}) == (0, {"exchanged, equal"})
+    assert [row[-1] for row in rows[::3]] == [f"{C}/{STAMP}/v1", f"{B}/{STAMP}/v1"]
+    assert f"pixel_gain of {B}/{LATER}/v1 is that of {C}/{STAMP}/v1: equal" in err

@@ -33,13 +33,13 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 def test_files_are_identified(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "exchanged.npy", "rounded.npy", "-d", DETECTOR)
     assert code == 0
-    undated = "the same as 171113-154920171025-3d00"
+    undated = "171113-154920171025-3d00"
     assert out.splitlines() == [
-        "file\tarray\tpanel\ttype\tversion\thow",
-        f"exchanged.npy\t-\t0\tpixel_gain\t{B}\tequal; {undated}f7/00000000000000/v1",
-        f"exchanged.npy\t-\t1\tpixel_gain\t{A}\tequal; {undated}b0/00000000000000/v1",
-        f"rounded.npy\t-\t0\tpixel_gain\t{A}\trounded to %.4f; {undated}b0/00000000000000/v1",
-        f"rounded.npy\t-\t1\tpixel_gain\t{B}\trounded to %.4f; {undated}f7/00000000000000/v1",
+        "file\tpanel\ttype\tversion\thow\talso\tarray",
+        f"exchanged.npy\t0\tpixel_gain\t{B}\tequal\t{undated}f7/00000000000000/v1\t-",
+        f"exchanged.npy\t1\tpixel_gain\t{A}\tequal\t{undated}b0/00000000000000/v1\t-",
+        f"rounded.npy\t0\tpixel_gain\t{A}\trounded to %.4f\t{undated}b0/00000000000000/v1\t-",
+        f"rounded.npy\t1\tpixel_gain\t{B}\trounded to %.4f\t{undated}f7/00000000000000/v1\t-",
     ]
     assert err == "exchanged.npy: panels 0 and 1 are exchanged, compared with the detector Id\n"
 
@@ -47,11 +47,11 @@ def test_files_are_identified(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_not_stored(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "other.npy")
     assert code == 3
-    assert out.splitlines()[1] == "other.npy\t-\t0\t-\t-\tis like nothing that is stored"
+    assert out.splitlines()[1] == "other.npy\t0\t-\t-\tis like nothing that is stored\t-\t-"
     np.save("odd.npy", np.zeros((2, 3)))
     code, out, _ = run(capsys, "odd.npy")
     assert code == 3
-    assert out.splitlines()[1] == "odd.npy\t-\t-\t-\t-\tshape 2x3 is not that of panels"
+    assert out.splitlines()[1] == "odd.npy\t-\t-\t-\tshape 2x3 is not that of panels\t\t-"
 
 
 def test_files_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:

@@ -190,3 +190,20 @@ def test_a_table_grown_in_pieces_is_the_one_made_at_once(
         table = table.extend(log[first:last])
     same_columns(table, make_table(log))
     assert table.version_list() == [version for commit in log for version in commit.versions]
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_arrays_are_found_by_their_hash(pieces: int) -> None:
+    table = make_table(LOG)
+    if pieces == 3:
+        table = Table.empty()
+        for commit in LOG:
+            table = table.extend([commit])
+    assert len(table.segments) == pieces
+    names = [version.name for version in table.version_list(table.rows_with_array(seal("g")))]
+    assert sorted(names) == sorted([f"{A}/20180101000000/v1", f"{A}/{BEGINNING}/v1"])
+    assert [v.panel for v in table.version_list(table.rows_with_array(seal("gc")))] == [C]
+    assert len(table.rows_with_array(seal("nobody's"))) == 0
+    expected = {seal(text): seq for text, seq in (("g", 2), ("o", 1), ("gb", 1), ("o2", 3), ("gc", 3))}
+    assert table.last_commits() == expected
+    assert Table.empty().last_commits() == {}
