@@ -40,6 +40,7 @@ Classes
     Difference                     what differs between versions, answers or repositories
     Identified                     what a file holds
     Stated                         what was withdrawn, restored, closed, tagged, frozen, joined or named
+    Promoted                       what was promoted
     PanelHistory                   Ids, names, versions and runs of one physical panel
     Impact                         whom changes concern
     PanelId, Instant               identity of a panel; a time
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from jfstore.repository.joining import PanelHistory
     from jfstore.repository.locking import replay
     from jfstore.repository.mirror import mirror
+    from jfstore.repository.promoting import Promoted
     from jfstore.repository.repair import repair
     from jfstore.repository.repository import Repository
     from jfstore.repository.verify import verify
@@ -115,6 +117,7 @@ _PLACES = {
     "repository.catalogue": "open:open_repository init:make_repository",
     "repository.locking": "replay",
     "repository.mirror": "mirror",
+    "repository.promoting": "Promoted",
     "repository.repair": "repair",
     "repository.repository": "Repository",
     "repository.verify": "verify",
@@ -153,6 +156,7 @@ __all__ = [
     "NotFound",
     "PanelHistory",
     "PanelId",
+    "Promoted",
     "Refused",
     "Repository",
     "Selection",

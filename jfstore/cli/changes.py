@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jfstore.deployment.impact import Impact
     from jfstore.repository.adding import Added
     from jfstore.repository.governing import Stated
+    from jfstore.repository.promoting import Promoted
     from jfstore.repository.repository import Repository
 
 _MOST_LINES = 12
@@ -69,7 +70,7 @@ def check_impact_options(args: argparse.Namespace) -> bool:
     return asked
 
 
-def find_planned_impact(args: argparse.Namespace, repository: Repository, planned: Added | Stated) -> Impact:
+def find_planned_impact(args: argparse.Namespace, repository: Repository, planned: Added | Stated | Promoted) -> Impact:
     """Return whom a planned write concerns, as ``--impact`` and ``--compare`` ask."""
     from jfstore.deployment.impact import find_impact
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jfstore.cli.as_of import warn_of_variable
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from jfstore.deployment.impact import Impact
     from jfstore.repository.adding import Added
     from jfstore.repository.governing import Stated
+    from jfstore.repository.promoting import Promoted
     from jfstore.repository.repository import Repository
 
 
-_Done = TypeVar("_Done", "Added", "Stated")
+_Done = TypeVar("_Done", "Added", "Stated", "Promoted")
 
 _COLUMNS = ("state", "version", "types", "source")
 _STATEMENT_COLUMNS = ("state", "name")
@@ -146,7 +148,17 @@ def _emit_added(args: argparse.Namespace, repository: Repository, added: Added, 
 
         note(f"{added.run.label} started at {stamp_at(start, repository.zone)} ({added.run.file})")
     warn_all(added.notes)
-    value = {
+    emit(args, _value_of(repository, added, impact), _rows_of(added), _COLUMNS)
+    if added.versions:
+        print_changes(added.changes, planned=added.dry_run)
+    if impact:
+        print_impact(args, impact, repository)
+    _note_commits(repository, [added.seq] if added.versions else [], added.dry_run)
+
+
+def _value_of(repository: Repository, added: Added, impact: Impact | None) -> dict[str, Any]:
+    """Return what was added as the JSON form has it."""
+    return {
         "repository": {"id": repository.id, "path": repository.location},
         "seq": added.seq,
         "dry_run": added.dry_run,
@@ -160,18 +172,6 @@ def _emit_added(args: argparse.Namespace, repository: Repository, added: Added, 
         "changes": change_values(added.changes),
         **({"impact": impact_value(impact)} if impact else {}),
     }
-    emit(args, value, _rows_of(added), _COLUMNS)
-    if added.versions:
-        print_changes(added.changes, planned=added.dry_run)
-    if impact:
-        print_impact(args, impact, repository)
-    where = f"{repository.role} repository {repository.location}"
-    if added.dry_run:
-        note(f"nothing was stored in the {where} (--dry-run)")
-    elif added.versions:
-        note(f"commit {added.seq} in the {where}")
-    else:
-        note(f"nothing is new for the {where}")
 
 
 def _rows_of(added: Added) -> list[dict[str, Any]]:
@@ -222,17 +222,61 @@ def state_confirmed(args: argparse.Namespace, repository: Repository, state: Cal
     _print_changes_of(stated, planned=stated.dry_run)
     if impact:
         print_impact(args, impact, repository)
-    where = f"{repository.role} repository {repository.location}"
-    if stated.dry_run:
-        note(f"nothing was stored in the {where} (--dry-run)")
-    else:
-        note(f"commit {stated.seq} in the {where}" if stated.names else f"nothing is new for the {where}")
+    _note_commits(repository, [stated.seq] if stated.names else [], stated.dry_run)
 
 
 def _print_changes_of(stated: Stated, *, planned: bool) -> None:
     """Print which answers a statement changes, if it is of a kind that can."""
     if stated.names and stated.op not in _NO_CHANGES:
         print_changes(stated.changes, planned=planned)
+
+
+def promote_confirmed(args: argparse.Namespace, repository: Repository, promote: Callable[[bool], Promoted]) -> None:
+    """Promote to a repository and print it; a real one is asked about, after the plan was shown.
+
+    Parameters
+    ----------
+    promote : callable
+        Promotes; its argument is whether to store nothing.
+    """
+
+    def show(planned: Promoted) -> bool:
+        if planned.commits:
+            report_rows(_rows_of_promotion(planned), _COLUMNS)
+            print_changes(planned.changes, planned=True)
+        return bool(planned.commits)
+
+    planned, impact = _plan(args, repository, promote, show)
+    promoted = planned if planned and args.dry_run else promote(args.dry_run)
+    warn_all(promoted.notes)
+    stated = [
+        {"operation": one.op, "seq": one.seq, "names": list(one.names), "unchanged": list(one.unchanged)}
+        for one in promoted.stated
+    ]
+    value = {**_value_of(repository, promoted.added, impact), "stated": stated}
+    emit(args, value, _rows_of_promotion(promoted), _COLUMNS)
+    if promoted.commits:
+        print_changes(promoted.changes, planned=promoted.dry_run)
+    if impact:
+        print_impact(args, impact, repository)
+    _note_commits(repository, promoted.commits, promoted.dry_run)
+
+
+def _note_commits(repository: Repository, seqs: Iterable[int], dry_run: bool) -> None:
+    """Print which commits were made."""
+    where = f"{repository.role} repository {repository.location}"
+    if dry_run:
+        note(f"nothing was stored in the {where} (--dry-run)")
+    elif made := ", ".join(map(str, seqs)):
+        note(f"commit {made} in the {where}")
+    else:
+        note(f"nothing is new for the {where}")
+
+
+def _rows_of_promotion(promoted: Promoted) -> list[dict[str, Any]]:
+    """Return the rows of a promotion: versions, then statements."""
+    stated = [row for one in promoted.stated for row in _rows_of_statement(replace(one, dry_run=promoted.dry_run))]
+    return _rows_of(promoted.added) + [{"state": row["state"], "version": row["name"]} for row in stated]
 
 
 def _rows_of_statement(stated: Stated) -> list[dict[str, Any]]:

@@ -74,25 +74,36 @@ def changes(before: Table, after: Table, versions: Sequence[Version], zone: Zone
 
 def changes_of(before: Table, after: Table, commit: Commit, zone: ZoneInfo) -> tuple[Change, ...]:
     """Return how the answers of `before` change through `commit`, whatever its operation; `after` holds it, too."""
-    return _changes_between((before, None), (after, None), commit, zone)
+    return _changes_of_commit((before, None), (after, None), commit, zone)
 
 
 def changes_by(table: Table, commit: Commit, zone: ZoneInfo) -> tuple[Change, ...]:
     """Return how `commit`, which `table` holds, changed the answers."""
-    return _changes_between((table, commit.seq - 1), (table, commit.seq), commit, zone)
+    return _changes_of_commit((table, commit.seq - 1), (table, commit.seq), commit, zone)
 
 
 _Moment = tuple[Table, int | None]
 """A table, and the commit up to which it counts, None for all."""
 
 
-def _changes_between(before: _Moment, after: _Moment, commit: Commit, zone: ZoneInfo) -> tuple[Change, ...]:
+def _changes_of_commit(before: _Moment, after: _Moment, commit: Commit, zone: ZoneInfo) -> tuple[Change, ...]:
     touched = dict.fromkeys(
         (panel, name)
         for first, types in _touch(before, after, commit)
         for panel in _find_family(before, after, first)
         for name in types
     )
+    return _compare(before, after, touched, zone)
+
+
+def changes_between(
+    before: Table, after: Table, touched: Iterable[tuple[str, str]], zone: ZoneInfo
+) -> tuple[Change, ...]:
+    """Return how the answers for pairs of panel and calibration type change from one table to one that continues it."""
+    return _compare((before, None), (after, None), touched, zone)
+
+
+def _compare(before: _Moment, after: _Moment, touched: Iterable[tuple[str, str]], zone: ZoneInfo) -> tuple[Change, ...]:
     return tuple(
         change
         for panel, name in touched

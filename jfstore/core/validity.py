@@ -6,7 +6,7 @@ number. Never a later one, never "the closest", never the newest insertion.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -342,16 +342,26 @@ def find_holder(
     return holders[0].name if holders and holders[0] else None
 
 
-def find_superseding(table: Table, version: Version) -> list[Version]:
-    """Return the versions of the same panel and start that came after `version` and hold all of its types.
+def find_current(table: Table, versions: Iterable[Version], as_of: int | None = None) -> dict[str, tuple[str, ...]]:
+    """Return by name the versions and closes that nothing supersedes, of the panels and types of `versions`, with the
+    types for which that is so."""
+    found: dict[str, tuple[str, ...]] = {}
+    pairs = {(version.panel, name) for version in versions for name in (*version.content, *version.closes)}
+    for panel, calib_type in sorted(pairs):
+        for version in table.version_list(timeline(table, panel, calib_type, as_of).rows):
+            if calib_type not in found.get(version.name, ()):
+                found[version.name] = (*found.get(version.name, ()), calib_type)
+    return found
 
-    They are those under every Id of the panel that are not withdrawn, the last added last.
-    """
-    family = find_joined_panels(table, version.panel)
-    same = table.version_list(_in_order(table, [_rows_at(table, name, version.start) for name in family]))
-    later = same[1 + [v.name for v in same].index(version.name) :]
-    withdrawn = find_withdrawn(table)
-    return [v for v in later if v.name not in withdrawn and v.content.keys() >= version.content.keys()]
+
+def find_superseding(table: Table, version: Version) -> list[Version]:
+    """Return the versions and closes that hold in place of `version` at its start; none if it holds for any type."""
+    found: dict[str, Version] = {}
+    for name in (*version.content, *version.closes):
+        line = timeline(table, version.panel, name)
+        holder = table.version_list(line.rows[[line.place(version.start)]])[0]
+        found[holder.name] = holder
+    return [] if version.name in found else list(found.values())
 
 
 def _in_order(table: Table, rows: Sequence[NDArray[np.intp]]) -> NDArray[np.intp]:

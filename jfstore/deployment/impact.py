@@ -26,6 +26,7 @@ from jfstore.repository import Repository
 from jfstore.repository.adding import Added
 from jfstore.repository.catalogue import open_repository
 from jfstore.repository.governing import Stated
+from jfstore.repository.promoting import Promoted
 from jfstore.runs.listing import Progress, list_runs
 from jfstore.runs.tree import Tree
 
@@ -86,7 +87,7 @@ class Impact:
 
 
 def find_impact(
-    changes: Added | Stated | Sequence[Change],
+    changes: Added | Stated | Promoted | Sequence[Change],
     root: str | os.PathLike[str] | None = None,
     *,
     repo: str | os.PathLike[str] | Repository = "real",
@@ -97,7 +98,7 @@ def find_impact(
 
     Parameters
     ----------
-    changes : Added, Stated or sequence of Change
+    changes : Added, Stated, Promoted or sequence of Change
         What a method of the repository returned, best with `dry_run`.
     root : path, optional
         The directory of the instruments; default ``SIT_PSDM_DATA``.
@@ -119,6 +120,8 @@ def find_impact(
     >>> jfstore.impact(planned, repo=repo)  # doctest: +SKIP
     """
     repository = repo if isinstance(repo, Repository) else open_repository(repo)
+    if isinstance(changes, Promoted):
+        changes = changes.added  # which has the changes of all commits
     found = changes.changes if isinstance(changes, (Added, Stated)) else tuple(changes)
     samples = changes.samples if isinstance(changes, Added) else {}
     tree = Tree.from_environment(root)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -26,7 +26,7 @@ from jfstore.core.table import Table
 from jfstore.core.validity import find_joined_panels
 from jfstore.errors import BadValue, Refused
 from jfstore.repository.log import Appended
-from jfstore.repository.numbering import content_rule, number_versions, origin_rule
+from jfstore.repository.numbering import Known, content_rule, number_versions, origin_rule
 from jfstore.storage.base import Storage
 
 if TYPE_CHECKING:
@@ -117,9 +117,13 @@ def add_entries(
     request: str | None = None,
     once: bool = False,
     by_origin: bool = False,
+    rule: Callable[[Table], Known] | None = None,
     dry_run: bool = False,
 ) -> Added:
-    """Add versions in one commit; see `Repository.add_entries`."""
+    """Add versions in one commit; see `Repository.add_entries`.
+
+    With `rule`, it says of the present table which versions are needless, in place of `once` and `by_origin`.
+    """
     check_message(message)
     request = check_request(request)
     storage, identity, log = repository.storage, repository.identity, repository.log
@@ -135,7 +139,10 @@ def add_entries(
 
     def versions_for(table: Table, seq: int) -> list[Version]:
         unchanged.clear()
-        known = origin_rule(table, repository.commit, pending) if by_origin else content_rule(table, once)
+        if rule:
+            known = rule(table)
+        else:
+            known = origin_rule(table, repository.commit, pending) if by_origin else content_rule(table, once)
         return list(number_versions(pending, table, seq, known, unchanged))
 
     def check(table: Table, commit: Commit) -> None:

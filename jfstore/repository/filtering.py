@@ -127,7 +127,9 @@ def find_panels(panels: Panels, known: KnownPanels) -> list[str] | None:
     """Return the panels that Ids, parts of Ids, or names fit, None for all; NotFound if none of them is known."""
     if panels is None:
         return None
-    texts = [panels] if isinstance(panels, (str, PanelId)) else panels
+    texts = [panels] if isinstance(panels, (str, PanelId)) else list(panels)
+    if wrong := [text for text in texts if not isinstance(text, (str, PanelId))]:
+        raise BadValue(f"a panel is an Id or a name, not {type(wrong[0]).__name__}")
     wanted = list(dict.fromkeys(panel for text in texts for panel in match_panels(str(text), known)))
     if wanted and not set(wanted) & known.keys():
         raise NotFound(f"panel {', '.join(wanted)}: no constants are stored", nearest(wanted[0], known))

@@ -13,7 +13,6 @@ from jfstore.core.instants import start_of_validity
 from jfstore.repository.adding import Added, Entry, add_entries, missing_type_notes, note_lost_texts, require_about
 from jfstore.repository.finding import Time, resolve_target
 from jfstore.repository.governed import GovernedRepository
-from jfstore.repository.promoting import promote
 from jfstore.repository.run_panels import find_run_panels
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from jfstore.repository.entries import Given
     from jfstore.repository.exchange import Exported
     from jfstore.repository.governing import Stated
+    from jfstore.repository.promoting import Promoted
 
 Progress = Callable[[int, int], None]
 
@@ -149,19 +149,38 @@ class Repository(GovernedRepository):
         message: str,
         *,
         source: Repository | str,
+        commit: int | None = None,
+        tag: str | None = None,
+        new: bool = False,
+        panel: str | None = None,
         superseded: bool = False,
         request: str | None = None,
         dry_run: bool = False,
         progress: Progress = lambda done, total: None,
-    ) -> Added:
-        """Copy versions from `source` to this repository, in one commit; panel, stamp, content and origin are kept.
+    ) -> Promoted:
+        """Copy versions, closes and withdrawals from `source`; panel, stamp, content and origin are kept.
+
+        Select either `versions`, or with an empty sequence one of `commit`, `tag`, `new` and `panel`. There is one
+        commit for each operation that is needed: same panels, additions, closes, withdrawals. All of it is checked
+        before the first one, and what this repository has already is left out, so that a repetition does no harm.
 
         Parameters
         ----------
         versions : sequence of str
-            Names ``<panel Id>/<stamp>/v<number>`` in `source`.
+            Names ``<panel Id>/<stamp>/v<number>`` in `source`, of versions or closes; or panel and detector Ids, which
+            mean all that is valid of them, and the withdrawals of what was promoted before.
         source : Repository or str
             The repository to copy from, or its name, path or URL.
+        commit : int, optional
+            What this commit of `source` says: its versions, closes, withdrawals, or statement of same panels. A
+            withdrawal withdraws the version here that came from the one that it withdraws, else one with equal
+            content.
+        tag : str, optional
+            All that `source` said at this tag.
+        new : bool
+            All that `source` says and this repository does not.
+        panel : str, optional
+            The statements in `source` that this panel is the same as another one, or is not.
         superseded : bool
             Also copy versions that a higher number of the same stamp has superseded there.
         message, request, dry_run
@@ -171,18 +190,22 @@ class Repository(GovernedRepository):
 
         Raises
         ------
+        BadValue
+            If nothing is selected, or more than one kind.
         NotFound
-            If there is no such version.
+            If there is no such version, panel, commit or tag.
         Refused
-            If the repositories are the same or differ in zone or shape, or a version is superseded.
+            If the repositories are the same or differ in zone or shape, a version is withdrawn or superseded, or a
+            withdrawal has no version here that it withdraws.
         """
         from jfstore.repository.catalogue import open_repository
+        from jfstore.repository.promoting import promote
 
         source = source if isinstance(source, Repository) else open_repository(source)
-        names = [versions] if isinstance(versions, str) else versions
+        names = [versions] if isinstance(versions, str) else list(versions)
+        selection: dict[str, Any] = {"commit": commit, "tag": tag, "new": new, "panel": panel}
         options: dict[str, Any] = {"request": request, "dry_run": dry_run, "progress": progress}
-        added = promote(source, self, names, message, superseded=superseded, **options)
-        return replace(added, notes=(*added.notes, *missing_type_notes(added.versions)))
+        return promote(source, self, names, message, superseded=superseded, **selection, **options)
 
     def withdraw(
         self, versions: Sequence[str] | str, message: str, *, request: str | None = None, dry_run: bool = False

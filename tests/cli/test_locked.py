@@ -154,7 +154,7 @@ def test_a_bundle_is_enough(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert code == 0
     code, out, err = tell(capsys, "export", "--format", "bundle", *words, "-t", "pixel_gain", "-f", "b.h5")
     assert (code, out) == (0, "")
-    assert err == "wrote b.h5: pixel_gain of 2 panels as of commit 4\nfrom the test repository R\n"
+    assert err == "wrote b.h5: pixel_gain of 2 panels\nfrom commit 4 of the test repository R\n"
     locked = ["export", "--format", "bundle", "--locked", "a.lock", "--repo", "./R"]
     code, out, _ = tell(capsys, *locked, "-f", "c.h5", "--json")
     value = json.loads(out)

@@ -9,7 +9,7 @@ import pytest
 
 import jfstore
 from jfstore.cli.app import main
-from tests.makers.repositories import LATER, STAMP, A, B, C, constants, entry, new_repository, story, tree
+from tests.makers.repositories import LATER, STAMP, A, B, C, D, constants, entry, new_repository, story, tree
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -134,3 +134,68 @@ def test_dry_run_says_for_which_times_answers_change(tmp_path: Path, capsys: pyt
         ("20180306000000", "20190101000000", None),
         ("20190101000000", None, None),
     ]
+
+
+def test_all_that_is_new_is_one_commit_for_each_operation(capsys: pytest.CaptureFixture[str]) -> None:
+    test = jfstore.open("test")
+    run(capsys, "promote", f"{A}/{STAMP}/v2", *TO_REAL, "--yes")
+    test.withdraw(f"{A}/{STAMP}/v2", "wrong bias")
+    test.close(B, LATER, "shipped")
+    before = tree(Path())
+    code, out, err = run(capsys, "promote", "--new", *TO_REAL, "--dry-run")
+    assert (code, tree(Path())) == (0, before)
+    assert [line.split("\t")[:2] for line in out.splitlines()[1:]] == [
+        ["would add", f"{A}/{STAMP}/v2"],
+        ["would add", f"{B}/{STAMP}/v1"],
+        ["would add", f"{C}/{STAMP}/v1"],
+        ["would add", f"{D}/{STAMP}/v1"],
+        ["would close", f"{B}/{LATER}/v1"],
+        ["would withdraw", f"{A}/{STAMP}/v1"],
+    ]
+    assert f"pixel_gain of {B} would change from {STAMP} until {LATER}: {STAMP}/v1 in place of nothing" in err
+    assert f"pixel_gain of {A} would change from {STAMP} on: {STAMP}/v2 in place of {STAMP}/v1" in err
+    code, out, err = run(capsys, "promote", "--new", *TO_REAL, "--yes", "--json")
+    value = json.loads(out)
+    assert (code, value["seq"], [one["operation"] for one in value["stated"]]) == (0, 4, ["close", "withdraw"])
+    assert value["stated"][0]["names"] == [f"{B}/{LATER}/v1"]
+    assert "commit 2, 3, 4 in the real repository" in err
+    code, out, err = run(capsys, "promote", "--new", *TO_REAL, "--yes")
+    assert (code, "nothing is new" in err) == (0, True)
+
+
+def test_a_commit_that_withdraws(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "promote", f"{A}/{STAMP}/v2", *TO_REAL, "--yes")
+    jfstore.open("test").withdraw(f"{A}/{STAMP}/v2", "wrong bias")
+    code, out, err = run(capsys, "promote", "--commit", "5", *TO_REAL)
+    assert (code, "confirm with --yes" in err) == (5, True)
+    code, out, _ = run(capsys, "promote", "--commit", "5", *TO_REAL, "--yes")
+    assert (code, out.splitlines()[1].split("\t")[:2]) == (0, ["withdrawn", f"{A}/{STAMP}/v1"])
+    code, out, _ = run(capsys, "promote", "--commit", "5", *TO_REAL, "--yes")
+    assert (code, out.splitlines()[1].split("\t")[:2]) == (0, ["unchanged", f"{A}/{STAMP}/v1"])
+
+
+def test_a_panel_or_a_tag(capsys: pytest.CaptureFixture[str]) -> None:
+    jfstore.open("test").tag("ready", "checked", as_of=2)
+    code, out, _ = run(capsys, "promote", "--tag", "ready", *TO_REAL, "--yes", "--json")
+    assert (code, len(json.loads(out)["added"])) == (0, 3)
+    code, out, _ = run(capsys, "promote", A, "3d0038", *TO_REAL, "--yes", "--json")
+    assert (code, [one["version"] for one in json.loads(out)["added"]]) == (0, [f"{A}/{STAMP}/v2", f"{D}/{STAMP}/v1"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ([], 2),
+        (["--new", "--tag", "x"], 2),
+        ([A, "--new"], 2),
+        (["--commit", "x"], 2),
+        (["--commit", "99"], 3),
+        (["--commit", "0"], 3),
+        (["--tag", "nothing"], 3),
+        (["--panel", A], 3),
+        (["9-9-9"], 3),
+    ],
+)
+def test_what_cannot_be_selected(words: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    found, out, err = run(capsys, "promote", *words, *TO_REAL, "--yes")
+    assert (found, out, err.count("\n")) == (code, "", 1)
