@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     from jfstore.repository.joining import PanelHistory
     from jfstore.repository.locking import replay
     from jfstore.repository.mirror import mirror
-    from jfstore.repository.promoting import Promoted
+    from jfstore.repository.promoted import Promoted
     from jfstore.repository.repair import repair
     from jfstore.repository.repository import Repository
     from jfstore.repository.verify import verify
@@ -117,7 +117,7 @@ _PLACES = {
     "repository.catalogue": "open:open_repository init:make_repository",
     "repository.locking": "replay",
     "repository.mirror": "mirror",
-    "repository.promoting": "Promoted",
+    "repository.promoted": "Promoted",
     "repository.repair": "repair",
     "repository.repository": "Repository",
     "repository.verify": "verify",

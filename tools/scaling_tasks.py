@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 PANELS = [f"171113-154920171025-{number:x}" for number in range(32)]
-TYPES = ("pixel_gain", "pixel_offset")
+LEVELS = {"pixel_gain": (41.5, -1.39, -0.11), "pixel_offset": (0.01, 300.0, 50.0)}
+TYPES = tuple(LEVELS)
 FIRST = 946684800  # 2000-01-01 in Unix seconds; the version after it starts an hour later, and so on
 ADDED = 1672531200  # 2023-01-01
 WHEN = "20240101000000"
@@ -52,10 +53,11 @@ def make_entry(repository: Any, panel: str, seconds: int, seed: int) -> Any:
     import numpy as np
 
     jfstore, random, shape = public(), np.random.default_rng(seed), repository.identity.panel_shape
-    arrays = {
-        name: jfstore.check_array(random.standard_normal(shape, np.float32) + np.float32(41.5), name, shape, name)
-        for name in TYPES
-    }
+    arrays = {}
+    for name, levels in LEVELS.items():
+        spread = 1 + np.float32(0.01) * random.standard_normal(shape, np.float32)
+        values = np.array(levels, np.float32)[:, np.newaxis, np.newaxis] * spread
+        arrays[name] = jfstore.check_array(values, name, shape, name)
     start, stamp = seconds * 10**9, f"{datetime.fromtimestamp(seconds, UTC):%Y%m%d%H%M%S}"
     if hasattr(jfstore, "Instant"):
         return jfstore.Entry(panel, jfstore.Instant(start, stamp), arrays, "scaling")

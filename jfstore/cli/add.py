@@ -11,6 +11,7 @@ from jfstore.cli.options import (
     Parser,
     about_of,
     add_about,
+    add_accept,
     add_detector,
     add_time,
     add_types,
@@ -37,6 +38,10 @@ the constants are valid from the start of the run, floored to the second.
 A version can carry short texts: the dark run, a report, the conditions. jfstore show prints them, and jfstore list
 --about filters by them.
 
+The guard judges new constants first: signs and magnitude, the order of the gain ranges, and for panels of real size
+whether they are those of this panel. If it finds something, nothing is stored, and the exit code is 5. --accept stores
+the constants all the same, and the commit says so. docs/guard.md describes the findings.
+
 examples:
   jfstore add 171113-154920171025-3d00fb -T 20180306000000 -f M044 -m "first" --repo test
   jfstore add 171113-154920171025-3d00fb -T 20180306000000 -t pixel_gain -f gain.npy \\
@@ -60,6 +65,7 @@ def add_options(parser: Parser) -> None:
     parse: Any = as_option(_parse_fill)
     parser.add_argument("--fill", dest="fills", metavar="TYPE=V[,V,V]", type=parse, action="append", help=text)
     add_about(parser, "a short text that the version carries, such as dark_run=689; may be repeated")
+    add_accept(parser)
     add_write_options(parser)
 
 
@@ -72,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
     def add(dry_run: bool) -> Added:
         options: dict[str, Any] = {"source": source, "about": texts, "request": args.request, "dry_run": dry_run}
+        options["accept"] = args.accept
         return repository.add(target, time, arrays, args.message, **options)
 
     add_confirmed(args, repository, add)

@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli.options import Parser, about_of, add_about, add_write_options
+from jfstore.cli.options import Parser, about_of, add_about, add_accept, add_write_options
 from jfstore.cli.output import progress
 from jfstore.cli.writing import add_confirmed, open_to_write
 from jfstore.errors import BadValue
@@ -26,6 +26,10 @@ time of production; a start of 0 is the year 1970. Each version is imported once
 skipped and reported with the reason, and so are the versions that it replaced, and all of its calibration type if
 earlier constants would be valid in its place; the exit code is then 1.
 
+The guard judges new constants first: signs and magnitude, the order of the gain ranges, and for panels of real size
+whether they are those of this panel. If it finds something, nothing is stored, and the exit code is 5. --accept stores
+the constants all the same, and the commit says so. docs/guard.md describes the findings.
+
 examples:
   jfstore import /reg/g/psdm/detector/gains/jungfrau -m "legacy gains" --repo test
   jfstore import jungfrau-171113-154920171025-3d00fb.h5 -m "from dcs" --repo test
@@ -38,6 +42,7 @@ def add_options(parser: Parser) -> None:
     text = "also import versions of a DCS file that lost their number because Python 3 wrote them"
     parser.add_argument("--recover", action="store_true", help=text)
     add_about(parser, "a short text that every version carries, such as report=R7; may be repeated")
+    add_accept(parser)
     add_write_options(parser)
 
 
@@ -55,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     def add(dry_run: bool) -> Added:
         with progress("import") as show:
             options: dict[str, Any] = {"request": args.request, "dry_run": dry_run, "progress": show, "about": texts}
+            options["accept"] = args.accept
             if is_file:
                 return import_dcs(repository, args.path, args.message, recover=args.recover, **options)
             return import_gains(repository, args.path, args.message, **options)

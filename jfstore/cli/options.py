@@ -187,6 +187,12 @@ def about_of(args: argparse.Namespace) -> dict[str, str]:
     return texts
 
 
+def add_accept(parser: argparse.ArgumentParser) -> None:
+    """Add ``--accept``, which may be repeated."""
+    text = "store constants in which the guard finds FINDING, as its message names it; may be repeated"
+    parser.add_argument("--accept", metavar="FINDING", action="append", default=[], help=text)
+
+
 def add_types(parser: argparse.ArgumentParser, text: str) -> None:
     """Add ``-t``, which may be repeated."""
     options: dict[str, Any] = {"type": as_option(_parse_type), "action": "append", "help": text}

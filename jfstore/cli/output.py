@@ -189,6 +189,10 @@ def error_value(error: JfstoreError) -> dict[str, Any]:
         "message": error.message,
         "nearest": list(error.nearest),
     }
+    if findings := getattr(error, "findings", ()):
+        value["findings"] = [
+            {"name": found.name, "panel": found.panel, "type": found.type, "text": found.text} for found in findings
+        ]
     return {"error": value}
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli.options import Once, Parser, add_write_options, as_option
+from jfstore.cli.options import Once, Parser, add_accept, add_write_options, as_option
 from jfstore.cli.output import progress
 from jfstore.cli.writing import open_to_write, promote_confirmed
 from jfstore.errors import BadValue
 
 if TYPE_CHECKING:
-    from jfstore.repository.promoting import Promoted
+    from jfstore.repository.promoted import Promoted
 
 EPILOG = """\
 The copies keep panel, stamp and content, and record which version of which repository they came from. They get the
@@ -23,6 +23,8 @@ by withdrawing the version that came from the one it withdraws, else one with eq
 operation: panels are joined, then versions and closes are added, then versions are withdrawn. All of it is checked
 before the first commit, and a repetition adds nothing twice. --dry-run shows all of it, and for which times answers
 would change.
+
+The guard judges the copies as jfstore add does. Findings that were accepted in the source are accepted here, too.
 
 examples:
   jfstore promote 171113-154920171025-3d00fb/20180306000000/v1 --from test --repo real \\
@@ -46,6 +48,7 @@ def add_options(parser: Parser) -> None:
     add("--panel", metavar="PANEL", action=Once, help=text)
     text = "also copy versions that a higher number of the same stamp supersedes"
     add("--superseded", action="store_true", help=text)
+    add_accept(parser)
     add_write_options(parser)
 
 
@@ -66,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
     def promote(dry_run: bool) -> Promoted:
         options: dict[str, Any] = {"superseded": args.superseded, "request": args.request, "dry_run": dry_run}
+        options["accept"] = args.accept
         with progress("promote") as show:
             return target.promote(args.versions, args.message, source=source, progress=show, **selection, **options)
 

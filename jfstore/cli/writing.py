@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jfstore.deployment.impact import Impact
     from jfstore.repository.adding import Added
     from jfstore.repository.governing import Stated
-    from jfstore.repository.promoting import Promoted
+    from jfstore.repository.promoted import Promoted
     from jfstore.repository.repository import Repository
 
 

@@ -26,7 +26,7 @@ from jfstore.repository import Repository
 from jfstore.repository.adding import Added
 from jfstore.repository.catalogue import open_repository
 from jfstore.repository.governing import Stated
-from jfstore.repository.promoting import Promoted
+from jfstore.repository.promoted import Promoted
 from jfstore.runs.listing import Progress, list_runs
 from jfstore.runs.tree import Tree
 

@@ -16,6 +16,7 @@ from jfstore.core.calib_types import CALIB_TYPES, calib_type
 from jfstore.core.changes import Change, changes, changes_by
 from jfstore.core.fields import check_about
 from jfstore.core.freezing import check_commit
+from jfstore.core.guard import check_accepted
 from jfstore.core.hashing import digest
 from jfstore.core.ids import parse_panel
 from jfstore.core.instants import Instant, exact_stamp, find_zone
@@ -25,6 +26,7 @@ from jfstore.core.sketch import make_sketch
 from jfstore.core.table import Table
 from jfstore.core.validity import find_joined_panels
 from jfstore.errors import BadValue, Refused
+from jfstore.repository.guarding import Guard
 from jfstore.repository.log import Appended
 from jfstore.repository.numbering import Known, content_rule, number_versions, origin_rule
 from jfstore.storage.base import Storage
@@ -58,6 +60,8 @@ class Entry:
         The version of another repository or file that they came from.
     about : mapping of str to str
         Short texts by key, such as the dark run or a report, to show and to filter by.
+    accepted : sequence of str
+        Findings of the guard that were accepted in another repository.
     """
 
     panel: str
@@ -66,6 +70,7 @@ class Entry:
     source: str | None = None
     origin: Mapping[str, Any] | None = None
     about: Mapping[str, str] = field(default_factory=dict)
+    accepted: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,7 @@ def add_entries(
     by_origin: bool = False,
     rule: Callable[[Table], Known] | None = None,
     dry_run: bool = False,
+    accept: Sequence[str] | str = (),
 ) -> Added:
     """Add versions in one commit; see `Repository.add_entries`.
 
@@ -126,6 +132,7 @@ def add_entries(
     """
     check_message(message)
     request = check_request(request)
+    accept = check_accepted(accept)
     storage, identity, log = repository.storage, repository.identity, repository.log
     refuse_mirror(repository)
     before = log.table()
@@ -134,7 +141,10 @@ def add_entries(
     storage.check_writable()
     log.make_sure()
     samples: dict[str, NDArray[Any]] = {}
-    pending = list(_publish_arrays(storage, identity, entries, before, dry_run, samples))
+    guard = Guard(repository, before, accept, skips_known=once or by_origin)
+    pending = list(_publish_arrays(storage, identity, entries, before, dry_run, samples, guard))
+    guard.refuse_findings()
+    accepted = tuple(sorted(guard.accepted))
     unchanged: list[tuple[str, str]] = []
 
     def versions_for(table: Table, seq: int) -> list[Version]:
@@ -155,14 +165,14 @@ def add_entries(
         after = before.extend([dry])
         appended = Appended(before.seq, versions, before, after)
     else:
-        appended = log.append("add", message, request, versions_for, check=check)
+        appended = log.append("add", message, request, versions_for, accepted=accepted, check=check)
     changed = changes(appended.before, appended.after, appended.versions, repository.zone)
     return Added(
         appended.seq,
         appended.versions,
         tuple(unchanged),
         changed,
-        notes=appended.notes,
+        notes=(*guard.notes, *appended.notes),
         dry_run=dry_run,
         samples=samples,
     )
@@ -207,11 +217,12 @@ def _publish_arrays(
     table: Table,
     dry_run: bool,
     samples: dict[str, NDArray[Any]],
+    guard: Guard | None = None,
 ) -> Iterator[Version]:
     """Publish the arrays of `entries` that are not stored yet; yield versions without a number.
 
     Entries are taken one by one, so that the arrays of one are freed before the next. A dry run puts some values of
-    the arrays of known panels into `samples`.
+    the arrays of known panels into `samples`. From the first finding of the guard on nothing is published.
     """
     zone = find_zone(identity.zone)
     known = table.panel_names.keys()
@@ -235,8 +246,11 @@ def _publish_arrays(
             if is_known and len(samples) < _MOST_SAMPLES:
                 samples[blake3] = take_sample(values)
         key = tuple((array.type, array.blake3) for array in arrays)
+        if guard:
+            guard.judge(entry, arrays)
         if key not in files:
-            files[key] = _publish_file(storage, entry, arrays, table, dry_run)
+            is_refused = guard is not None and bool(guard.findings)
+            files[key] = _publish_file(storage, entry, arrays, table, dry_run or is_refused)
         yield Version(
             panel=entry.panel,
             stamp=entry.start.stamp,

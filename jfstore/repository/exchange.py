@@ -63,6 +63,7 @@ def import_gains(
     message: str,
     *,
     about: Mapping[str, str] | None = None,
+    accept: Sequence[str] | str = (),
     request: str | None = None,
     dry_run: bool = False,
     progress: Progress = lambda done, total: None,
@@ -76,7 +77,7 @@ def import_gains(
     ----------
     path : path
         Directory of names that lead to directories of ``g0_gain.npy`` ... ``g2_offset.npy``.
-    message, about, request, dry_run
+    message, about, accept, request, dry_run
         As for `Repository.add`.
     progress : callable
         Called with the number of names read and their total.
@@ -104,7 +105,8 @@ def import_gains(
                 skipped[name.name] = error.message
         progress(len(tree.names), len(tree.names))
 
-    added = repository.add_entries(entries(), message, request=request, once=True, dry_run=dry_run)
+    options: dict[str, Any] = {"accept": accept, "request": request, "dry_run": dry_run}
+    added = repository.add_entries(entries(), message, once=True, **options)
     notes = (*tree.notes, *added.notes, *missing_type_notes(added.versions))
     if not tree.names:
         notes += (f"nothing in {os.fspath(path)} is a name <panel Id>-<stamp>{_suggest(Path(path))}",)
@@ -126,6 +128,7 @@ def import_dcs(
     *,
     recover: bool = False,
     about: Mapping[str, str] | None = None,
+    accept: Sequence[str] | str = (),
     request: str | None = None,
     dry_run: bool = False,
     progress: Progress = lambda done, total: None,
@@ -139,7 +142,7 @@ def import_dcs(
     ----------
     path : path
         File ``jungfrau-<detector Id>.h5``.
-    message, about, request, dry_run
+    message, about, accept, request, dry_run
         As for `Repository.add`.
     recover : bool
         Whether versions that lost their number, as Python 3 wrote them, are imported too.
@@ -159,6 +162,7 @@ def import_dcs(
         As for `Repository.add_entries`; Damaged if the file does not have the layout of a DCS file.
     """
     path, texts = Path(path), require_about(about)
+    options: dict[str, Any] = {"accept": accept, "request": request, "dry_run": dry_run}
     with open_dcs(path) as contents:
         plan = ImportPlan(contents, path.name, repository.zone, repository.panel_shape, recover)
         source, total = os.path.abspath(path), len(plan.versions)
@@ -172,7 +176,7 @@ def import_dcs(
                     yield Entry(panel, version.start, {version.type: array}, place, version.origin, texts)
             progress(total, total)
 
-        added = repository.add_entries(entries(), message, request=request, by_origin=True, dry_run=dry_run)
+        added = repository.add_entries(entries(), message, by_origin=True, **options)
         ranges = {f"{dcs_type.name}/{one.key}" for dcs_type in contents.types for one in dcs_type.ranges}
     skipped = (*plan.skipped, *((name, _GONE) for name in _find_gone(repository, plan.panels, ranges)))
     notes = () if total else (f"{path} has nothing that can be imported",)

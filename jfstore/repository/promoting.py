@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from jfstore.core.arrays import Checked
 from jfstore.core.calib_types import CALIB_TYPES
-from jfstore.core.changes import Change, changes_between
+from jfstore.core.changes import changes_between
+from jfstore.core.guard import check_accepted
 from jfstore.core.joining import are_joined, check_can_join
 from jfstore.core.records import Commit, SamePanel, Statement, Version, Withdrawal
 from jfstore.core.table import Table
@@ -33,56 +34,13 @@ from jfstore.repository.copying import (
 )
 from jfstore.repository.governing import Stated, commit_statement
 from jfstore.repository.numbering import content_rule
+from jfstore.repository.promoted import Promoted
 from jfstore.repository.selecting import Selected, group_of, select
 
 if TYPE_CHECKING:
     from jfstore.repository.repository import Repository
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Promoted:
-    """What `Repository.promote` did: one commit for each operation that was needed.
-
-    Attributes
-    ----------
-    seq : int
-        The last commit, or the last one there is if nothing was committed.
-    added : Added
-        The versions that were added, and those that the target has already.
-    stated : tuple of Stated
-        What was closed, withdrawn, restored, or stated of panels.
-    changes : tuple of Change
-        For which intervals the answers change by all of it, and from which version to which.
-    notes : tuple of str
-        What the user should know.
-    dry_run : bool
-        Whether nothing was stored.
-    """
-
-    seq: int
-    added: Added
-    stated: tuple[Stated, ...]
-    changes: tuple[Change, ...]
-    notes: tuple[str, ...]
-    dry_run: bool
-
-    @property
-    def versions(self) -> tuple[Version, ...]:
-        """The versions that were added, or with `dry_run` would be."""
-        return self.added.versions
-
-    @property
-    def commits(self) -> tuple[int, ...]:
-        """The commits that were made; with `dry_run` not empty if one would be."""
-        seqs = {version.seq for version in self.versions} | {one.seq for one in self.stated if one.names}
-        return tuple(sorted(seqs))
-
-    @property
-    def unchanged(self) -> tuple[tuple[str, str], ...]:
-        """For each version that the target has already its source or name, and the version that holds it."""
-        return self.added.unchanged
 
 
 def promote(
@@ -96,6 +54,7 @@ def promote(
     new: bool = False,
     panel: str | None = None,
     superseded: bool = False,
+    accept: Sequence[str] | str = (),
     request: str | None = None,
     dry_run: bool = False,
     progress: Progress = lambda done, total: None,
@@ -113,7 +72,7 @@ def promote(
     chosen = select(source, names, commit=commit, tag=tag, new=new, panel=panel, superseded=superseded)
     if not superseded:
         _refuse_superseded(source, target, chosen)
-    return _Promoter(source, target, chosen, message, request, progress).run(dry_run)
+    return _Promoter(source, target, chosen, message, request, check_accepted(accept), progress).run(dry_run)
 
 
 def _refuse_superseded(source: Repository, target: Repository, chosen: Selected) -> None:
@@ -150,10 +109,17 @@ class _Promoter:
     """
 
     def __init__(
-        self, source: Repository, target: Repository, chosen: Selected, message: str, request: str, progress: Progress
+        self,
+        source: Repository,
+        target: Repository,
+        chosen: Selected,
+        message: str,
+        request: str,
+        accept: tuple[str, ...],
+        progress: Progress,
     ) -> None:
         self._source, self._target, self._chosen = source, target, chosen
-        self._message, self._request, self._progress = message, request, progress
+        self._message, self._request, self._accept, self._progress = message, request, accept, progress
         self._before = self._after = target.log.table()
         self._touched: set[tuple[str, str]] = set()
         self._withdrawn, self._restored = (
@@ -244,7 +210,7 @@ class _Promoter:
             self._progress(len(todo), len(todo))
 
         def add(dry_run: bool) -> Added:
-            options: dict[str, Any] = {"request": request, "dry_run": dry_run}
+            options: dict[str, Any] = {"accept": self._accept, "request": request, "dry_run": dry_run}
             # Another writer may have added the same meanwhile.
             options["rule"] = lambda table: content_rule(self._without_withdrawn(table), once=False)
             added = add_entries(self._target, entries(), self._message, **options)
@@ -394,4 +360,6 @@ def entry_of(source: Repository, version: Version) -> Entry:
         array.type: Checked(source.panel_array(version, array.type).copy(), array.converted_from)
         for array in version.arrays
     }
-    return Entry(version.panel, version.valid_from, arrays, version.source, origin_of(source, version), version.about)
+    accepted = source.commit(version.seq).accepted
+    origin = origin_of(source, version)
+    return Entry(version.panel, version.valid_from, arrays, version.source, origin, version.about, accepted)

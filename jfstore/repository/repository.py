@@ -52,6 +52,7 @@ class Repository(GovernedRepository):
         source: str | None = None,
         provenance: str | None = None,
         about: Mapping[str, str] | None = None,
+        accept: Sequence[str] | str = (),
         request: str | None = None,
         dry_run: bool = False,
     ) -> Added:
@@ -72,6 +73,8 @@ class Repository(GovernedRepository):
             Where the arrays come from, for the record; default the paths of the files.
         about : mapping of str to str, optional
             Short texts by key that each version carries, such as the dark run or a report; shown, and filtered by.
+        accept : sequence of str, optional
+            Findings of the guard to accept, such as ``"constant"``; the commit records those that it found.
         request : str, optional
             32 hexadecimal digits; a repetition with the same request never adds twice.
         dry_run : bool
@@ -96,10 +99,10 @@ class Repository(GovernedRepository):
         if asked.run:
             text = f"valid from {asked.run.label}"
             entries = [replace(e, source=f"{e.source}, {text}" if e.source else text) for e in entries]
-        entries = [replace(entry, about=texts) for entry in entries]
-        # Arrays of the types in `filled` are constant on purpose: a check for constant arrays is to accept them.
         filled = describe_filled(arrays)
-        added = self.add_entries(entries, message, request=request, dry_run=dry_run)
+        # Whoever types a number knows that the array is constant.
+        entries = [replace(entry, about=texts, accepted=("constant",) if filled else ()) for entry in entries]
+        added = self.add_entries(entries, message, accept=accept, request=request, dry_run=dry_run)
         remarks = (*rounding_notes(entries), *(f"{name} is filled with {text}" for name, text in filled.items()))
         lost = note_lost_texts(self, texts, added.unchanged)
         notes = (*asked.notes, *earlier, *remarks, *missing_type_notes(added.versions), *lost, *added.notes)
@@ -114,6 +117,7 @@ class Repository(GovernedRepository):
         once: bool = False,
         by_origin: bool = False,
         dry_run: bool = False,
+        accept: Sequence[str] | str = (),
     ) -> Added:
         """Add versions, all in one commit; nothing is committed if nothing is new.
 
@@ -131,17 +135,20 @@ class Repository(GovernedRepository):
             Skip instead what came from the same origin before, and add all else, also content that is stored.
         dry_run : bool
             Check everything and return what would be added, but store nothing.
+        accept : sequence of str, optional
+            Findings of the guard to accept.
 
         Raises
         ------
         BadValue
             If the message, the request or an entry is not acceptable.
         Refused
-            If this is a mirror, or the place cannot publish.
+            If this is a mirror, the place cannot publish, or the guard finds something implausible.
         Damaged, Busy, InDoubt
             If the log cannot be read to its end; as `Log.append`.
         """
-        return add_entries(self, entries, message, request=request, once=once, by_origin=by_origin, dry_run=dry_run)
+        options: dict[str, Any] = {"request": request, "dry_run": dry_run, "accept": accept}
+        return add_entries(self, entries, message, once=once, by_origin=by_origin, **options)
 
     def promote(
         self,
@@ -154,6 +161,7 @@ class Repository(GovernedRepository):
         new: bool = False,
         panel: str | None = None,
         superseded: bool = False,
+        accept: Sequence[str] | str = (),
         request: str | None = None,
         dry_run: bool = False,
         progress: Progress = lambda done, total: None,
@@ -183,6 +191,8 @@ class Repository(GovernedRepository):
             The statements in `source` that this panel is the same as another one, or is not.
         superseded : bool
             Also copy versions that a higher number of the same stamp has superseded there.
+        accept : sequence of str, optional
+            Findings of the guard to accept, besides those that were accepted in `source`.
         message, request, dry_run
             As for `add`.
         progress : callable
@@ -204,7 +214,7 @@ class Repository(GovernedRepository):
         source = source if isinstance(source, Repository) else open_repository(source)
         names = [versions] if isinstance(versions, str) else list(versions)
         selection: dict[str, Any] = {"commit": commit, "tag": tag, "new": new, "panel": panel}
-        options: dict[str, Any] = {"request": request, "dry_run": dry_run, "progress": progress}
+        options: dict[str, Any] = {"accept": accept, "request": request, "dry_run": dry_run, "progress": progress}
         return promote(source, self, names, message, superseded=superseded, **selection, **options)
 
     def withdraw(
@@ -316,6 +326,7 @@ class Repository(GovernedRepository):
         message: str,
         *,
         about: Mapping[str, str] | None = None,
+        accept: Sequence[str] | str = (),
         request: str | None = None,
         dry_run: bool = False,
         progress: Progress = lambda done, total: None,
@@ -323,8 +334,8 @@ class Repository(GovernedRepository):
         """Import a gain tree in one commit; see `jfstore.repository.exchange.import_gains`."""
         from jfstore.repository.exchange import import_gains
 
-        options: dict[str, Any] = {"about": about, "request": request, "dry_run": dry_run, "progress": progress}
-        return import_gains(self, path, message, **options)
+        options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
+        return import_gains(self, path, message, progress=progress, **options)
 
     def import_dcs(
         self,
@@ -333,6 +344,7 @@ class Repository(GovernedRepository):
         *,
         recover: bool = False,
         about: Mapping[str, str] | None = None,
+        accept: Sequence[str] | str = (),
         request: str | None = None,
         dry_run: bool = False,
         progress: Progress = lambda done, total: None,
@@ -340,8 +352,8 @@ class Repository(GovernedRepository):
         """Import a DCS file in one commit; see `jfstore.repository.exchange.import_dcs`."""
         from jfstore.repository.exchange import import_dcs
 
-        options: dict[str, Any] = {"about": about, "request": request, "dry_run": dry_run, "progress": progress}
-        return import_dcs(self, path, message, recover=recover, **options)
+        options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
+        return import_dcs(self, path, message, recover=recover, progress=progress, **options)
 
     def export_bundle(
         self,

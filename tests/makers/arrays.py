@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 GAINS = (41.5, -1.39, -0.11)
 OFFSETS = (0.01, 300.0, 50.0)
+LEVELS = {"pixel_gain": GAINS, "pixel_offset": OFFSETS}
 
 
 def constants(shape: tuple[int, int, int] = (3, 16, 32), seed: int = 0, dtype: str = "<f4") -> dict[str, np.ndarray]:
     """Return ``pixel_gain`` and ``pixel_offset`` of one panel; the same `seed` gives the same arrays."""
     random = np.random.default_rng(seed)
     made = {}
-    for name, nominal in (("pixel_gain", GAINS), ("pixel_offset", OFFSETS)):
+    for name, nominal in LEVELS.items():
         values = np.resize(np.array(nominal), shape[0])[:, np.newaxis, np.newaxis]
         made[name] = np.ascontiguousarray(values * random.normal(1.0, 0.01, shape), dtype=dtype)
     return made
+
+
+def plausible(random: np.random.Generator, calib_type: str, shape: Sequence[int]) -> np.ndarray:
+    """Return float64 values without a zero that the guard takes for constants of `calib_type`.
+
+    The shape is (gain, ..., row, column). The values differ by half of their level, so that few are alike.
+    """
+    levels = np.resize(np.array(LEVELS[calib_type]), shape[0])
+    values: np.ndarray = levels.reshape(-1, *[1] * (len(shape) - 1)) * random.uniform(0.5, 1.5, shape)
+    return values

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from jfstore.cli.programs import dcs
+from tests.makers.arrays import plausible
 from tests.makers.telling import Told, tell
 
 DCS = Path(__file__).resolve().parent.parent / "data/reference/dcs"
@@ -35,7 +36,7 @@ Ranges = Mapping[tuple[float, float], Versions]
 
 def array(seed: int, shape: Sequence[int] = SHAPE, dtype: str = "<f4") -> np.ndarray:
     """Return an array without zeros, another one for every seed."""
-    return (np.random.default_rng(seed).uniform(1, 50, shape)).astype(dtype)
+    return plausible(np.random.default_rng(seed), "pixel_gain", shape).astype(dtype)
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> Told:

@@ -14,6 +14,7 @@ from jfstore.core.records import Version
 from jfstore.core.table import Table
 from jfstore.fs import durable
 from jfstore.repository import Entry, Repository
+from tests.makers.arrays import LEVELS
 
 PANELS = [f"171113-154920171025-{number:x}" for number in range(32)]
 
@@ -30,8 +31,11 @@ def constants(shape: tuple[int, int, int], seed: int) -> dict[str, Checked]:
     """Return the arrays of one panel."""
     random = np.random.default_rng(seed)
     return {
-        "pixel_gain": Checked(random.standard_normal(shape, np.float32) + np.float32(41.5)),
-        "pixel_offset": Checked(random.standard_normal(shape, np.float32)),
+        name: Checked(
+            np.resize(np.array(LEVELS[name], "<f4"), shape[0])[:, None, None]
+            * (1 + np.float32(0.01) * random.standard_normal(shape, np.float32))
+        )
+        for name in ("pixel_gain", "pixel_offset")
     }
 
 

@@ -15,6 +15,7 @@ import jfstore
 from jfstore.core.arrays import check_array
 from jfstore.core.instants import DEFAULT_ZONE, find_zone, parse_instant
 from jfstore.repository import Entry, Repository
+from tests.makers.arrays import plausible
 
 SHAPE = (3, 4, 8)
 TYPES = ("pixel_gain", "pixel_offset")
@@ -41,8 +42,13 @@ def reopened(repository: Repository) -> Repository:
 
 def constants(seed: int, calib_type: str = "pixel_gain", shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
     """Return finite float32 values without a zero, other ones for every seed and type."""
+    return plausible(np.random.default_rng([seed, TYPES.index(calib_type)]), calib_type, shape).astype("<f4")
+
+
+def first_constants(seed: int, calib_type: str = "pixel_gain") -> np.ndarray:
+    """Return the values that `constants` had when files of the first release were written; they are not plausible."""
     random = np.random.default_rng([seed, TYPES.index(calib_type)])
-    array: np.ndarray = random.uniform(1, 50, shape) * random.choice([-1, 1], shape)
+    array: np.ndarray = random.uniform(1, 50, SHAPE) * random.choice([-1, 1], SHAPE)
     return array.astype("<f4")
 
 

@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pytest
 
 import jfstore
@@ -19,6 +18,7 @@ from jfstore.core.instants import parse_iso
 from jfstore.errors import BadValue, Damaged
 from jfstore.runs.listing import list_runs
 from jfstore.runs.run import read_run as really_read
+from tests.makers.repositories import constants
 from tests.makers.telling import BEGIN, MFX, rows_of, tell
 from tests.makers.xtc import (
     PAIR,
@@ -74,7 +74,7 @@ def test_the_package_of_runs_is_the_function_too(known: Path) -> None:
 def test_runs_with_constants(known: Path) -> None:
     repository = jfstore.open("./R")
     write_run(known, "MFX", MFX, 3, configure(1522800000) + begin_run(1522800000, 3))
-    array = {"pixel_gain": np.ones(repository.panel_shape, "<f4")}
+    array = {"pixel_gain": constants(1, shape=repository.panel_shape)}
     repository.add(jfstore.run(f"exp={MFX}:run=2").detector_id, "00000000000000", array, "x")
     found = jfstore.runs_with_constants("MFX", repository, ["pixel_gain"])
     missing = {row.run.run: row.missing for row in found.constants}

@@ -13,7 +13,20 @@ from jfstore.core.hashing import digest
 from jfstore.core.records import StoredFile
 from jfstore.core.slabs import HUGE_PAGE
 from jfstore.storage.hdf5 import Hdf5Storage
-from tests.makers.repositories import LATER, SHAPE, STAMP, A, B, constants, entry, flip, new_repository, put, reopened
+from tests.makers.repositories import (
+    LATER,
+    SHAPE,
+    STAMP,
+    A,
+    B,
+    constants,
+    entry,
+    first_constants,
+    flip,
+    new_repository,
+    put,
+    reopened,
+)
 from tests.storage.suite import integers
 
 REAL = (3, 512, 1024)
@@ -106,7 +119,7 @@ def test_mirror_and_repair_keep_holes(tmp_path: Path) -> None:
 
 
 def test_payload_of_the_first_release_is_made_again(storage: Hdf5Storage) -> None:
-    arrays = {name: constants(1, name) for name in ("pixel_gain", "pixel_offset")}
+    arrays = {name: first_constants(1, name) for name in ("pixel_gain", "pixel_offset")}
     old = storage.store(A, STAMP, arrays, like=StoredFile("", 0, OF_0_1_0, {}))
     assert (old.blake3, old.size, old.offsets) == (OF_0_1_0, 20864, {"pixel_gain": 12288, "pixel_offset": 20480})
     new = storage.store(A, STAMP, arrays)
