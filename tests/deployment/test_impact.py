@@ -71,6 +71,7 @@ def test_an_addition_is_measured_before_it_is_stored_and_after(repository: Repos
     assert [(Path(file.path).name, file.type, file.state) for file in impact.files] == [
         ("1-end.data", "pixel_gain", "becomes stale")
     ]
+    assert len(impact.sizes) == 3
     for size in impact.sizes:
         assert (size.low, size.median, size.high) == pytest.approx((0.01, 0.01, 0.01), abs=1e-6)
     earlier = repository.add(PANELS[0], "20170101000000", arrays, "earlier", dry_run=dry_run)
