@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jfstore.repository.entries import Given
     from jfstore.repository.exchange import Exported
     from jfstore.repository.governing import Stated
-    from jfstore.repository.promoting import Promoted
+    from jfstore.repository.promoted import Promoted
 
 Progress = Callable[[int, int], None]
 
@@ -100,7 +100,6 @@ class Repository(GovernedRepository):
             text = f"valid from {asked.run.label}"
             entries = [replace(e, source=f"{e.source}, {text}" if e.source else text) for e in entries]
         filled = describe_filled(arrays)
-        # Whoever types a number knows that the array is constant.
         entries = [replace(entry, about=texts, accepted=("constant",) if filled else ()) for entry in entries]
         added = self.add_entries(entries, message, accept=accept, request=request, dry_run=dry_run)
         remarks = (*rounding_notes(entries), *(f"{name} is filled with {text}" for name, text in filled.items()))
