@@ -58,8 +58,42 @@ def play(root: str) -> dict[str, object]:
     audit = jfstore.audit(f"{root}/library-calib", experiment="xcsls3716", repo=real)
     print(len(generated.written), "files,", ", ".join(file.state for file in deployed.deployed))
 
+    # Somebody confuses files, and adds gains as offsets: the guard refuses.
+    try:
+        test.add(DETECTOR, "20180601000000", {"pixel_offset": gain}, "new offsets")
+    except jfstore.Refused as error:
+        print(error)
+
+    # A mistake that no guard can find: gains of November 2018 get a stamp of 2017, and are promoted with it.
+    new = {"pixel_gain": f"{root}/gain-2018.npy"}
+    wrong = [version.name for version in test.add(DETECTOR, "20171101000000", new, "gains of November").versions]
+    before = real.history()[-1].seq
+    real.promote(wrong, "gains of November", source=test)
+    mistaken = real.get(RUN, "pixel_gain")
+
+    # An analyst asks for the reason: the version that is valid, and why each other one is not.
+    for explained in real.explain(RUN, "pixel_gain"):
+        print(explained.valid, *(f"{c.name} {c.reason}" for c in explained.candidates if c.reason), sep="; ")
+
+    # The maintainer takes them back. The report says which answers and runs that concerns; nothing is lost.
+    why = "the stamp should be 20181101000000"
+    impact = jfstore.impact(real.withdraw(wrong, why, dry_run=True), repo=real)
+    withdrawn = real.withdraw(wrong, why)
+    for change in withdrawn.changes:
+        print(f"{change.panel}: {change.after} in place of {change.before} from {change.start}")
+    states = {
+        "mistaken": mistaken,
+        "withdrawn": real.get(RUN, "pixel_gain"),
+        "before": real.get(RUN, "pixel_gain", as_of=before),
+        "as of the mistake": real.get(RUN, "pixel_gain", as_of=withdrawn.seq - 1),
+    }
+    print(f"{len(impact.runs)} runs are concerned")
+    for commit in real.history(last=3):
+        print(commit.seq, commit.op, commit.message)
+
     # A copy elsewhere, in another storage; every stored byte is checked.
     mirrored = jfstore.mirror(real, f"{root}/library-copy", storage="zarr")
     reports = [jfstore.verify(repository) for repository in (test, real, mirrored.copy)]
     print(sum(len(report.problems) for report in reports), "problems in", len(reports), "repositories")
-    return {"arrays": arrays, "audit": audit, "mirrored": mirrored, "reports": reports, "real": real, "test": test}
+    records = {"audit": audit, "impact": impact, "mirrored": mirrored, "reports": reports}
+    return {"arrays": arrays, "states": states, "wrong": wrong, "real": real, "test": test, **records}

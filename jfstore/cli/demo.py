@@ -30,6 +30,9 @@ _PANEL = "171113-154920171025-3d00fb"
 _HALVES = ("170505-149520170815-3d00b0", "170505-149520170815-3d00f7")
 _RUN = "exp=xcsls3716:run=631"
 _PROMOTED = " ".join([f"{_PANEL}/20180306000000/v2", *(f"{panel}/20171025000000/v1" for panel in _HALVES)])
+_WRONG = " ".join(f"{panel}/20171101000000/v1" for panel in _HALVES)
+# A repetition with the same request adds nothing twice, though the versions were withdrawn meanwhile.
+_REQUESTS = [f"{number:032x}" for number in (1, 2, 3)]
 _STORY = f"""\
 # The maintainer imports the gain tree into the test repository.
 import {{root}}/gains -m 'legacy gains' --repo test
@@ -54,6 +57,22 @@ get {_RUN} -t pixel_gain -f {{root}}/gain.npy --force
 # psana reads constants from the experiment's calibration directory: deploy them, then audit the files.
 deploy {_RUN} -c {{root}}/calib
 audit {{root}}/calib
+
+# Somebody confuses files, and adds gains as offsets: the guard refuses.
+! add {"_".join(_HALVES)} -T 20180601000000 -t pixel_offset -f {{root}}/gain.npy -m 'new offsets' --repo test
+
+# A mistake that no guard can find: gains of November 2018 get a stamp of 2017, and are promoted with it.
+add {"_".join(_HALVES)} -T 20171101000000 -t pixel_gain -f {{root}}/gain-2018.npy -m 'gains of November' --repo test \
+--request {_REQUESTS[0]}
+promote {_WRONG} --from test --repo real -m 'gains of November' --yes --request {_REQUESTS[1]}
+
+# An analyst wonders about the gains of a run of 2017, and asks for the reason.
+explain {_RUN} -t pixel_gain
+
+# The maintainer takes them back. The report says which answers and runs that concerns; nothing is lost.
+withdraw {_WRONG} -m 'the stamp should be 20181101000000' --repo real --yes --impact --request {_REQUESTS[2]}
+get {_RUN} -t pixel_gain -f {{root}}/gain.npy --force
+history -n 3
 
 # An admin checks that every run of the experiment has constants.
 runs xcsls3716 --resolve
@@ -93,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
         if line.startswith("#") or not line:
             print(line, file=out)
         else:
-            _run_command([word.format(root=root) for word in shlex.split(line)], environment, out)
+            words = [word.format(root=root) for word in shlex.split(line.removeprefix("! "))]
+            _run_command(words, environment, out, Refused.exit_code if line.startswith("! ") else 0)
     print("\nTo go on by hand:\n", *exports, "jfstore list", sep="\n", file=out)
     if args.json:
         emit_json({"directory": str(root), "environment": environment})
@@ -118,11 +138,12 @@ def _make_data(root: Path) -> None:
     durable.overwrite(root / _MARK, [b"made by jfstore demo; may be removed at any time\n"], mode=0o644)
     demo_data.write_tree(root / "gains")
     demo_data.write_new_constants(root / "M044-new")
+    demo_data.write_new_gains(root / "gain-2018.npy")
     demo_data.write_runs(root / "psdm")
 
 
-def _run_command(words: list[str], environment: dict[str, str], out: TextIO) -> None:
-    """Print a command and run it; Failed if it fails."""
+def _run_command(words: list[str], environment: dict[str, str], out: TextIO, code: int = 0) -> None:
+    """Print a command and run it; Failed if it does not end with exit code `code`."""
     import subprocess
 
     print(f"$ {shlex.join(['jfstore', *words])}", file=out, flush=True)
@@ -131,5 +152,5 @@ def _run_command(words: list[str], environment: dict[str, str], out: TextIO) -> 
     program = [sys.executable, "-m", "jfstore", *words]
     environment = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(places)}
     done = subprocess.run(program, env=environment, stdout=out, check=False)  # noqa: S603 - our own words
-    if done.returncode:
+    if done.returncode != code:
         raise Failed(f"jfstore {words[0]} ended with exit code {done.returncode}")

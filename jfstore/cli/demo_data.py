@@ -77,6 +77,14 @@ def write_new_constants(directory: Path) -> None:
     write_directory(directory, gain, constants(DIRECTORIES["M044"], "offset"))
 
 
+def write_new_gains(path: Path) -> None:
+    """Write later gains of the panels that M068 and M088 hold, float32 (gain, panel, row, column)."""
+    gains = [constants(DIRECTORIES[name], "gain") * np.float32(1.004) for name in ("M068", "M088")]
+    file = io.BytesIO()
+    np.save(file, np.stack(gains, axis=1), allow_pickle=False)
+    durable.overwrite(path, [file.getbuffer()], mode=0o644)
+
+
 _HALF = "170505-149520170815-3d00b0 170505-149520170815-3d00f7"
 _LATER = "171113-154920171025-3d00b0 171113-154920171025-3d00f7"
 _SINGLE = "171113-154920171025-3d00fb"

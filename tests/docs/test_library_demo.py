@@ -59,3 +59,11 @@ def test_it_ends_with_the_arrays_of_the_command_line(
     assert [report.problems for report in done["reports"]] == [()] * 3
     assert done["mirrored"].copy.list() == done["real"].list()
     assert "subprocess" in sys.modules
+    states = {name: array.tobytes() for name, array in done["states"].items()}
+    right = done["arrays"]["pixel_gain"].tobytes()
+    assert states["withdrawn"] == states["before"] == right
+    assert states["mistaken"] == states["as of the mistake"] != right
+    assert "exp=xcsls3716:run=631" in [run.label for run in done["impact"].runs]
+    done["real"].restore(done["wrong"], "the stamp was right")
+    assert done["real"].get("exp=xcsls3716:run=631", "pixel_gain").tobytes() == states["mistaken"]
+    assert [commit.op for commit in done["real"].history(last=3)] == ["add", "withdraw", "restore"]

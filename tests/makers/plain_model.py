@@ -80,17 +80,9 @@ class Model:
         return [Held(panel, stamp, number, last + 1, {}, tuple(todo))] if todo else []
 
     def is_replaced(self, held: Held, others: list[Held], target: Model) -> bool:
-        """Whether a higher number replaced `held`, which is not among `others`, and `target` does not hold it."""
-        gone = self.gone()
-        better = [
-            other
-            for other in self.held
-            if (other.panel, other.stamp) == (held.panel, held.stamp)
-            and other.number > held.number
-            and other.name not in gone
-            and other.content.keys() >= held.content.keys()
-        ]
-        if not better or any(other in others for other in better):
+        """Whether others hold all of its types at its stamp, not all of them promoted too, and `target` lacks it."""
+        holders = [self.holder(held.panel, name, held.stamp, len(self.times)) for name in held.content]
+        if held in holders or all(holder in others for holder in holders):
             return False
         return not target.holds(held.panel, held.stamp, held.content, False, [])
 
