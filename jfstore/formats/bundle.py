@@ -44,7 +44,8 @@ def make_bundle(arrays: Mapping[str, CalibArray], texts: Mapping[str, bytes], pa
     import h5py
 
     # A sparse file in memory: the room for the arrays takes no memory.
-    with io.FileIO(os.memfd_create("bundle"), "r+") as memory:
+    memory = io.FileIO(os.memfd_create("bundle"), "r+")
+    with memory:
         with h5py.File(memory, "w", libver=("earliest", "v108")) as file:
             _fill(file, arrays, texts, panels)
             file.flush()
