@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.as_of import resolve_as_of
 from jfstore.cli.options import Parser, add_as_of, add_detector, add_json, add_repo, add_time, add_types
-from jfstore.cli.output import emit
+from jfstore.cli.output import emit, printable, terminal_width
 from jfstore.cli.run_options import add_run, target_of
 from jfstore.cli.writing import open_to_read
 from jfstore.errors import NotFound
@@ -17,9 +19,9 @@ if TYPE_CHECKING:
     from jfstore.core.explaining import Candidate, Explanation
 
 EPILOG = """\
-The table has a row for each version of each panel and type, the last added first: the one that is valid, and why each
-other one is not. Panels whose versions are turned down for the same reasons share their rows. The exit code is 3 if
-nothing is valid for a panel.
+The command prints a line for each version of each panel and type, the last added first: the one that is valid, and why
+each other one is not. Panels whose versions are turned down for the same reasons share their lines. The exit code is 3
+if nothing is valid for a panel.
 
 examples:
   jfstore explain 171113-154920171025-3d00fb -T 20180401000000 -t pixel_gain
@@ -60,8 +62,27 @@ def run(args: argparse.Namespace) -> int:
         }
         for one in found
     ]
-    emit(args, values, _rows(found), _COLUMNS)
+    if sys.stdout.isatty() and not args.json:
+        for line in format_explanations(found, terminal_width(sys.stdout)):
+            print(line)
+    else:
+        emit(args, values, _rows(found), _COLUMNS)
     return 0 if all(one.valid for one in found) else NotFound.exit_code
+
+
+def format_explanations(found: Sequence[Explanation], width: int) -> list[str]:
+    """Return the lines of a text for people, none wider than `width`: a table would cut the reasons off."""
+    import textwrap
+
+    rows, lines = _rows(found), list[str]()
+    indent = max((len(row["version"]) for row in rows), default=0) + 4
+    for (panel, calib_type), group in groupby(rows, lambda row: (row["panel"], row["type"])):
+        lines += textwrap.wrap(f"{calib_type} of {panel}", width)
+        for row in group:
+            first = f"  {printable(row['version'])}".ljust(indent)
+            fill = textwrap.TextWrapper(width, initial_indent=first, subsequent_indent=" " * min(indent, width // 2))
+            lines += fill.wrap(printable(row["why"]))
+    return lines
 
 
 def _rows(found: Sequence[Explanation]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -11,10 +12,10 @@ from zoneinfo import ZoneInfo
 
 from jfstore.core.calib_types import CALIB_TYPES, calib_type
 from jfstore.core.ids import PanelId, resolve_detector
-from jfstore.core.instants import Instant, find_zone, instant_at, now, parse_instant, parse_time
+from jfstore.core.instants import BEGINNING, Instant, find_zone, instant_at, now, parse_instant, parse_time
 from jfstore.core.records import Identity, Tag
 from jfstore.core.table import Table
-from jfstore.core.validity import Selection, select
+from jfstore.core.validity import Selection, find_joined_panels, select, timeline
 from jfstore.errors import BadValue, NotFound, Refused
 from jfstore.repository.log import Log
 from jfstore.repository.run_panels import RunStatements, fill_panels
@@ -110,9 +111,18 @@ class Plan:
 
 
 def make_plan(
-    table: Table, asked: Target, types: Sequence[str], zone: ZoneInfo, seq: int | None, number: int | None
+    table: Table,
+    asked: Target,
+    types: Sequence[str],
+    zone: ZoneInfo,
+    seq: int | None,
+    number: int | None,
+    place: str = "real",
 ) -> Plan:
-    """Return the selections of every panel and type; NotFound names every panel that has none."""
+    """Return the selections of every panel and type; NotFound names every panel that has none.
+
+    It also names the command that explains it, for the repository at `place`.
+    """
     if number is not None and len(asked.panels) > 1:
         raise BadValue("a version number (-v) is for one panel: numbers of different panels have nothing in common")
     failures: dict[str, dict[str, NotFound]] = {}
@@ -124,7 +134,7 @@ def make_plan(
             except NotFound as error:
                 failures.setdefault(panel, {})[name] = error
     if failures:
-        missing = _join_failures(failures)
+        missing = _join_failures(failures, _suggest_explain(table, asked, failures, seq, place))
         for note in asked.notes:
             missing.add_note(note)
         raise missing
@@ -132,7 +142,22 @@ def make_plan(
     return Plan(by_type, tuple(note_mixed_versions(found)))
 
 
-def _join_failures(failures: Mapping[str, Mapping[str, NotFound]]) -> NotFound:
+def _suggest_explain(
+    table: Table, asked: Target, failures: Mapping[str, Mapping[str, NotFound]], seq: int | None, place: str
+) -> str:
+    """Return which command says more, empty if the message says all: nothing is stored, or who closed the panel."""
+    for panel, by_type in failures.items():
+        for name in by_type:
+            line = timeline(table, panel, name, seq)
+            rows = [table.rows(other, name) for other in find_joined_panels(table, panel, seq)]
+            if any(map(len, rows)) and line.place(asked.time.ns) < 0:
+                when = asked.time.stamp if asked.time.ns == BEGINNING else asked.time.iso
+                as_of = "" if seq is None else f" --as-of {seq}"
+                return f"; jfstore explain {panel} -T {when} -t {name}{as_of} --repo {shlex.quote(place)} says why"
+    return ""
+
+
+def _join_failures(failures: Mapping[str, Mapping[str, NotFound]], hint: str) -> NotFound:
     """Return one error for all panels: panels that lack constants for the same reason are named together."""
     panels_by_reason: dict[str, list[str]] = {}
     near: tuple[str, ...] = ()
@@ -148,7 +173,7 @@ def _join_failures(failures: Mapping[str, Mapping[str, NotFound]]) -> NotFound:
         f"{'panel' if len(panels) == 1 else 'panels'} {', '.join(panels)}: {reason}"
         for reason, panels in panels_by_reason.items()
     ]
-    return NotFound("; ".join(lines), near if len(lines) == 1 else ())
+    return NotFound("; ".join(lines) + hint, near if len(lines) == 1 else ())
 
 
 def note_mixed_versions(found: Mapping[str, Sequence[Selection]]) -> Iterator[str]:

@@ -146,7 +146,7 @@ class ReadableRepository(BrowsableRepository):
             plans = self._plans = (table, {})
         plan = plans[1].get(key)
         if plan is None:
-            plan = make_plan(table, asked, names, self.zone, seq, number)
+            plan = make_plan(table, asked, names, self.zone, seq, number, self.location)
             self._check_versions(selection.version for _, chosen in plan.by_type for selection in chosen)
             if len(plans[1]) >= _PLANS:
                 plans[1].clear()

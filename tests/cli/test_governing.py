@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jfstore.cli.app import main
+from jfstore.cli.explain import format_explanations
 from tests.makers.repositories import LATER, A, B, constants, new_repository, story
 
 STAMP = "20180306000000"
@@ -86,3 +87,50 @@ def test_panels_that_are_alike_share_their_rows(capsys: pytest.CaptureFixture[st
     assert len(out.splitlines()) == 4
     code, out, _ = run(capsys, "explain", f"{A}_{B}", "-T", "20100101000000", "--json")
     assert {row["panel"] for row in json.loads(out)} == {A, B}
+
+
+def test_an_error_names_the_command_that_explains_it(capsys: pytest.CaptureFixture[str]) -> None:
+    early = "2010-01-01T00:00:00.5Z"
+    code, _, err = run(capsys, "get", f"{A}_{B}", "-T", early, "--as-of", "3")
+    assert (code, err.count("\n")) == (3, 1)
+    words = err.partition("; jfstore explain ")[2].removesuffix(" says why\n").split()
+    assert words == [A, "-T", early, "-t", "pixel_gain", "--as-of", "3", "--repo", "R"]
+    assert main(["explain", *words]) == 3
+    assert "later" in capsys.readouterr().out
+    assert "explain" not in run(capsys, "get", "1-2-3", "-T", early)[2]
+    run(capsys, "close", A, "-T", "20181001000000", "-m", "broken")
+    assert "explain" not in run(capsys, "get", A, "-T", LATER)[2]
+    run(capsys, "withdraw", f"{B}/{STAMP}/v1", "-m", "wrong")
+    assert "jfstore explain" in run(capsys, "get", B, "-T", LATER)[2]
+
+
+def test_an_explanation_of_32_panels_fits_a_terminal(tmp_path: Path) -> None:
+    repository = new_repository(tmp_path / "many")
+    panels = [f"171113-154920171025-3d{number:04x}" for number in range(32)]
+    detector = "_".join(panels)
+    for stamp, seed in ((STAMP, 1), (STAMP, 2), (LATER, 3)):
+        arrays = {name: constants(seed, name)[:, None].repeat(32, axis=1) for name in ("pixel_gain", "pixel_offset")}
+        repository.add(
+            detector, stamp, arrays, "a message that is rather long, for it says why this was measured again"
+        )
+    repository.withdraw([f"{panel}/{LATER}/v1" for panel in panels], "wrong bias voltage")
+    repository.add(panels[7], "20200101000000", {"pixel_gain": constants(4)}, "one of them alone")
+    found = repository.explain(detector, None, LATER)
+    assert len(found) == 64
+    lines = format_explanations(found, 80)
+    assert max(map(len, lines)) <= 80
+    # 31 panels are alike for both types, and one of them for one.
+    headings = [line for line in lines if not line.startswith(" ")]
+    assert headings == [
+        f"pixel_gain of {panels[0]} and 30 more",
+        f"pixel_offset of {panels[0]} and 31 more",
+        f"pixel_gain of {panels[7]}",
+    ]
+    assert len(lines) < 30
+    text = " ".join(" ".join(lines).split())
+    user = repository.summary(2).user
+    assert f"20190101000000/v1 was withdrawn by commit 4, {user}: wrong bias voltage" in text
+    assert f"by 20180306000000/v2, commit 2, {user}: a message that is rather long, for it says why this was" in text
+    assert "20200101000000/v1 starts 365 days later" in text
+    assert "20180306000000/v2 is valid until 20200101000000" in text
+    assert max(map(len, format_explanations(found, 40))) <= 40
