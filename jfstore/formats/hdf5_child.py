@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import resource
 import signal
 import sys
@@ -118,7 +117,7 @@ def main() -> int:
 
     out = sys.stdout.buffer
     columns = int(sys.argv[1])
-    with os.fdopen(os.dup(0), "rb") as source:
+    with open(0, "rb", closefd=False) as source:
         # What is loaded on first use must be loaded before nothing can be opened.
         with h5py.File.in_memory() as warm:
             warm["panel_id"] = ["1-2-3"]

@@ -19,7 +19,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     story(tmp_path / "R")
     other = new_repository(tmp_path / "other", role="real")
-    other.add(A, STAMP, {"pixel_gain": -constants(4), "pixel_offset": constants(4, "pixel_offset")}, "turned")
+    turned = {"pixel_gain": -constants(4), "pixel_offset": constants(4, "pixel_offset")}
+    other.add(A, STAMP, turned, "turned", accept="sign")
     monkeypatch.setenv("JFSTORE_TEST", str(tmp_path / "R"))
     monkeypatch.setenv("JFSTORE_REAL", str(tmp_path / "other"))
 

@@ -262,7 +262,7 @@ CODES = ("ENOSPC", "EIO", "EACCES", "EROFS", "ESTALE")
 _RETRY = "jfstore: repeat it, nothing is added twice: jfstore "
 _LINES = re.compile(
     r"jfstore: (warning|error): .+|commit \d+ in the .+|nothing is new for the .+|made a test repository in .+"
-    r"|pixel_\w+ of .+ changes from .+"
+    r"|pixel_\w+ of .+ changes from .+|no answer changes|and \d+ more lines? of changes; --json lists all"
 )
 
 

@@ -18,6 +18,7 @@ from tests.makers.repositories import flip, new_repository
 
 A, B = PANELS
 NEW = "171113-154920171025-3d00fb/20180306000000/v1"
+LEVELS = np.array([41.5, -1.39, -0.11])[:, None, None]
 MERGED = REFERENCE / "gains-tree/merged"
 WORDS = {".npy": "equal", "gain.txt": "rounded to %.4f", "offset.txt": "rounded to %.1f"}
 
@@ -126,7 +127,7 @@ def test_the_order_of_panels(world: jfstore.Repository, tmp_path: Path) -> None:
 def test_the_order_is_that_of_the_commit_or_of_the_file(tmp_path: Path) -> None:
     repository = new_repository(tmp_path / "R", shape=SHAPE)
     three = "_".join([*PANELS, "1-2-3"])
-    array = np.random.default_rng(1).normal(41.5, 1, (3, 3, *SHAPE[1:])).astype("f4")
+    array = (np.random.default_rng(1).normal(1, 0.02, (3, 3, *SHAPE[1:])) * LEVELS[..., None]).astype("f4")
     repository.add(three, STAMP, {"pixel_gain": array}, "three")
     path = tmp_path / "x.npy"
     np.save(path, array)
@@ -171,7 +172,7 @@ def test_a_changed_copy_of_a_full_panel(change: object, words: str, full: Identi
 
 def test_a_multiplied_copy_is_that_of_the_version_with_one_factor(tmp_path: Path) -> None:
     repository = new_repository(tmp_path / "R", shape=SHAPE)
-    array = np.random.default_rng(1).normal(41.5, 1, SHAPE).astype("f4")
+    array = (np.random.default_rng(1).normal(1, 0.02, SHAPE) * LEVELS).astype("f4")
     other = array * np.array([1, 1, 1.02], "f4")[:, None, None]
     for values in (array, other):
         repository.add(A, STAMP, {"pixel_gain": values}, "one")
@@ -182,7 +183,7 @@ def test_a_multiplied_copy_is_that_of_the_version_with_one_factor(tmp_path: Path
 @pytest.mark.parametrize("storage", ["hdf5", "zarr"])
 def test_every_storage(storage: str, tmp_path: Path) -> None:
     repository = new_repository(tmp_path / "R", shape=SHAPE, storage=storage)
-    array = np.random.default_rng(1).normal(41.5, 1, SHAPE).astype("f4")
+    array = (np.random.default_rng(1).normal(1, 0.02, SHAPE) * LEVELS).astype("f4")
     repository.add(A, STAMP, {"pixel_gain": array}, "one")
     np.save(tmp_path / "x.npy", np.round(array, 2))
     assert words_of(repository.identify(tmp_path / "x.npy")) == [("pixel_gain", f"{A}/{STAMP}/v1", "rounded to %.2f")]
@@ -235,7 +236,7 @@ def test_constant_and_odd_values_are_like_nothing(full: Identifier, tmp_path: Pa
 
 def test_withdrawn_versions_are_named_last(tmp_path: Path) -> None:
     repository = new_repository(tmp_path / "R", shape=SHAPE)
-    array = np.random.default_rng(1).normal(41.5, 1, SHAPE)
+    array = np.random.default_rng(1).normal(1, 0.02, SHAPE) * LEVELS
     for panel in PANELS:
         repository.add(panel, STAMP, {"pixel_gain": array}, "the same")
     np.save(tmp_path / "x.npy", array)
@@ -263,7 +264,7 @@ def test_versions_of_0_1_0_have_no_sketch(tmp_path: Path) -> None:
 
 def test_damaged_commits_and_files_are_noted(tmp_path: Path) -> None:
     repository = new_repository(tmp_path / "R", shape=SHAPE)
-    array = np.random.default_rng(1).normal(41.5, 1, SHAPE)
+    array = np.random.default_rng(1).normal(1, 0.02, SHAPE) * LEVELS
     repository.add(A, STAMP, {"pixel_gain": array}, "one")
     np.save(tmp_path / "x.npy", np.round(array, 3))
     payload = Path(repository.location, repository.version(f"{A}/{STAMP}/v1").file.path)

@@ -89,7 +89,7 @@ def answers(repository: Repository) -> list[object]:
                     try:
                         said.append(repository.get(panel, name, when, as_of=as_of).tobytes())
                     except NotFound as error:
-                        said.append(str(error))
+                        said.append(str(error).replace(repository.location, "HERE"))
     for seq in range(1, len(repository.history()) + 1):
         commit = repository.commit(seq)
         said.append(replace(commit, versions=tuple(replace(version, file=NO_FILE) for version in commit.versions)))
