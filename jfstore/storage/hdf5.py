@@ -24,6 +24,8 @@ from jfstore.storage.hdf5_payload import make_payload
 from jfstore.storage.mapped import Slab
 
 _INDEX_LIMIT = 1 << 40
+_LOOKS = 16
+"""An index that is replaced while it is checked is looked at again so often."""
 
 
 class Hdf5Storage(Storage):
@@ -143,6 +145,8 @@ class Hdf5Storage(Storage):
         image: tuple[bytes, int] | None = None
         if saved and not afresh and saved.repository == identity.id and saved.is_of(table):
             image = self._read_image()
+            if image and image[1] > table.seq:
+                image = None  # another writer saved an index meanwhile, which has links for later commits
         try:
             links = index.link_versions(*image, table) if image else index.link_versions(None, 0, table)
         except (RuntimeError, ValueError, KeyError):
@@ -153,9 +157,15 @@ class Hdf5Storage(Storage):
     def check_index(self, identity: Identity, table: Table) -> list[str]:
         path = self.root / self.index_name
         saved, wrong = index.check(self.objects, self.index_name, identity, table)
+        image = self._read_image()
+        for _ in range(_LOOKS):
+            if saved is None or image is None or image[1] == saved.table.seq:
+                break
+            # A writer replaced the index between the two.
+            saved, wrong = index.check(self.objects, self.index_name, identity, table)
+            image = self._read_image()
         if wrong or saved is None:
             return wrong
-        image = self._read_image()
         if image is None:
             return index.differences(path, None, identity, table)
         stored = (version for version in saved.table.version_list() if not version.closes)

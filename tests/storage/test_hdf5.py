@@ -76,6 +76,40 @@ def test_index_still_works_where_the_repository_is_moved(repository: Repository,
         assert np.array_equal(file[f"{A}/{STAMP}/v0002/pixel_gain"], constants(4))
 
 
+def test_an_index_that_another_writer_saves_meanwhile_gives_no_later_links(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = reopened(repository)
+    table = repository.log.table()
+    read = Hdf5Storage._read_image
+
+    def read_later(storage: Hdf5Storage) -> tuple[bytes, int] | None:
+        if storage is repository.storage and not other.versions()[len(table) :]:
+            other.add_entries([entry(B, LATER, seed=7)], "meanwhile")
+        return read(storage)
+
+    monkeypatch.setattr(Hdf5Storage, "_read_image", read_later)
+    repository.storage.save_index(repository.identity, table, None)
+    monkeypatch.undo()
+    assert len(other.versions()) == len(table) + 1
+    assert verify(reopened(repository)).problems == ()
+
+
+def test_an_index_that_is_replaced_while_it_is_verified_is_looked_at_again(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Hdf5Storage._read_image
+    seeds = iter(range(5, 8))
+
+    def read_later(storage: Hdf5Storage) -> tuple[bytes, int] | None:
+        if (seed := next(seeds, None)) is not None and storage is repository.storage:
+            reopened(repository).add_entries([entry(B, LATER, seed=seed)], "meanwhile")
+        return read(storage)
+
+    monkeypatch.setattr(Hdf5Storage, "_read_image", read_later)
+    assert verify(repository).problems == ()
+
+
 @pytest.mark.skipif(not shutil.which("h5dump"), reason="h5dump (hdf5-tools) is not installed")
 def test_h5dump_shows_every_array(repository: Repository) -> None:
     command = ["h5dump", "-H", str(index_path(repository))]
