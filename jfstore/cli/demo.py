@@ -24,7 +24,6 @@ examples:
   jfstore demo ~/jfstore-demo
   jfstore demo ~/jfstore-zarr --storage zarr
 """
-_MARK = ".jfstore-demo"
 _BYTES = 300_000_000
 _PANEL = "171113-154920171025-3d00fb"
 _HALVES = ("170505-149520170815-3d00b0", "170505-149520170815-3d00f7")
@@ -124,18 +123,19 @@ def _make_data(root: Path) -> None:
     import shutil
 
     from jfstore.cli import demo_data
+    from jfstore.core.guard import DEMO_FILE
     from jfstore.fs import durable
 
     if not root.parent.is_dir():
         raise Failed(f"{root.parent} does not exist; make it first")
-    if root.exists() and not (root.is_dir() and (not any(root.iterdir()) or (root / _MARK).exists())):
+    if root.exists() and not (root.is_dir() and (not any(root.iterdir()) or (root / DEMO_FILE).exists())):
         raise Refused(f"{root} exists and is not a demo: name another directory")
     if shutil.disk_usage(root.parent).free < _BYTES:
         raise Failed(f"{root.parent} has less than {_BYTES // 1_000_000} MB free")
     note(f"making a gain tree and runs in {root} ...")
     if not root.is_dir():
         durable.make_directory(root, 0o755)
-    durable.overwrite(root / _MARK, [b"made by jfstore demo; may be removed at any time\n"], mode=0o644)
+    durable.overwrite(root / DEMO_FILE, [b"made by jfstore demo; may be removed at any time\n"], mode=0o644)
     demo_data.write_tree(root / "gains")
     demo_data.write_new_constants(root / "M044-new")
     demo_data.write_new_gains(root / "gain-2018.npy")

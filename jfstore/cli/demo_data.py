@@ -2,6 +2,7 @@
 
 Nothing in it was measured: gains near 41.5, -1.39 and -0.11 ADU/keV and offsets near 0.01, 300 and 50 ADU,
 with a spread from ASIC to ASIC (2 x 4 of 256 x 256 pixels), slopes along columns, and noise from pixel to pixel.
+A mark in it lets the guard refuse the demo's constants in other repositories.
 The writer of XTC files shares nothing with the reader; the files have no events.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from jfstore.core.guard_pixels import demo_mark
 from jfstore.fs import durable
 
 SHAPE = (512, 1024)
@@ -38,13 +40,14 @@ def constants(seed: int, word: str) -> NDArray[np.float32]:
     """Return made-up constants of one panel, float32 (gain, row, column); `word` is gain or offset."""
     random = np.random.default_rng([seed, len(word)])
     rows, columns = SHAPE
+    mark = demo_mark(rows, columns).astype(np.float32)
     out = np.empty((3, rows, columns), np.float32)
     for gain, (level, spread) in enumerate(_LEVELS[word]):
         asics = random.normal(0, 0.5, (rows // _ASIC, columns // _ASIC)).astype(np.float32)
         slope = np.linspace(-0.2, 0.2, _ASIC, dtype=np.float32)
         field = np.kron(asics, np.ones((_ASIC, _ASIC), np.float32)) + np.tile(slope, columns // _ASIC)
         noise = random.standard_normal(SHAPE, np.float32).clip(-3, 3)
-        out[gain] = level * (1 + spread * (field + 0.3 * noise))
+        out[gain] = level * (1 + spread * (field + 0.3 * noise + 0.1 * mark))
     return out
 
 

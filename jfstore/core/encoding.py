@@ -34,7 +34,7 @@ from jfstore.core.records import (
     Version,
 )
 from jfstore.core.sealing import parts, replace_extra, seal, unseal
-from jfstore.core.sketch import BlockMeans, decode_means, decode_sketch, encode_sketch
+from jfstore.core.sketch import BlockMeans, Sketch, decode_means, decode_sketch, encode_sketch
 from jfstore.core.statements import decode_statement, encode_statement
 from jfstore.errors import Damaged, Refused
 
@@ -265,6 +265,25 @@ def decode_block_means(raw: bytes) -> Iterator[tuple[str, BlockMeans | None]]:
         for array in version.get("arrays", {}).values():
             sketch = array.get("sketch")
             yield array["blake3"], None if sketch is None else decode_means(sketch)
+
+
+def decode_sketches(raw: bytes, where: str, names: Container[str], calib_type: str) -> dict[str, Sketch]:
+    """Return the sketches of one calibration type, by the names of the versions of a commit that are in `names`.
+
+    Raises as `decode_commit` does. Versions without a sketch are left out.
+    """
+    try:
+        body = unseal(raw, "commit", "files")[0]
+    except ValueError as error:
+        raise Damaged(f"{where} is damaged: {error}") from None
+    found = {}
+    with damage_if_odd(where):
+        for entry in body["versions"]:
+            name = version_name(entry["panel"], entry["stamp"], entry["number"])
+            sketch = entry.get("arrays", {}).get(calib_type, {}).get("sketch")
+            if name in names and sketch is not None:
+                found[name] = decode_sketch(sketch)
+    return found
 
 
 def _versions(seq: int, entries: Sequence[Any], files: Sequence[Any]) -> tuple[Version, ...]:

@@ -1,7 +1,7 @@
 """Judge whether the levels of new constants are plausible: signs, magnitude, order of the gain ranges, constancy.
 
 The rules here need the sketch of one array and nothing else, so they hold for panels of every shape. Rules that compare
-pixels are in `jfstore.core.likeness`. A rule returns its findings; one that is not accepted refuses a version.
+pixels are in `jfstore.core.guard_pixels`. A rule returns its findings; one that is not accepted refuses a version.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ FINDINGS: Mapping[str, str] = {
     "demo": "the values were made by jfstore demo",
 }
 """Every finding, and what it says."""
+
+DEMO_FILE = ".jfstore-demo"
+"""Name of a file in the directory of a demo; repositories beside it may hold the demo's constants."""
 
 LEVEL_FACTOR = 10.0
 """Median gains may be this factor away from the usual ones.

@@ -122,6 +122,18 @@ def parse_panel(text: str) -> PanelId:
     return PanelId(*(_field(field, text) for field in fields))
 
 
+def has_same_serial(panel: str, other: str) -> bool:
+    """Return whether two panel Ids in normal form have the same serial number; LCLS-II writes other bits above 16.
+
+    Examples
+    --------
+    >>> has_same_serial("170505-149520170815-3d00b0", "171113-154920171025-b0")
+    True
+    """
+    one, two = (name.rpartition("-")[2][-4:].zfill(4) for name in (panel, other))
+    return one == two
+
+
 def is_short_with_stamp(text: str) -> bool:
     """Return whether `text` is a two-field panel Id with a stamp, which also reads as three fields of a panel Id."""
     match = _SHORT_WITH_STAMP.fullmatch(text)

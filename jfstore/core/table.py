@@ -7,7 +7,7 @@ read as far as they are needed; the others are in memory.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -127,6 +127,27 @@ class Table:
         rows = self.rows(panel)
         starts_there: NDArray[np.bool_] = self.take(rows)["stamp"] == int(stamp)
         return rows[starts_there]
+
+    def last_rows(self, calib_type: str, limit: int, without: Container[str] = ()) -> NDArray[np.intp]:
+        """Return the row of the last version that holds `calib_type`, of each of up to `limit` panels.
+
+        Panels in newer segments come first. Panels in `without` are left out, and those whose last 16 versions in a
+        segment do not hold the type are looked for in older segments.
+        """
+        found: dict[str, int] = {}
+        for base, segment in zip(reversed(self._bases[:-1]), reversed(self.segments), strict=True):
+            bits = np.uint64(segment.bits(calib_type))
+            for panel, (start, stop) in segment.panels.items() if bits else ():
+                if panel in found or panel in without:
+                    continue
+                first = max(start, stop - 16)
+                columns = segment.column("versions", first, stop)
+                holds = ((columns["kinds"] & bits) != 0) & (columns["file"] != NO_FILE_ROW)
+                if np.any(holds):
+                    found[panel] = base + first + int(np.flatnonzero(holds)[-1])
+                if len(found) == limit:
+                    return np.array(list(found.values()), np.intp)
+        return np.array(list(found.values()), np.intp)
 
     def take(self, rows: Iterable[int] | NDArray[np.intp]) -> Columns:
         """Return `rows` as columns: ``number``, ``stamp``, ``start``, ``seq``, ``place``, and ``file``.

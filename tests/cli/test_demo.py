@@ -12,6 +12,7 @@ import pytest
 
 from jfstore.cli import demo_data as data
 from jfstore.cli.app import main
+from jfstore.core.guard import DEMO_FILE
 from tests.conftest import ROOT
 
 
@@ -42,6 +43,7 @@ def test_the_gain_tree_imports_at_any_size(
     monkeypatch.setattr(data, "SHAPE", (256, 512))
     monkeypatch.chdir(tmp_path)
     data.write_tree(tmp_path / "gains")
+    (tmp_path / DEMO_FILE).touch()
     assert run(capsys, "init", "./R", "--role", "test", "--shape", "3x256x512")[0] == 0
     code, out, _ = run(capsys, "import", "gains", "-m", "demo", "--repo", "./R")
     assert code == 0
