@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from jfstore.repository.repository import Repository
 
 OWN_VERSIONS = 3
-"""So many different earlier versions of the panel are compared, the last added ones; of 16 that are looked at."""
+"""Number of different earlier versions of the panel that are compared: the last added, of 16 that are looked at."""
 
 OTHER_PANELS = 64
-"""So many other panels are compared, those with the newest commits first; of each the last version."""
+"""Number of other panels that are compared, by their last versions; those with the newest commits come first."""
 
 OTHER_DOWNLOADS = 4
-"""In a bucket, arrays of so many other panels are downloaded: those whose sketches are most alike."""
+"""In a bucket, arrays of at most this number of other panels are downloaded: those with the most similar sketches."""
 
 SKETCHES_ALIKE = 0.9
 """In a bucket an earlier version is downloaded only if the sketches are less alike; see docs/guard.md."""

@@ -22,10 +22,9 @@ HISTORIES = ("nothing", "others", "all")
 
 def detectable(calib_type: str) -> Mapping[str, tuple[str, ...]]:
     """Return for every fault the histories with which it can be known."""
-    found: dict[str, tuple[str, ...]] = {}
-    for name, fault in FAULTS.items():
-        with_history = ("all",) if calib_type in fault.past else ()
-        found[name] = HISTORIES if calib_type in fault.alone else with_history
+    found: dict[str, tuple[str, ...]] = {
+        name: HISTORIES if calib_type in fault.alone else ("all",) for name, fault in FAULTS.items()
+    }
     found |= dict.fromkeys(ROUNDINGS.values(), ("all",))
     found["gains as offsets, or offsets as gains"] = HISTORIES
     for name in ("another panel", "another panel, each with each"):

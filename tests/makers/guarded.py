@@ -86,6 +86,8 @@ def plant_all(panels: Sequence[Panel], stored: Sequence[Stored], exchange: bool 
     for place, (panel, values) in enumerate(zip(panels, measured, strict=True)):
         others = [*stored[:place], *stored[place + 1 :]]
         for name, fault in FAULTS.items():
+            if calib_type not in fault.past:
+                continue
             faulty = fault.plant(values, measured[(place + 1) % len(panels)])
             plant(table, name, fault.finding, calib_type, faulty, stored[place], others)
         for form, name in ROUNDINGS.items():
