@@ -74,6 +74,9 @@ KINDS = {
     "restore": Kind(_state("restore", f"{A}/{STAMP}/v1"), "withdrawn"),
     "close": Kind(_state("close", f"{A}_{B}", "-T", LATER)),
     "tag": Kind(_state("tag", "paper-2018")),
+    "freeze": Kind(_state("freeze", "-T", STAMP)),
+    "same panel": Kind(_state("panel", D, "--same-as", A)),
+    "name": Kind(_state("panel", A, "--name", "M044")),
 }
 """Every kind of change that the proofs go through."""
 
