@@ -37,7 +37,7 @@ def repository_of(path: Path, count: int) -> Repository:
     repository = jfstore.init(str(path), "test")
     for seed in (1, 2):
         arrays = {f"pixel_{word}": constants(seed, word) for word in ("gain", "offset")}
-        repository.add(PANELS[seed], STAMP, arrays, f"seed {seed}")
+        repository.add(PANELS[seed], STAMP, arrays, f"seed {seed}", accept="demo")
     model = repository.commit(1).versions[0]
     start, random = parse_time("20000102000000", repository.zone), np.random.default_rng(0)
     with pytest.MonkeyPatch.context() as patch:

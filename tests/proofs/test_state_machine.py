@@ -179,8 +179,8 @@ class Machine(RuleBasedStateMachine):
         if not stored:
             return
         chosen = list({held.name: held for held in (stored[pick % len(stored)] for pick in picks)}.values())
-        # The higher number goes last and wins.
-        chosen.sort(key=lambda held: (held.panel, held.stamp, held.number))
+        # In the order in which the source has them: the higher number goes last and wins.
+        chosen.sort(key=source.held.index)
         refused = not superseded and any(source.is_replaced(held, chosen, target) for held in chosen)
         refused = refused or any(held.name in source.gone() for held in chosen)
         new = target.added([(held.panel, held.stamp, held.content) for held in chosen])

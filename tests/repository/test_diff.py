@@ -9,6 +9,7 @@ import pytest
 
 import jfstore
 from jfstore.cli.demo_data import constants
+from jfstore.core.guard import DEMO_FILE
 from tests.makers.repositories import LATER, STAMP, A, B, C, new_repository
 from tests.makers.repositories import constants as small
 
@@ -23,11 +24,15 @@ def panel(seed: int, word: str = "gain") -> np.ndarray:
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> jfstore.Repository:
     """A detector of two full panels, and what was done to it later."""
-    repository = new_repository(tmp_path_factory.mktemp("diff") / "R", shape=FULL)
+    place = tmp_path_factory.mktemp("diff")
+    (place / DEMO_FILE).touch()
+    repository = new_repository(place / "R", shape=FULL)
     gain = np.stack([panel(1), panel(2)], axis=1)
     offset = np.stack([panel(1, "offset"), panel(2, "offset")], axis=1)
     repository.add(DETECTOR, STAMP, {"pixel_gain": gain, "pixel_offset": offset}, "first")
-    repository.add(DETECTOR, LATER, {"pixel_gain": gain[:, ::-1], "pixel_offset": offset}, "exchanged")
+    repository.add(
+        DETECTOR, LATER, {"pixel_gain": gain[:, ::-1], "pixel_offset": offset}, "exchanged", accept="other-panel"
+    )
     changed = gain[:, 0].copy()
     changed[2] *= np.float32(1.02)
     changed[0, :256, 256:512] += np.float32(0.25)
@@ -68,7 +73,7 @@ def test_two_answers_with_exchanged_panels(full: jfstore.Repository) -> None:
 def test_exchanged_and_rounded_panels(full: jfstore.Repository, tmp_path: Path) -> None:
     repository = new_repository(tmp_path / "R", shape=FULL)
     rounded = np.round(np.stack([panel(2), panel(1)], axis=1).astype("f8"), 3)
-    repository.add(DETECTOR, STAMP, {"pixel_gain": rounded}, "exchanged")
+    repository.add(DETECTOR, STAMP, {"pixel_gain": rounded}, "exchanged", accept="demo")
     found = full.diff(full.find(DETECTOR, "pixel_gain", LATER, as_of=1), repository.find(DETECTOR, "pixel_gain", LATER))
     assert [(pair.original, str(pair.relation)) for pair in found.pairs] == [
         (f"{B}/{STAMP}/v1", "rounded to %.3f"),

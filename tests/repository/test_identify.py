@@ -11,6 +11,7 @@ import pytest
 
 import jfstore
 from jfstore.cli.demo_data import constants
+from jfstore.core.guard import DEMO_FILE
 from jfstore.formats.text import format_text
 from jfstore.repository.identifying import Identifier
 from tests.makers.deployed import DETECTOR, PANELS, REFERENCE, RUN, SHAPE, STAMP, TREE, make_world
@@ -192,7 +193,9 @@ def test_every_storage(storage: str, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Identifier:
     """A repository of two full panels."""
-    repository = new_repository(tmp_path_factory.mktemp("full") / "R", shape=(3, 512, 1024))
+    place = tmp_path_factory.mktemp("full")
+    (place / DEMO_FILE).touch()
+    repository = new_repository(place / "R", shape=(3, 512, 1024))
     for seed, panel in enumerate(PANELS, 1):
         repository.add(panel, STAMP, {f"pixel_{word}": constants(seed, word) for word in ("gain", "offset")}, "full")
     return Identifier(repository)
