@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EPILOG = """\
-The command makes a directory of about 220 MB with a gain tree, XTC files of runs, and a test and a real
+The command makes a directory of about 250 MB with a gain tree, XTC files of runs, and a test and a real
 repository. It then runs the commands of a typical day and prints each before it runs. A second run walks
 through the same directory and adds nothing twice. The directory may be removed at any time.
 

@@ -58,15 +58,16 @@ def explain(table: Table, panel: str, t: int, calib_type: str, zone: ZoneInfo, a
     end = line.end(place) if place + 1 < len(line) else None
     rows = np.concatenate([table.rows(name, calib_type) for name in find_joined_panels(table, panel, as_of)])
     taken_back = find_withdrawals(table, as_of)
+    held = None if holder is None else holder.name
     candidates = []
     for version in sorted(table.version_list(rows), key=lambda version: (version.seq, version.number), reverse=True):
-        is_holder = holder is not None and version.name == holder.name
-        reason = "" if is_holder else _reason(table, version, holder, t, as_of, taken_back)
-        candidates.append(Candidate(version.name, version.seq, bool(version.closes), reason))
+        name = version.name
+        reason = "" if name == held else _reason(table, name, version, holder, t, as_of, taken_back)
+        candidates.append(Candidate(name, version.seq, bool(version.closes), reason))
     return Explanation(
         panel=panel,
         type=calib_type,
-        valid=None if holder is None or holder.closes else holder.name,
+        valid=None if holder is None or holder.closes else held,
         start=None if holder is None else instant_at(holder.start, zone),
         end=None if end is None else instant_at(end, zone),
         candidates=tuple(candidates),
@@ -87,12 +88,12 @@ def find_withdrawals(table: Table, as_of: int) -> dict[str, int]:
 
 
 def _reason(
-    table: Table, version: Version, holder: Version | None, t: int, as_of: int, taken_back: dict[str, int]
+    table: Table, name: str, version: Version, holder: Version | None, t: int, as_of: int, taken_back: dict[str, int]
 ) -> str:
     if version.seq > as_of:
         return f"was added later, by commit {version.seq}"
-    if version.name in taken_back:
-        return f"was withdrawn by {describe_commit(table, taken_back[version.name])}"
+    if name in taken_back:
+        return f"was withdrawn by {describe_commit(table, taken_back[name])}"
     if version.start > t:
         return f"starts {_duration(version.start - t)} later"
     assert holder is not None  # something that starts in time and counts is in the timeline
