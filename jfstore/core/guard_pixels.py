@@ -42,7 +42,7 @@ ROUNDED_SHARE = 0.999
 """Share of the sampled pixels that must be the rounded value of a stored version."""
 
 DEMO_DEVIATIONS = 12.0
-"""Correlation with the mark of the demo, in standard deviations of chance; the demo's own constants have about 40."""
+"""Correlation with the mark of the demo, in standard deviations of chance; the demo's own constants have about 15."""
 
 _DEMO_ROWS = 16
 

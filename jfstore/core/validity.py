@@ -342,6 +342,14 @@ def find_holder(
     return holders[0].name if holders and holders[0] else None
 
 
+def is_closed_from(table: Table, panel: str, calib_type: str, start: int) -> bool:
+    """Return whether a close holds that begins at the instant `start`."""
+    line = timeline(table, panel, calib_type)
+    place = line.place(start)
+    holder = table.version_list(line.rows[[place]])[0] if place >= 0 else None
+    return holder is not None and bool(holder.closes) and holder.start == start
+
+
 def find_current(table: Table, versions: Iterable[Version], as_of: int | None = None) -> dict[str, tuple[str, ...]]:
     """Return by name the versions and closes that nothing supersedes, of the panels and types of `versions`, with the
     types for which that is so."""

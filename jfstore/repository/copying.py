@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from jfstore.core.records import NO_FILE, Version
+from jfstore.core.records import Version
 from jfstore.core.table import Table
-from jfstore.core.validity import find_holder, timeline
+from jfstore.core.validity import find_holder, is_closed_from
 
 if TYPE_CHECKING:
     from jfstore.repository.repository import Repository
 
 
-def make_numberer(table: Table, seq: int) -> Callable[[Version], Version]:
-    """Return a function that gives versions of commit `seq` the next numbers of their panels and stamps."""
-    taken: dict[tuple[str, str], int] = {}
-
-    def number(version: Version) -> Version:
-        place = version.panel, version.stamp
-        if place not in taken:
-            taken[place] = max(table.take(table.rows_at(*place))["number"].tolist(), default=0)
-        taken[place] += 1
-        return replace(version, number=taken[place], seq=seq)
-
-    return number
-
-
-def number_closes(table: Table, seq: int, closes: Iterable[Version]) -> list[Version]:
-    """Return closes as commit `seq` makes them."""
-    return [
-        Version(v.panel, v.stamp, v.start, v.number, (), NO_FILE, seq, origin=v.origin, closes=v.closes)
-        for v in map(make_numberer(table, seq), closes)
-    ]
-
-
 def is_closed(table: Table, close: Version, types: Sequence[str] | None = None) -> bool:
     """Return whether a close from the same start on holds for all types of `close`, or for `types`."""
-    for name in types or close.closes:
-        line = timeline(table, close.panel, name)
-        place = line.place(close.start)
-        holder = table.version_list(line.rows[[place]])[0] if place >= 0 else None
-        if holder is None or not holder.closes or holder.start != close.start:
-            return False
-    return True
+    return all(is_closed_from(table, close.panel, name, close.start) for name in types or close.closes)
 
 
 def origin_of(source: Repository, version: Version) -> Mapping[str, Any]:

@@ -27,10 +27,11 @@ from jfstore.core.records import (
 )
 from jfstore.core.statements import subjects_of
 from jfstore.core.table import Table
-from jfstore.core.validity import find_joined_panels, find_withdrawn, timeline
+from jfstore.core.validity import find_joined_panels, find_withdrawn, is_closed_from
 from jfstore.errors import BadValue, NotFound, Refused
 from jfstore.repository.adding import check_message, check_request, refuse_mirror
 from jfstore.repository.finding import Time, find_tag
+from jfstore.repository.numbering import number_closes
 
 if TYPE_CHECKING:
     from jfstore.repository.reading import ReadableRepository
@@ -117,15 +118,12 @@ def close(
     if unknown := [panel for panel in panels if not len(_rows_of_panel(table, panel))]:
         raise NotFound(f"panel {', '.join(unknown)}: no constants are stored, so there is nothing to close")
 
-    def next_number(now: Table, panel: str) -> int:
-        return 1 + max(now.take(now.rows_at(panel, start.stamp))["number"].tolist(), default=0)
+    closes = [
+        Version(panel, start.stamp, start.ns, 0, (), NO_FILE, 0, closes=names) for panel, names in todo.items() if names
+    ]
 
     def plan(now: Table, seq: int) -> list[Version]:
-        return [
-            Version(panel, start.stamp, start.ns, next_number(now, panel), (), NO_FILE, seq, closes=names)
-            for panel, names in todo.items()
-            if names
-        ]
+        return number_closes(now, seq, closes)
 
     unchanged = tuple(f"{panel}/{start.stamp}" for panel, names in todo.items() if not names)
     names = tuple(version.name for version in plan(table, 0))
@@ -136,14 +134,7 @@ def _types_to_close(table: Table, panel: str, start: Instant, asked: Sequence[st
     """Return the types that a close at `start` would close: those asked for, or all that the panel has."""
     versions = table.version_list(_rows_of_panel(table, panel))
     has = sorted({name for version in versions for name in version.content})
-    names = []
-    for name in has if asked is None else asked:
-        line = timeline(table, panel, name)
-        place = line.place(start.ns)
-        holds = line.table.version_list(line.rows[[place]])[0] if place >= 0 else None
-        if holds is None or not (holds.closes and holds.start == start.ns):
-            names.append(name)
-    return tuple(names)
+    return tuple(name for name in (has if asked is None else asked) if not is_closed_from(table, panel, name, start.ns))
 
 
 def _rows_of_panel(table: Table, panel: str) -> NDArray[np.intp]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from jfstore.core.records import Commit, Version
+from jfstore.core.records import NO_FILE, Commit, Version
 from jfstore.core.table import Table
 from jfstore.core.validity import find_holder
 
@@ -15,19 +15,40 @@ Known = Callable[[Version, Sequence[Version]], str | None]
 """Returns the version that makes adding one needless, given those about to be added; None if there is none."""
 
 
+def make_numberer(table: Table, seq: int) -> Callable[[Version], Version]:
+    """Return a function that gives versions of commit `seq` the next numbers of their panels and stamps."""
+    taken: dict[tuple[str, str], int] = {}
+
+    def number(version: Version) -> Version:
+        place = version.panel, version.stamp
+        if place not in taken:
+            taken[place] = max(table.take(table.rows_at(*place))["number"].tolist(), default=0)
+        taken[place] += 1
+        return replace(version, number=taken[place], seq=seq)
+
+    return number
+
+
+def number_closes(table: Table, seq: int, closes: Iterable[Version]) -> list[Version]:
+    """Return closes as commit `seq` makes them."""
+    return [
+        Version(v.panel, v.stamp, v.start, v.number, (), NO_FILE, seq, origin=v.origin, closes=v.closes)
+        for v in map(make_numberer(table, seq), closes)
+    ]
+
+
 def number_versions(
     pending: Sequence[Version], table: Table, seq: int, known: Known, unchanged: list[tuple[str, str]]
 ) -> Iterator[Version]:
     """Yield the new ones of `pending` with their numbers; append the others to `unchanged`."""
     new: list[Version] = []
+    number = make_numberer(table, seq)
     for version in pending:
         same = known(version, new)
         if same:
             unchanged.append((version.source or f"{version.panel}/{version.stamp}", same))
             continue
-        numbers = table.take(table.rows_at(version.panel, version.stamp))["number"].tolist()
-        numbers += [other.number for other in new if (other.panel, other.stamp) == (version.panel, version.stamp)]
-        new.append(replace(version, number=max(numbers, default=0) + 1, seq=seq))
+        new.append(number(version))
         yield new[-1]
 
 

@@ -28,12 +28,10 @@ from jfstore.repository.adding import (
 from jfstore.repository.copying import (
     find_counterparts,
     is_closed,
-    make_numberer,
-    number_closes,
     origin_of,
 )
 from jfstore.repository.governing import Stated, commit_statement
-from jfstore.repository.numbering import content_rule
+from jfstore.repository.numbering import content_rule, make_numberer, number_closes
 from jfstore.repository.promoted import Promoted
 from jfstore.repository.selecting import Selected, group_of, select
 
