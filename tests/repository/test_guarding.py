@@ -10,6 +10,7 @@ import pytest
 
 from jfstore.cli import demo_data
 from jfstore.core.guard import DEMO_FILE
+from jfstore.core.guard_pixels import judge_demo
 from jfstore.core.records import Array, Version
 from jfstore.repository import Repository
 from jfstore.repository.guarding import Guard, Implausible
@@ -118,6 +119,12 @@ def test_history_that_cannot_be_read_is_left_out(repository: Repository, tmp_pat
     for path in (tmp_path / "R" / "panels" / A).iterdir():
         path.unlink()
     assert findings_of(repository, A, measure(1, 1)) == []
+
+
+@pytest.mark.parametrize("word", ["gain", "offset"])
+@pytest.mark.parametrize("seed", demo_data.DIRECTORIES.values())
+def test_every_array_of_the_demo_has_its_mark(seed: int, word: str) -> None:
+    assert [name for name, _ in judge_demo(demo_data.constants(seed, word))] == ["demo"]
 
 
 def test_the_demo_stays_in_its_directory(tmp_path: Path) -> None:
