@@ -32,8 +32,8 @@ from jfstore.repository.numbering import Known, content_rule, number_versions, o
 from jfstore.storage.base import Storage
 
 if TYPE_CHECKING:
+    from jfstore.repository.exchanging import ExchangingRepository
     from jfstore.repository.reading import ReadableRepository
-    from jfstore.repository.repository import Repository
     from jfstore.runs.run import Run
 
 _MESSAGE_LIMIT = 1 << 16
@@ -115,7 +115,7 @@ class Added:
 
 
 def add_entries(
-    repository: Repository,
+    repository: ExchangingRepository,
     entries: Iterable[Entry],
     message: str,
     *,
@@ -199,7 +199,7 @@ def missing_type_notes(versions: Iterable[Version]) -> Iterator[str]:
         yield f"{', '.join(names)} {verb} no {missing}: {their} will come from another version"
 
 
-def _repeat(repository: Repository, seq: int, entries: Iterable[Entry], table: Table, request: str) -> Added:
+def _repeat(repository: ExchangingRepository, seq: int, entries: Iterable[Entry], table: Table, request: str) -> Added:
     """Return what commit `seq` added, made sure to survive; Refused if `request` was for something else."""
     pending = _publish_arrays(repository.storage, repository.identity, entries, table, True, {})
     asked = [(v.panel, v.stamp, v.content) for v in pending]
@@ -308,7 +308,7 @@ def require_about(about: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def note_lost_texts(
-    repository: Repository, about: Mapping[str, str] | None, unchanged: Iterable[tuple[str, str]]
+    repository: ExchangingRepository, about: Mapping[str, str] | None, unchanged: Iterable[tuple[str, str]]
 ) -> Iterator[str]:
     """Yield a note on each version that holds what was to be added, but not the texts that it was to carry."""
     texts = set((about or {}).items())

@@ -28,7 +28,7 @@ from jfstore.formats.gain_tree import read_gain_directory, scan_gain_tree
 from jfstore.repository.adding import Added, Entry, missing_type_notes, require_about
 
 if TYPE_CHECKING:
-    from jfstore.repository.repository import Repository
+    from jfstore.repository.exchanging import ExchangingRepository
 
 Place = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
@@ -58,7 +58,7 @@ class Exported:
 
 
 def import_gains(
-    repository: Repository,
+    repository: ExchangingRepository,
     path: Place,
     message: str,
     *,
@@ -122,7 +122,7 @@ def _suggest(tree: Path) -> str:
 
 
 def import_dcs(
-    repository: Repository,
+    repository: ExchangingRepository,
     path: Place,
     message: str,
     *,
@@ -183,7 +183,7 @@ def import_dcs(
     return replace(added, skipped=skipped, notes=(*added.notes, *notes))
 
 
-def _find_gone(repository: Repository, panels: Sequence[str], ranges: set[str]) -> list[str]:
+def _find_gone(repository: ExchangingRepository, panels: Sequence[str], ranges: set[str]) -> list[str]:
     """Return the ranges that were imported from a file of the detector before and are not among `ranges`."""
     detector, gone = name_detector(panels), {}
     for version in _list_versions(repository, panels[:1]):
@@ -194,7 +194,7 @@ def _find_gone(repository: Repository, panels: Sequence[str], ranges: set[str]) 
     return list(gone)
 
 
-def _list_versions(repository: Repository, panels: Sequence[str], as_of: int | None = None) -> list[Version]:
+def _list_versions(repository: ExchangingRepository, panels: Sequence[str], as_of: int | None = None) -> list[Version]:
     """Return the versions of some panels with their origins, which are only in the commits."""
     table = repository.log.table(as_of)
     rows = [row for panel in panels for row in table.rows(panel).tolist()]
@@ -203,7 +203,7 @@ def _list_versions(repository: Repository, panels: Sequence[str], as_of: int | N
 
 
 def export_dcs(
-    repository: Repository,
+    repository: ExchangingRepository,
     detector: str,
     path: Place,
     *,
@@ -259,7 +259,7 @@ def export_dcs(
 class _Exporter:
     """Builds the contents of a file from the versions of some panels; arrays are read when they are written."""
 
-    def __init__(self, repository: Repository, panels: Sequence[str], as_of: int) -> None:
+    def __init__(self, repository: ExchangingRepository, panels: Sequence[str], as_of: int) -> None:
         self._repository, self._panels, self._now, self.as_of = repository, panels, time.time(), as_of
         self._table = repository.log.table(as_of)
         self._versions = _list_versions(repository, panels, as_of)

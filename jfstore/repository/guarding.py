@@ -28,7 +28,7 @@ from jfstore.repository.commits import commit_name
 
 if TYPE_CHECKING:
     from jfstore.repository.adding import Entry
-    from jfstore.repository.repository import Repository
+    from jfstore.repository.reading import ReadableRepository
 
 OWN_VERSIONS = 3
 """Number of different earlier versions of the panel that are compared: the last added, of 16 that are looked at."""
@@ -67,7 +67,7 @@ class Guard:
 
     Attributes
     ----------
-    repository : Repository
+    repository : ReadableRepository
         Where they are added.
     table : Table
         What it holds.
@@ -83,7 +83,7 @@ class Guard:
         What the user should know, in order.
     """
 
-    repository: Repository
+    repository: ReadableRepository
     table: Table
     accept: tuple[str, ...]
     skips_known: bool

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jfstore.core.ids import PanelId
 from jfstore.core.instants import start_of_validity
-from jfstore.repository.adding import Added, Entry, add_entries, missing_type_notes, note_lost_texts, require_about
+from jfstore.repository.adding import Added, missing_type_notes, note_lost_texts, require_about
+from jfstore.repository.exchanging import ExchangingRepository
 from jfstore.repository.finding import Time, resolve_target
-from jfstore.repository.governed import GovernedRepository
 from jfstore.repository.run_panels import find_run_panels
 
 if TYPE_CHECKING:
-    from jfstore.core.lock import Lock
-    from jfstore.repository.answer import Answer
-    from jfstore.repository.bundle import ExportedBundle
     from jfstore.repository.entries import Given
-    from jfstore.repository.exchange import Exported
     from jfstore.repository.governing import Stated
     from jfstore.repository.promoted import Promoted
 
 Progress = Callable[[int, int], None]
 
 
-class Repository(GovernedRepository):
+class Repository(ExchangingRepository):
     """An open repository; made by `jfstore.open` and `jfstore.init`.
 
     It may be shared by threads, used after a fork, and pickled.
@@ -106,48 +102,6 @@ class Repository(GovernedRepository):
         lost = note_lost_texts(self, texts, added.unchanged)
         notes = (*asked.notes, *earlier, *remarks, *missing_type_notes(added.versions), *lost, *added.notes)
         return replace(added, notes=notes, run=asked.run)
-
-    def add_entries(
-        self,
-        entries: Iterable[Entry],
-        message: str,
-        *,
-        request: str | None = None,
-        once: bool = False,
-        by_origin: bool = False,
-        dry_run: bool = False,
-        accept: Sequence[str] | str = (),
-    ) -> Added:
-        """Add versions, all in one commit; nothing is committed if nothing is new.
-
-        Parameters
-        ----------
-        entries : iterable of Entry
-            What to add; taken one by one, so that the arrays of only one need to be in memory.
-        message : str
-            Why, for the log.
-        request : str, optional
-            32 hexadecimal digits; a repetition with the same request never adds twice.
-        once : bool
-            Skip also content that the panel and stamp ever held, not only what they hold now.
-        by_origin : bool
-            Skip instead what came from the same origin before, and add all else, also content that is stored.
-        dry_run : bool
-            Check everything and return what would be added, but store nothing.
-        accept : sequence of str, optional
-            Findings of the guard to accept.
-
-        Raises
-        ------
-        BadValue
-            If the message, the request or an entry is not acceptable.
-        Refused
-            If this is a mirror, the place cannot publish, or the guard finds something implausible.
-        Damaged, Busy, InDoubt
-            If the log cannot be read to its end; as `Log.append`.
-        """
-        options: dict[str, Any] = {"request": request, "dry_run": dry_run, "accept": accept}
-        return add_entries(self, entries, message, once=once, by_origin=by_origin, **options)
 
     def promote(
         self,
@@ -318,83 +272,3 @@ class Repository(GovernedRepository):
     def rebuild_index(self) -> None:
         """Rebuild the index from the log, whatever the present one says."""
         self.log.rebuild_index()
-
-    def import_gains(
-        self,
-        path: str | os.PathLike[str],
-        message: str,
-        *,
-        about: Mapping[str, str] | None = None,
-        accept: Sequence[str] | str = (),
-        request: str | None = None,
-        dry_run: bool = False,
-        progress: Progress = lambda done, total: None,
-    ) -> Added:
-        """Import a gain tree in one commit; see `jfstore.repository.exchange.import_gains`."""
-        from jfstore.repository.exchange import import_gains
-
-        options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
-        return import_gains(self, path, message, progress=progress, **options)
-
-    def import_dcs(
-        self,
-        path: str | os.PathLike[str],
-        message: str,
-        *,
-        recover: bool = False,
-        about: Mapping[str, str] | None = None,
-        accept: Sequence[str] | str = (),
-        request: str | None = None,
-        dry_run: bool = False,
-        progress: Progress = lambda done, total: None,
-    ) -> Added:
-        """Import a DCS file in one commit; see `jfstore.repository.exchange.import_dcs`."""
-        from jfstore.repository.exchange import import_dcs
-
-        options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
-        return import_dcs(self, path, message, recover=recover, progress=progress, **options)
-
-    def export_bundle(
-        self,
-        answer: Answer | Lock | str | os.PathLike[str],
-        path: str | os.PathLike[str],
-        *,
-        replace: bool = False,
-    ) -> ExportedBundle:
-        """Write an answer to a bundle: one HDF5 file, from which `jfstore.replay` returns the same bits.
-
-        It holds the arrays, the lock, ``repository.json`` and the commits of the versions, and opens on a picture.
-
-        Parameters
-        ----------
-        answer : Answer, Lock or path
-            What `find` or `replay` returned, or a lock, or the path of a lock file.
-        path : path
-            The file to write.
-        replace : bool
-            Whether an existing file is replaced.
-
-        Raises
-        ------
-        Refused
-            If the file exists and is not to be replaced.
-        JfstoreError
-            As `replay`, for every array is verified first.
-        """
-        from jfstore.repository.bundle import export_bundle
-
-        return export_bundle(self, answer, path, replace=replace)
-
-    def export_dcs(
-        self,
-        detector: str,
-        path: str | os.PathLike[str],
-        *,
-        as_of: int | str | None = None,
-        replace: bool = False,
-        progress: Progress = lambda done, total: None,
-    ) -> Exported:
-        """Export a detector's constants as a DCS file; see `jfstore.repository.exchange.export_dcs`."""
-        from jfstore.repository.exchange import export_dcs
-
-        return export_dcs(self, detector, path, as_of=as_of, replace=replace, progress=progress)

@@ -1,0 +1,144 @@
+"""Define the part of a repository that adds entries, and imports and exports files of other programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jfstore.repository.adding import Added, Entry, add_entries
+from jfstore.repository.governed import GovernedRepository
+
+if TYPE_CHECKING:
+    from jfstore.core.lock import Lock
+    from jfstore.repository.answer import Answer
+    from jfstore.repository.bundle import ExportedBundle
+    from jfstore.repository.exchange import Exported
+
+Progress = Callable[[int, int], None]
+
+
+class ExchangingRepository(GovernedRepository):
+    """The part of a `Repository` that adds entries, imports and exports."""
+
+    def add_entries(
+        self,
+        entries: Iterable[Entry],
+        message: str,
+        *,
+        request: str | None = None,
+        once: bool = False,
+        by_origin: bool = False,
+        dry_run: bool = False,
+        accept: Sequence[str] | str = (),
+    ) -> Added:
+        """Add versions, all in one commit; nothing is committed if nothing is new.
+
+        Parameters
+        ----------
+        entries : iterable of Entry
+            What to add; taken one by one, so that the arrays of only one need to be in memory.
+        message : str
+            Why, for the log.
+        request : str, optional
+            32 hexadecimal digits; a repetition with the same request never adds twice.
+        once : bool
+            Skip also content that the panel and stamp ever held, not only what they hold now.
+        by_origin : bool
+            Skip instead what came from the same origin before, and add all else, also content that is stored.
+        dry_run : bool
+            Check everything and return what would be added, but store nothing.
+        accept : sequence of str, optional
+            Findings of the guard to accept.
+
+        Raises
+        ------
+        BadValue
+            If the message, the request or an entry is not acceptable.
+        Refused
+            If this is a mirror, the place cannot publish, or the guard finds something implausible.
+        Damaged, Busy, InDoubt
+            If the log cannot be read to its end; as `Log.append`.
+        """
+        options: dict[str, Any] = {"request": request, "dry_run": dry_run, "accept": accept}
+        return add_entries(self, entries, message, once=once, by_origin=by_origin, **options)
+
+    def import_gains(
+        self,
+        path: str | os.PathLike[str],
+        message: str,
+        *,
+        about: Mapping[str, str] | None = None,
+        accept: Sequence[str] | str = (),
+        request: str | None = None,
+        dry_run: bool = False,
+        progress: Progress = lambda done, total: None,
+    ) -> Added:
+        """Import a gain tree in one commit; see `jfstore.repository.exchange.import_gains`."""
+        from jfstore.repository.exchange import import_gains
+
+        options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
+        return import_gains(self, path, message, progress=progress, **options)
+
+    def import_dcs(
+        self,
+        path: str | os.PathLike[str],
+        message: str,
+        *,
+        recover: bool = False,
+        about: Mapping[str, str] | None = None,
+        accept: Sequence[str] | str = (),
+        request: str | None = None,
+        dry_run: bool = False,
+        progress: Progress = lambda done, total: None,
+    ) -> Added:
+        """Import a DCS file in one commit; see `jfstore.repository.exchange.import_dcs`."""
+        from jfstore.repository.exchange import import_dcs
+
+        options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
+        return import_dcs(self, path, message, recover=recover, progress=progress, **options)
+
+    def export_bundle(
+        self,
+        answer: Answer | Lock | str | os.PathLike[str],
+        path: str | os.PathLike[str],
+        *,
+        replace: bool = False,
+    ) -> ExportedBundle:
+        """Write an answer to a bundle: one HDF5 file, from which `jfstore.replay` returns the same bits.
+
+        It holds the arrays, the lock, ``repository.json`` and the commits of the versions, and opens on a picture.
+
+        Parameters
+        ----------
+        answer : Answer, Lock or path
+            What `find` or `replay` returned, or a lock, or the path of a lock file.
+        path : path
+            The file to write.
+        replace : bool
+            Whether an existing file is replaced.
+
+        Raises
+        ------
+        Refused
+            If the file exists and is not to be replaced.
+        JfstoreError
+            As `replay`, for every array is verified first.
+        """
+        from jfstore.repository.bundle import export_bundle
+
+        return export_bundle(self, answer, path, replace=replace)
+
+    def export_dcs(
+        self,
+        detector: str,
+        path: str | os.PathLike[str],
+        *,
+        as_of: int | str | None = None,
+        replace: bool = False,
+        progress: Progress = lambda done, total: None,
+    ) -> Exported:
+        """Export a detector's constants as a DCS file; see `jfstore.repository.exchange.export_dcs`."""
+        from jfstore.repository.exchange import export_dcs
+
+        return export_dcs(self, detector, path, as_of=as_of, replace=replace, progress=progress)
