@@ -21,6 +21,7 @@ FINDINGS: Mapping[str, str] = {
     "ranges": "gain ranges are exchanged",
     "kind": "gains are given as offsets, or offsets as gains",
     "constant": "all values of a gain range are equal",
+    "bad-pixels": "most pixels of a gain range are marked as bad",
     "dead-asic": "an ASIC has one value, or hardly any gain",
     "turned": "the panel is turned, flipped or transposed",
     "asics": "ASICs of the panel are exchanged",
@@ -56,6 +57,15 @@ ALIKE_FACTOR = 10.0
 LEAST_PIXELS = 16
 """With fewer pixels in a gain range, equal values say nothing."""
 
+PEDESTAL_LEAST = 100.0
+"""Smallest median of pedestals in ADU. Those of a Jungfrau are 1000 to 16000; its noise is 1 to 30."""
+
+NOISE_LIMIT = 500.0
+"""Largest median of the noise in ADU."""
+
+MOST_BAD = 0.75
+"""Share of pixels that may be marked as bad: a dark of a detector that was off marks all of them."""
+
 TIGHT_SPREAD = 0.5
 """Gains spread by some per cent; offsets with a 5 to 95 % spread below this share of their median can be gains."""
 
@@ -88,23 +98,44 @@ class Rules:
     ----------
     levels : tuple of float
         Usual median of each gain range with its sign; empty if every value is usual.
-    limit : float
-        Largest absolute median.
+    limit, least : float
+        Largest absolute median, and smallest median.
+    beyond : str
+        What values whose medians are beyond these may be instead; empty if nothing is known.
     needs_every_range : bool
         Whether it is implausible that one gain range has a single value; otherwise all must have one.
     has_pattern : bool
         Whether the values differ from pixel to pixel in a way that lasts, so that panels can be told apart.
+    bad : int or None
+        For marks of pixels 1 if those that are not 0 are bad, 0 if those that are 0 are; None for other values.
     """
 
     levels: tuple[float, ...] = ()
     limit: float = math.inf
+    least: float = -math.inf
+    beyond: str = ""
     needs_every_range: bool = False
     has_pattern: bool = False
+    bad: int | None = None
 
+
+_OFFSETS = Rules(limit=OFFSET_LIMIT, has_pattern=True)
+_PEDESTALS = Rules(limit=OFFSET_LIMIT, least=PEDESTAL_LEAST, beyond="the noise")
+_NOISE = Rules(limit=NOISE_LIMIT, least=0.0, beyond="pedestals")
+_STATUS = Rules(bad=1)
 
 RULES: Mapping[str, Rules] = {
     "pixel_gain": Rules(levels=(41.5, -1.39, -0.11), needs_every_range=True, has_pattern=True),
-    "pixel_offset": Rules(limit=OFFSET_LIMIT, has_pattern=True),
+    "pixel_offset": _OFFSETS,
+    "pedestals": _PEDESTALS,
+    "pixel_rms": _NOISE,
+    "pixel_status": _STATUS,
+    "pixel_mask": Rules(bad=0),
+    "pixel_gain_hg0": Rules(levels=(105.0, -1.39, -0.11), needs_every_range=True, has_pattern=True),
+    "pixel_offset_hg0": _OFFSETS,
+    "pedestals_hg0": _PEDESTALS,
+    "pixel_rms_hg0": _NOISE,
+    "pixel_status_hg0": _STATUS,
 }
 """The rules by calibration type; types without an entry are not judged."""
 
@@ -128,6 +159,8 @@ def judge_levels(array: Array) -> list[Named]:
     if sketch is None:
         return []
     is_enough = math.prod(array.shape[-2:]) >= LEAST_PIXELS
+    if rules.bad is not None:
+        return list(_judge_marks(sketch, rules.bad)) if is_enough else []
     constant = [number for number, row in enumerate(sketch.quantiles) if is_enough and row[1] == row[-2]]
     if len(constant) == len(sketch.quantiles):
         values = ", ".join(f"{row[4]:.6g}" for row in sketch.quantiles)
@@ -143,10 +176,26 @@ def judge_levels(array: Array) -> list[Named]:
     if _look_like_gains(sketch):
         text = f"medians {_list(medians)} and their small spread are those of gains"
         return [*found, ("kind", text)]
-    if large := [number for number, median in enumerate(medians) if abs(median) > rules.limit]:
-        text = f"medians are {_list(medians)}: {_join(large)} is above {rules.limit:g} ADU"
-        found.append(("magnitude", text))
-    return found
+    return found + list(_judge_limits(rules, medians))
+
+
+def _judge_limits(rules: Rules, medians: Sequence[float]) -> Iterator[Named]:
+    where = f"medians are {_list(medians)}"
+    large = [number for number, median in enumerate(medians) if abs(median) > rules.limit]
+    small = [number for number, median in enumerate(medians) if median < rules.least]
+    if rules.beyond and len(large or small) == len(medians) and all(0 <= median <= OFFSET_LIMIT for median in medians):
+        yield "kind", f"{where}: these look like {rules.beyond}"
+    elif large:
+        yield "magnitude", f"{where}: {_join(large)} is above {rules.limit:g} ADU"
+    elif small:
+        yield "magnitude", f"{where}: {_join(small)} is below {rules.least:g} ADU"
+
+
+def _judge_marks(sketch: Sketch, bad: int) -> Iterator[Named]:
+    """Yield which gain ranges have hardly any good pixel."""
+    place = QUANTILES.index(1 - MOST_BAD if bad else MOST_BAD)
+    if spoiled := [number for number, row in enumerate(sketch.quantiles) if (row[place] != 0) == bool(bad)]:
+        yield "bad-pixels", f"more than {MOST_BAD:.0%} of the pixels of {_join(spoiled)} are marked as bad"
 
 
 def _judge_gains(levels: Sequence[float], sketch: Sketch) -> Iterator[Named]:

@@ -122,6 +122,16 @@ class Table:
             found.append(rows)
         return np.concatenate(found)
 
+    def types_of(self, panel: str) -> set[str]:
+        """Return the calibration types that any version of `panel` holds, or closes."""
+        found: set[str] = set()
+        for segment in self.segments:
+            start, stop = segment.panels.get(panel, (0, 0))
+            if start < stop:
+                bits = int(np.bitwise_or.reduce(segment.column("versions", start, stop)["kinds"]))
+                found.update(kind[0] for bit, kind in enumerate(segment.kinds) if bits >> bit & 1)
+        return found
+
     def rows_at(self, panel: str, stamp: str) -> NDArray[np.intp]:
         """Return the rows of the versions of `panel` that start at `stamp`, in the order in which they were added."""
         rows = self.rows(panel)

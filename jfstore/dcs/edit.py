@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jfstore.core.arrays import check_array
-from jfstore.core.calib_types import CALIB_TYPES
+from jfstore.core.calib_types import CALIB_TYPES, PAIRS
 from jfstore.core.ids import resolve_detector
+from jfstore.core.slabs import panel_of
 from jfstore.dcs import model
 from jfstore.dcs.model import GEOMETRY, PANEL_TYPES, Blob, DcsContents, DcsRange, DcsType, DcsVersion, Notes
 from jfstore.errors import BadValue, JfstoreError, Refused
@@ -226,7 +227,7 @@ def check_blob(contents: DcsContents, name: str, blob: Blob, where: str) -> None
             )
         return
     count = _count_panels(contents)
-    if name in CALIB_TYPES and count:
+    if name in PAIRS[0] and count:
         for panel, part in enumerate(split_panels(blob.load(), count, name, where)):
             check_array(part, name, part.shape, f"{where}, panel {panel}" if count > 1 else where)
     for other_name, shape in _valid_shapes(contents):
@@ -237,16 +238,17 @@ def check_blob(contents: DcsContents, name: str, blob: Blob, where: str) -> None
 
 
 def split_panels(array: NDArray[Any], count: int, name: str, where: str) -> Iterator[NDArray[Any]]:
-    """Yield the array (gain, row, column) of each of `count` panels; BadValue if the shape does not fit."""
-    if array.ndim == _GAINS and count == 1:
-        array = array[:, np.newaxis]
-    if array.ndim != 4 or array.shape[:2] != (_GAINS, count):
+    """Yield the array of each of `count` panels, without the panel axis; BadValue if the shape does not fit."""
+    gains = (_GAINS,) if name not in CALIB_TYPES or "gain" in CALIB_TYPES[name].axes else ()
+    if array.ndim == len(gains) + 2 and count == 1:
+        array = array[..., np.newaxis, :, :]
+    if array.ndim != len(gains) + 3 or array.shape[:-2] != (*gains, count):
         raise BadValue(
-            f"{where}: shape {array.shape} of {name} is not ({_GAINS}, {count}, rows, columns), "
+            f"{where}: shape {array.shape} of {name} is not ({', '.join(map(str, (*gains, count)))}, rows, columns), "
             f"as for a Jungfrau of {count} panel{'' if count == 1 else 's'}"
         )
     for panel in range(count):
-        yield array[:, panel]
+        yield panel_of(array, panel)
 
 
 def _count_panels(contents: DcsContents) -> int:

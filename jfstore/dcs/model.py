@@ -25,7 +25,7 @@ TYPES = tuple(
     "pixel_offset status_data status_extra".split()
 )
 """The calibration types that these files can have."""
-PANEL_TYPES = frozenset(TYPES) - {"common_mode", GEOMETRY, "status_data", "status_extra"}
+PANEL_TYPES = frozenset(TYPES) - {"common_mode", GEOMETRY, "status_data"}
 """Calibration types with a value for each pixel of each panel."""
 TEXTS = 64 << 20
 """Limit for the bytes of all text constants of a file together."""

@@ -13,14 +13,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jfstore.core.arrays import Checked, check_array
-from jfstore.core.calib_types import CALIB_TYPES
+from jfstore.core.calib_types import CALIB_TYPES, NOT_OF_PANELS, panel_shape_of
 from jfstore.core.ids import detector_id, resolve_detector
 from jfstore.core.instants import SECOND, Instant, exact_stamp
+from jfstore.core.slabs import detector_shape
 from jfstore.dcs.edit import split_panels
 from jfstore.dcs.model import (
     JUNGFRAU,
     LATEST,
-    PANEL_TYPES,
     Blob,
     DcsContents,
     DcsRange,
@@ -87,20 +87,21 @@ class ImportPlan:
 
     def _load(self, version: Importable) -> list[Checked]:
         count = len(self.panels)
-        expected = (self._shape[0], count, *self._shape[1:])
+        shape = panel_shape_of(version.type, self._shape)
+        expected = detector_shape(shape, count)
         # Checked before the array is loaded: a size that a foreign file claims may be anything.
-        if version.blob.shape != expected and (count > 1 or version.blob.shape != self._shape):
+        if version.blob.shape != expected and (count > 1 or version.blob.shape != shape):
             raise BadValue(f"{version.name}: shape {version.blob.shape}, expected {expected}")
         parts = split_panels(version.blob.load(), count, version.type, version.name)
-        return [check_array(part, version.type, self._shape, version.name) for part in parts]
+        return [check_array(part, version.type, shape, version.name) for part in parts]
 
     def _skip(self, name: str, reason: str) -> None:
         self.skipped.append((name, reason))
 
     def _add_type(self, dcs_type: DcsType) -> None:
         if dcs_type.name not in CALIB_TYPES:
-            reason = "is not stored yet" if dcs_type.name in PANEL_TYPES else "is not per panel"
-            self._skip(dcs_type.name, f"this calibration type {reason}")
+            reason = NOT_OF_PANELS.get(dcs_type.name, "it is not a calibration type of a panel that is stored")
+            self._skip(dcs_type.name, reason)
             return
         ending = [one.key for one in dcs_type.ranges if one.end not in (math.inf, None)]
         if ending:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from jfstore.core.arrays import Float32
+from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.core.hashing import digest
 from jfstore.core.records import Version
@@ -39,7 +39,7 @@ class Recogniser:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._samples: dict[str, Float32 | None] = {}  # by BLAKE3; None if the array cannot be read
+        self._samples: dict[str, CalibArray | None] = {}  # by BLAKE3; None if the array cannot be read
         self.problems: set[str] = set()
 
     @cached_property
@@ -114,7 +114,7 @@ class Recogniser:
         """Return how much `values` resemble the array of `version`, None if they do not, or it cannot be read."""
         blake3 = version.content[calib_type]
         places = np.linspace(0, values.size - 1, _SAMPLE).astype(int)
-        stored: Float32 | None = None
+        stored: CalibArray | None = None
         # A few values tell most arrays apart. They are remembered, so that an audit reads an array like none once.
         if blake3 not in self._samples:
             stored = self._read(version, calib_type)
@@ -129,14 +129,14 @@ class Recogniser:
         like = None if stored is None else compare(version, values, stored, decimals)
         return like if like and like.different <= (1 - NEARLY_ALL) * values.size else None
 
-    def _read(self, version: Version, calib_type: str) -> Float32 | None:
+    def _read(self, version: Version, calib_type: str) -> CalibArray | None:
         try:
             return self._repository.panel_array(version, calib_type, verify=False)
         except JfstoreError:
             return None
 
 
-def compare(version: Version, values: Values, stored: Float32, decimals: int) -> Likeness:
+def compare(version: Version, values: Values, stored: CalibArray, decimals: int) -> Likeness:
     """Compare `values`, which a text holds with so many decimals, with `stored`, the array of `version`."""
     with np.errstate(over="ignore"):
         equal = values.astype(np.float32) == stored

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from jfstore.core.arrays import Float32
-from jfstore.core.calib_types import CALIB_TYPES
+from jfstore.core.arrays import CalibArray, describe_conversion
+from jfstore.core.calib_types import PAIRS, order_types
 from jfstore.core.hashing import digest
+from jfstore.core.ids import resolve_detector
 from jfstore.core.instants import DEFAULT_ZONE, Instant, find_zone, instant_at, parse_instant
 from jfstore.deployment.note import PanelConstants
 from jfstore.errors import BadValue, Busy, Damaged, NotFound, Refused
@@ -26,6 +27,7 @@ from jfstore.formats.gain_tree import (
 )
 from jfstore.repository.answer import Answer
 from jfstore.repository.catalogue import open_repository, read_names
+from jfstore.repository.finding import Target
 from jfstore.repository.locking import replay
 from jfstore.repository.repository import Repository
 from jfstore.repository.run_panels import fill_panels, find_run_panels
@@ -48,7 +50,7 @@ class Constants:
     jungfrau: Jungfrau
     time: Instant  # the start of the run, or another time that was asked for
     zone: ZoneInfo  # in which stamps are written
-    arrays: Mapping[str, Float32]  # of shape (gain, panel, row, column)
+    arrays: Mapping[str, CalibArray]  # of shape (gain, panel, row, column)
     panels: Mapping[str, tuple[PanelConstants, ...]]
     origin: Mapping[str, Any]  # the repository or gain tree, as in `Deployment`
     notes: tuple[str, ...] = ()
@@ -143,7 +145,8 @@ def _read_repository(
     as_of: int | str | None,
     notes: tuple[str, ...],
 ) -> Constants:
-    answer = replace(repository.find(detector, None, when, as_of=as_of), run=run, jungfrau=jungfrau)
+    panels, seq = resolve_detector(detector), repository.seq_of(as_of)
+    answer = repository.find_target(Target(panels, when, run, jungfrau), None, seq)
     try:
         lock = answer.lock()
     except (Damaged, Busy) as error:
@@ -187,18 +190,25 @@ def _read_tree(
     tree = scan_gain_tree(root, zone)
     names = select_names(tree, [str(panel) for panel in jungfrau.panels], when.ns, zone)
     shape = read_gain_shape(names[0].directory)
-    arrays = {name: np.empty((shape[0], len(names), *shape[1:]), np.float32) for name in CALIB_TYPES}
-    panels: dict[str, list[PanelConstants]] = {name: [] for name in CALIB_TYPES}
-    rounded = []
-    for number, found in enumerate(names):
-        for name, checked in read_gain_directory(found.directory, shape).items():
-            arrays[name][:, number] = checked.array
-            panels[name].append(PanelConstants(found.panel, found.name, digest(checked.array.reshape(-1).view("u1"))))
-            if checked.converted_from:
-                rounded.append(f"{name} of {found.name} was rounded from float64 to float32")
-    by_type = {name: tuple(found) for name, found in panels.items()}
+    parts = [read_gain_directory(found.directory, shape) for found in names]
+    wanted = order_types({*PAIRS[0]}.union(*parts))
+    arrays: dict[str, CalibArray] = {}
+    panels: dict[str, tuple[PanelConstants, ...]] = {}
+    converted = []
+    for name in wanted:
+        if lacking := [found.name for found, part in zip(names, parts, strict=True) if name not in part]:
+            raise NotFound(f"{root} has no {name} in {', '.join(lacking)}")
+        checked = [part[name] for part in parts]
+        arrays[name] = np.stack([one.array for one in checked], axis=-3)
+        panels[name] = tuple(
+            PanelConstants(found.panel, found.name, digest(one.array.reshape(-1).view("u1")))
+            for found, one in zip(names, checked, strict=True)
+        )
+        for found, one in zip(names, checked, strict=True):
+            if text := describe_conversion(one):
+                converted.append(f"{name} of {found.name} was {text}")
     origin = {"gains": str(root.absolute())}
-    return Constants(run, jungfrau, when, zone, arrays, by_type, origin, (*notes, *rounded))
+    return Constants(run, jungfrau, when, zone, arrays, panels, origin, (*notes, *converted))
 
 
 @dataclass(frozen=True, slots=True)

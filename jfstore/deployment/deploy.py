@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jfstore.core.arrays import Float32
+from jfstore.core.arrays import CalibArray
 from jfstore.core.hashing import digest, digest_of_pieces
 from jfstore.core.instants import now
 from jfstore.deployment.calibdir import GROUP, HISTORY, CalibFile, find_preferred
@@ -73,7 +73,7 @@ class _Staged:
     replaced: ReplacedFile | None
 
 
-def check(file: CalibFile, deployment: Deployment, array: Float32, replacing: bool) -> bool:
+def check(file: CalibFile, deployment: Deployment, array: CalibArray, replacing: bool) -> bool:
     """Check that `file` can be deployed, so that no file is deployed if one cannot be.
 
     Return whether the present file has the same values and stays. Refused if jfstore did not write it and it may not be
@@ -105,7 +105,7 @@ class Deployer:
         self._stack.close()
 
     def stage(
-        self, file: CalibFile, deployment: Deployment, array: Float32, pieces: Sequence[Any], copy_of: str
+        self, file: CalibFile, deployment: Deployment, array: CalibArray, pieces: Sequence[Any], copy_of: str
     ) -> None:
         """Write the text of `array`, which is in `pieces`, under a temporary name, and make missing directories.
 
@@ -222,7 +222,7 @@ def read_current(file: CalibFile) -> CurrentFile:
 
 
 def _is_unchanged(
-    file: CalibFile, current: CurrentFile, deployment: Deployment, array: Float32, replacing: bool
+    file: CalibFile, current: CurrentFile, deployment: Deployment, array: CalibArray, replacing: bool
 ) -> bool:
     """Return whether the present file has the same values; Refused if it has others and may not be replaced."""
     if current.blake3 is None:
@@ -237,7 +237,7 @@ def _is_unchanged(
     return False
 
 
-def _has_values(path: Path, array: Float32) -> bool:
+def _has_values(path: Path, array: CalibArray) -> bool:
     try:
         found = read_text(path)
     except JfstoreError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jfstore._version import __version__
-from jfstore.core.arrays import Float32
+from jfstore.core.arrays import CalibArray
 from jfstore.core.ids import file_id
 from jfstore.core.instants import SECOND, exact_stamp, iso, now
 from jfstore.core.lock import Lock, lock_value
@@ -267,7 +267,7 @@ def make_local_name(constants: Constants, calib_type: str) -> str:
     return f"{head}{file_id(constants.jungfrau.detector_id, _NAME_LIMIT - len(head) - longest)}_{calib_type}"
 
 
-def _format_text(constants: Constants, name: str, array: Float32, file_name: str, fmt: str | None) -> list[bytes]:
+def _format_text(constants: Constants, name: str, array: CalibArray, file_name: str, fmt: str | None) -> list[bytes]:
     pieces = format_text(array, _make_header(constants, name, array.shape, file_name), fmt)
     if fmt is None and parse_text(b"".join(pieces), file_name).array.tobytes() != array.tobytes():
         raise Failed(f"{name}: the text of the constants does not bring back their bits; nothing was written of it")
@@ -321,7 +321,7 @@ def _strip_header(raw: bytes) -> bytes:
     return re.sub(rb"\A((#[^\n]*)?\n)+", b"", raw)
 
 
-def _write_local(local: Path, array: Float32, text: Sequence[Any], rights: Rights) -> list[str]:
+def _write_local(local: Path, array: CalibArray, text: Sequence[Any], rights: Rights) -> list[str]:
     files: Mapping[str, Sequence[Any]] = {f"{local}.npy": npy_pieces(array), f"{local}.txt": text}
     for path, pieces in files.items():
         try:

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from jfstore.core.arrays import Checked, check_array
-from jfstore.core.calib_types import CALIB_TYPES, CalibType
+from jfstore.core.calib_types import CALIB_TYPES, calib_type, panel_shape_of
 from jfstore.core.ids import is_short_with_stamp, parse_panel
 from jfstore.core.instants import BEGINNING_STAMP, Instant, parse_instant, stamp_at
 from jfstore.core.validity import find_interval
@@ -53,7 +53,9 @@ class GainTree:
 
 
 def read_gain_directory(directory: Path, shape: tuple[int, int, int]) -> dict[str, Checked]:
-    """Read ``g<range>_gain.npy`` and ``g<range>_offset.npy``, each (row, column), by calibration type.
+    """Read ``g<range>_gain.npy``, ``g<range>_offset.npy`` and so on, each (row, column), by calibration type.
+
+    A type without gain ranges is one file, such as ``mask.npy``. Types of which there is no file are left out.
 
     Parameters
     ----------
@@ -65,20 +67,41 @@ def read_gain_directory(directory: Path, shape: tuple[int, int, int]) -> dict[st
     Raises
     ------
     BadValue
-        If a file is missing or not acceptable.
+        If a file of a type is missing or not acceptable, or there is none at all.
     """
-    return {name: _read_stack(directory, calib_type, shape) for name, calib_type in CALIB_TYPES.items()}
+    files = {name: name_gain_files(name, shape[0]) for name in CALIB_TYPES}
+    present = {name: paths for name, paths in files.items() if any(os.path.lexists(directory / path) for path in paths)}
+    if not present:
+        raise BadValue(f"{directory}: no file is {files['pixel_gain'][0]}, or one of another calibration type")
+    return {
+        name: _read_stack([directory / path for path in paths], name, panel_shape_of(name, shape))
+        for name, paths in present.items()
+    }
 
 
-def _read_stack(directory: Path, calib_type: CalibType, shape: tuple[int, int, int]) -> Checked:
-    paths = [directory / f"g{gain}_{calib_type.legacy}.npy" for gain in range(shape[0])]
-    arrays = [read_npy(path, [shape[1:]], follow=False) for path in paths]
-    return check_array(np.stack(arrays), calib_type.name, shape, [str(path) for path in paths])
+def name_gain_files(name: str, gains: int) -> tuple[str, ...]:
+    """Return the names of the files of a calibration type in the directory of a panel's constants.
+
+    Examples
+    --------
+    >>> name_gain_files("pixel_gain", 3), name_gain_files("pixel_mask", 3)
+    (('g0_gain.npy', 'g1_gain.npy', 'g2_gain.npy'), ('mask.npy',))
+    """
+    meaning = calib_type(name)
+    if "gain" not in meaning.axes:
+        return (f"{meaning.legacy}.npy",)
+    return tuple(f"g{gain}_{meaning.legacy}.npy" for gain in range(gains))
+
+
+def _read_stack(paths: Sequence[Path], name: str, shape: tuple[int, ...]) -> Checked:
+    arrays = [read_npy(path, [shape[-2:]], follow=False, name=name) for path in paths]
+    return check_array(np.stack(arrays).reshape(shape), name, shape, [str(path) for path in paths])
 
 
 def read_gain_shape(directory: Path) -> tuple[int, int, int]:
     """Return (gain, row, column) of the panel whose arrays are in `directory`, from its first file."""
-    path = directory / f"g0_{next(iter(CALIB_TYPES.values())).legacy}.npy"
+    files = [directory / name_gain_files(name, _GAINS)[0] for name in CALIB_TYPES]
+    path = next((path for path in files if os.path.lexists(path)), files[0])
     shape = read_npy_shape(path, follow=False)
     if len(shape) != 2 or not all(0 < size <= _SIDE_LIMIT for size in shape):
         raise BadValue(f"{path}: shape {shape} is not (row, column) of a panel")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jfstore.core.arrays import can_convert, dtype_hint
 from jfstore.errors import BadValue
 from jfstore.fs.files import open_checked, read_into, user_errors
 
@@ -20,7 +21,9 @@ _HEADER_LIMIT = 1 << 14
 _MAGIC = b"\x93NUMPY"
 
 
-def read_npy(path: Path, shapes: Collection[tuple[int, ...]] | None, follow: bool = True) -> NDArray[Any]:
+def read_npy(
+    path: Path, shapes: Collection[tuple[int, ...]] | None, follow: bool = True, name: str = "pixel_gain"
+) -> NDArray[Any]:
     """Read the array of an ``.npy`` file.
 
     Parameters
@@ -28,10 +31,12 @@ def read_npy(path: Path, shapes: Collection[tuple[int, ...]] | None, follow: boo
     path : Path
         The file.
     shapes : collection of tuple of int, or None
-        The acceptable shapes, which are checked before any data are read. The array is then float32 or float64,
-        of either byte order and memory order. None accepts integers and floats of every shape.
+        The acceptable shapes, which are checked before any data are read. The array is then one that `check_array`
+        converts, of either byte order and memory order. None accepts integers and floats of every shape.
     follow : bool
         Whether `path` may be a symbolic link.
+    name : str
+        Calibration type of the array, if `shapes` are given.
 
     Raises
     ------
@@ -47,8 +52,8 @@ def read_npy(path: Path, shapes: Collection[tuple[int, ...]] | None, follow: boo
         shape, is_fortran, dtype = _parse_header(head, path)
         if shapes is None and (dtype.kind not in "iuf" or not 0 < dtype.itemsize <= 8):
             raise BadValue(f"{path}: dtype {dtype} is not one of real numbers")
-        if shapes is not None and (dtype.kind != "f" or dtype.itemsize not in (4, 8)):
-            raise BadValue(f"{path}: dtype {dtype} is not float32 (float64 is rounded to it)")
+        if shapes is not None and not can_convert(dtype, name):
+            raise BadValue(f"{path}: dtype {dtype} is not {dtype_hint(name)}")
         if shapes is not None and shape not in shapes:
             raise BadValue(f"{path}: shape {shape}, expected {' or '.join(map(str, shapes))}")
         promised = head.tell() + math.prod(shape) * dtype.itemsize

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from numpy.typing import NDArray
 
 from jfstore.core.arrays import Checked
-from jfstore.core.calib_types import CALIB_TYPES, calib_type
+from jfstore.core.calib_types import PAIRS, calib_type, panel_shape_of
 from jfstore.core.changes import Change, changes, changes_by
 from jfstore.core.fields import check_about
 from jfstore.core.freezing import check_commit
@@ -189,11 +189,13 @@ def refuse_mirror(repository: ReadableRepository) -> None:
 
 
 def missing_type_notes(versions: Iterable[Version]) -> Iterator[str]:
-    """Yield a note on versions that lack a calibration type, which will then come from another version."""
+    """Yield a note on versions that lack one type of a pair, which will then come from another version."""
     lacking: dict[str, list[str]] = {}
     for version in versions:
-        if missing := ", ".join(sorted(CALIB_TYPES.keys() - version.content.keys())):
-            lacking.setdefault(missing, []).append(version.name)
+        for pair in PAIRS:
+            absent = [name for name in pair if name not in version.content]
+            if len(absent) == 1:
+                lacking.setdefault(absent[0], []).append(version.name)
     for missing, names in lacking.items():
         verb, their = ("has", "that") if len(names) == 1 else ("have", "those")
         yield f"{', '.join(names)} {verb} no {missing}: {their} will come from another version"
@@ -235,10 +237,10 @@ def _publish_arrays(
         for name, checked in sorted(entry.arrays.items()):
             if checked.array.dtype.str != calib_type(name).dtype or not checked.array.flags.c_contiguous:
                 raise BadValue(f"{name} of {entry.panel} was not made by check_array: dtype {checked.array.dtype}")
-            if checked.array.shape != identity.panel_shape:
+            if checked.array.shape != (expected := panel_shape_of(name, identity.panel_shape)):
                 raise BadValue(
                     f"{name} of {entry.panel} has shape {checked.array.shape}, "
-                    f"panels of this repository have {identity.panel_shape}"
+                    f"panels of this repository have {expected}"
                 )
             values = checked.array
             blake3, sketch = digest(values.reshape(-1).view("u1")), make_sketch(values)

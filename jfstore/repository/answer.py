@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from jfstore.core.arrays import CalibArray
-from jfstore.core.calib_types import calib_type
+from jfstore.core.calib_types import calib_type, high_g0_type
 from jfstore.core.ids import PanelId, detector_id
 from jfstore.core.instants import Instant
 from jfstore.core.validity import Selection
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from jfstore.runs.run import Jungfrau, Run
 
 
+_AXES = ("gain", "panel", "row", "column")
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Answer:
     """What is valid for a detector at a time; immutable, and can be pickled.
 
-    ``answer["pixel_gain"]`` is the array of a calibration type, float32 of shape (gain, panel, row, column).
+    ``answer["pixel_gain"]`` is the array of a calibration type, of its dtype and of shape (gain, panel, row, column),
+    or (panel, row, column).
 
     Attributes
     ----------
@@ -72,10 +76,17 @@ class Answer:
         return dict(self.by_type)
 
     def of(self, type: str) -> tuple[Selection, ...]:
-        """Return the selections of one calibration type; BadValue if it was not asked for."""
-        for name, selections in self.by_type:
-            if name == type:
-                return selections
+        """Return the selections of one calibration type; BadValue if it was not asked for.
+
+        For a run whose first gain range is the high one, a type such as ``pixel_gain`` means ``pixel_gain_hg0``.
+        """
+        names = [type]
+        if getattr(self.jungfrau, "has_high_g0", None) and (high := high_g0_type(type)):
+            names.append(high)
+        for name in names:
+            for other, selections in self.by_type:
+                if name == other:
+                    return selections
         raise BadValue(f"the answer has no {type!r}", nearest(str(type), self.types) or self.types)
 
     def __getitem__(self, type: str) -> CalibArray:
@@ -132,11 +143,9 @@ class Answer:
             import xarray
         except ImportError:
             raise Failed("xarray is not installed: pip install xarray") from None
+        arrays = {name: self[name] for name in self.types}
         return xarray.Dataset(
-            {
-                name: (("gain", "panel", "row", "column"), self[name], {"units": calib_type(name).units})
-                for name in self.types
-            },
+            {name: (_AXES[-array.ndim :], array, {"units": calib_type(name).units}) for name, array in arrays.items()},
             coords={"panel": [str(panel) for panel in self.panels]},
             attrs={"time": self.time.iso, "as_of": self.as_of},
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jfstore.core.arrays import CalibArray
-from jfstore.core.calib_types import calib_type
+from jfstore.core.calib_types import CALIB_TYPES, calib_type
 from jfstore.core.comparing import RangeDifference, Relation, check_guess, compare_ranges, find_relation
 from jfstore.core.ids import PanelId, file_id, merge_panels
 from jfstore.core.likeness import rank_copies
@@ -21,8 +21,8 @@ from jfstore.core.slabs import panel_of
 from jfstore.core.validity import timeline
 from jfstore.errors import BadValue
 from jfstore.repository.answer import Answer
+from jfstore.repository.asked_types import check_types
 from jfstore.repository.filtering import find_panels
-from jfstore.repository.finding import check_types
 
 if TYPE_CHECKING:
     from jfstore.repository.reading import ReadableRepository
@@ -167,7 +167,7 @@ def diff(
     from jfstore.repository.repository import Repository
 
     opened = [place if isinstance(place, Repository) else open_repository(place) for place in (first, second)]
-    names = check_types(types)
+    names = check_types(types) or tuple(CALIB_TYPES)
     sides, labels = [], []
     known = merge_panels([repository.log.table().panel_names for repository in opened])
     wanted = find_panels(panels, known)
@@ -197,7 +197,7 @@ def diff_in_repository(
     progress: Progress,
 ) -> Difference:
     """Compare two versions or two answers; see `Repository.diff`."""
-    names = check_types(types)
+    names = check_types(types) or tuple(CALIB_TYPES)
     if isinstance(first, Answer) and isinstance(second, Answer):
         sides = [dict(_arrays_of_answer(answer, names)) for answer in (first, second)]
         labels = [_describe_answer(answer) for answer in (first, second)]

@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from jfstore.core.arrays import Checked, check_array
-from jfstore.core.calib_types import calib_type
+from jfstore.core.arrays import Checked, check_array, describe_conversion
+from jfstore.core.calib_types import calib_type, panel_shape_of
 from jfstore.core.ids import PanelId
 from jfstore.core.instants import Instant, parse_instant, stamp_at, start_of_validity
+from jfstore.core.slabs import detector_shape, panel_of, slab_count
 from jfstore.errors import BadValue, JfstoreError, Refused
 from jfstore.formats.gain_tree import read_gain_directory
 from jfstore.formats.npy import read_npy
@@ -24,6 +25,8 @@ from jfstore.runs.listing import list_runs
 from jfstore.runs.run import Run
 
 Shape = tuple[int, int, int]
+_EXACT = 1 << 53
+"""Integers below this are floats without loss."""
 Given = NDArray[Any] | str | os.PathLike[str] | float | Sequence[float]
 
 
@@ -79,23 +82,27 @@ def make_entries(
 
 
 def _panel_arrays(value: Given, name: str, shape: Shape, count: int) -> list[Checked]:
+    of_panel = panel_shape_of(name, shape)
     if (numbers := _fill_values(value)) is not None:
-        return [_fill(numbers, name, shape)] * count
-    whole = (shape[0], count, *shape[1:])
-    shapes = [whole, shape] if count == 1 else [whole]
+        return [_fill(numbers, name, of_panel)] * count
+    whole = detector_shape(of_panel, count)
+    shapes = [whole, of_panel] if count == 1 else [whole]
     if isinstance(value, (str, os.PathLike)):
         path = Path(value)
         if path.is_dir():
             raise BadValue(f"{path} is a directory: it is given without a calibration type, or name a file in it")
         if not path.exists():
             raise BadValue(f"{path}: no such file or directory")
-        array, where = read_npy(path, shapes), str(path)
+        array, where = read_npy(path, shapes, name=name), str(path)
     else:
         array, where = np.asarray(value), name
         if array.shape not in shapes:
             raise BadValue(f"{name}: shape {array.shape}, expected {' or '.join(map(str, shapes))}")
     array = array.reshape(whole)
-    return [check_array(array[:, i], name, shape, f"{where}, panel {i}" if count > 1 else where) for i in range(count)]
+    return [
+        check_array(panel_of(array, i), name, of_panel, f"{where}, panel {i}" if count > 1 else where)
+        for i in range(count)
+    ]
 
 
 def _fill_values(value: Given) -> tuple[float, ...] | None:
@@ -105,15 +112,21 @@ def _fill_values(value: Given) -> tuple[float, ...] | None:
     return tuple(map(float, values)) if values and are_numbers else None
 
 
-def _fill(values: Sequence[float], name: str, shape: Shape) -> Checked:
+def _fill(values: Sequence[float], name: str, shape: tuple[int, ...]) -> Checked:
     """Return an array whose gain ranges are filled with numbers; BadValue if there are not as many as ranges."""
-    if len(values) not in (1, shape[0]):
-        raise BadValue(f"{name}: {len(values)} values to fill it with; give 1, or {shape[0]}, one for each gain range")
-    with np.errstate(over="ignore", under="ignore"):
-        column = np.array(values, np.float64).astype(calib_type(name).dtype)
-    array = np.empty(shape, column.dtype)
+    ranges = slab_count(shape)
+    if len(values) not in (1, ranges):
+        hint = f", or {ranges}, one for each gain range" if ranges > 1 else ""
+        raise BadValue(f"{name}: {len(values)} values to fill it with; give 1{hint}")
+    where, column = f"{name} filled with {_join(values)}", np.array(values, np.float64)
+    if calib_type(name).is_integer:
+        if not all(value.is_integer() and abs(value) < _EXACT for value in values):
+            raise BadValue(f"{where}: its values are integers")
+        column = column.astype(np.int64)
+    array = np.empty((ranges, *shape[-2:]), column.dtype)
     array[...] = column[:, np.newaxis, np.newaxis]
-    return check_array(array, name, shape, f"{name} filled with {_join(values)}")
+    checked = check_array(array.reshape(shape), name, shape, where)
+    return Checked(checked.array)  # numbers that a user typed have no dtype
 
 
 def _join(values: Sequence[float]) -> str:
@@ -132,9 +145,14 @@ def describe_filled(arrays: Mapping[str, Given] | str | os.PathLike[str]) -> dic
 
 
 def rounding_notes(entries: list[Entry]) -> list[str]:
-    """Return a note for each calibration type whose arrays were rounded to the stored dtype."""
-    rounded = {name: checked for entry in entries for name, checked in entry.arrays.items() if checked.converted_from}
-    return [f"{name} was rounded from float64 to float32" for name in rounded]
+    """Return a note for each calibration type whose arrays were converted to the stored dtype."""
+    found = {
+        f"{name} was {text}": None
+        for entry in entries
+        for name, checked in entry.arrays.items()
+        if (text := describe_conversion(checked))
+    }
+    return list(found)
 
 
 def start_of_run(asked: Target, run: Run, zone: ZoneInfo) -> tuple[Instant, tuple[str, ...]]:

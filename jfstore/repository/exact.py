@@ -12,10 +12,11 @@ from jfstore.core.ids import PanelId, parse_version, resolve_panel, split_stamp,
 from jfstore.core.instants import Instant, instant_at, parse_instant
 from jfstore.core.records import Version
 from jfstore.core.table import Table
-from jfstore.core.validity import Selection, find_joined_panels, timeline
+from jfstore.core.validity import Selection, timeline
 from jfstore.errors import BadValue, NotFound, nearest
 from jfstore.repository.answer import Answer
-from jfstore.repository.finding import check_types, note_mixed_versions
+from jfstore.repository.asked_types import check_types, find_types
+from jfstore.repository.finding import note_mixed_versions
 
 if TYPE_CHECKING:
     from jfstore.repository.reading import ReadableRepository
@@ -68,7 +69,7 @@ def answer_by_name(
         raise BadValue(f"{target} says the version and the time: leave out the time, the source and the number{hint}")
     table = repository.log.table(seq)
     last = table.seq if seq is None else seq
-    question = _Question(table, repository.zone, None if types is None else check_types(types), last)
+    question = _Question(table, repository.zone, check_types(types), last)
     panel, start, found, notes = _find(question, target, withdrawn)
     by_type = tuple((name, (selection,)) for name, selection in found.items())
     return Answer((panel,), start, last, by_type, tuple(notes), repository=repository)
@@ -142,9 +143,7 @@ def _find_at_stamp(
     panel = resolve_panel(text, table.panel_names)
     start = parse_instant(stamp, question.zone)
     found: dict[str, Selection] = {}
-    known = {
-        name for other in find_joined_panels(table, str(panel), question.as_of) for name in _types_of(table, other)
-    }
+    known = find_types(table, str(panel), question.as_of)
     for name in question.types or sorted(known):
         line = timeline(table, str(panel), name, question.as_of)
         place = line.place(start.ns)
@@ -161,7 +160,3 @@ def _find_at_stamp(
         near = nearest(str(panel), table.panel_names) if not known else ()
         raise NotFound(f"panel {panel}: no constants start at exactly {stamp}", near)
     return panel, start, found, list(note_mixed_versions({name: [one] for name, one in found.items()}))
-
-
-def _types_of(table: Table, panel: str) -> set[str]:
-    return {name for version in table.version_list(table.rows(panel)) for name in version.content}

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jfstore.core.calib_types import CALIB_TYPES
+from jfstore.core.calib_types import CALIB_TYPES, calib_type, panel_shape_of
 from jfstore.core.ids import resolve_detector
 from jfstore.core.instants import BEGINNING
 from jfstore.core.records import Version
+from jfstore.core.slabs import detector_shape
 from jfstore.core.validity import timeline
 from jfstore.dcs.edit import add_line, find_free_number, is_storable, merge_history
 from jfstore.dcs.model import JUNGFRAU, Blob, DcsContents, DcsRange, DcsType, DcsVersion, Notes, name_range
+from jfstore.dcs.model import TYPES as DCS_TYPES
 from jfstore.dcs.panels import ImportPlan, name_detector
 from jfstore.dcs.read import open_dcs
 from jfstore.dcs.write import write_dcs
@@ -266,7 +268,8 @@ class _Exporter:
 
     def build_contents(self, where: str) -> DcsContents:
         """Return the contents of the file `where`; NotFound if the panels never have constants all at once."""
-        types = tuple(built for name in sorted(CALIB_TYPES) if (built := self._build_type(name)).ranges)
+        names = sorted(name for name in CALIB_TYPES if name in DCS_TYPES)
+        types = tuple(built for name in names if (built := self._build_type(name)).ranges)
         if not types:
             panels = "_".join(self._panels)
             raise NotFound(f"{self._repository.location} has no constants that are valid for all panels of {panels}")
@@ -315,8 +318,8 @@ class _Exporter:
         if [version.content[name] for version in last] != [version.content[name] for version in valid]:
             number = find_free_number(restored, notes)
             produced = max(self._repository.summary(version.seq).time / 1e9 for version in valid)
-            shape = self._repository.panel_shape
-            blob = self._make_blob(name, valid, (shape[0], len(valid), *shape[1:]))
+            shape = panel_shape_of(name, self._repository.panel_shape)
+            blob = self._make_blob(name, valid, detector_shape(shape, len(valid)))
             built.append(DcsVersion(number, blob, produced, number))
             names = dict.fromkeys(version.name for version in valid)
             notes = add_line(notes, f"add version {number}: {' '.join(names)}", produced)
@@ -338,8 +341,8 @@ class _Exporter:
         }
 
     def _make_blob(self, name: str, versions: Sequence[Version], shape: Sequence[int]) -> Blob:
-        return Blob("<f4", tuple(shape), partial(self._load, name, versions, tuple(shape)))
+        return Blob(calib_type(name).dtype, tuple(shape), partial(self._load, name, versions, tuple(shape)))
 
     def _load(self, name: str, versions: Sequence[Version], shape: tuple[int, ...]) -> NDArray[Any]:
         arrays = [self._repository.panel_array(version, name) for version in versions]
-        return np.stack(arrays, axis=1).reshape(shape)
+        return np.stack(arrays, axis=-3).reshape(shape)

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from jfstore.core.calib_types import CALIB_TYPES, calib_type
+from jfstore.core.calib_types import PAIRS
 from jfstore.core.ids import PanelId, resolve_detector
 from jfstore.core.instants import BEGINNING, Instant, find_zone, instant_at, now, parse_instant, parse_time
 from jfstore.core.records import Identity, Tag
@@ -37,6 +37,11 @@ class Target:
     run: Run | None = None
     jungfrau: Jungfrau | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def has_high_g0(self) -> bool | None:
+        """Whether the first gain range of the run is the high one; None without a run, or if it does not say."""
+        return None if self.jungfrau is None else getattr(self.jungfrau, "has_high_g0", None)
 
 
 def resolve_target(
@@ -90,16 +95,6 @@ def resolve_target(
     panels = resolve_detector(jungfrau.require_id(run.label))
     start = instant_at(run.require_start(), zone)
     return Target(panels, start, run, jungfrau, (*run.notes, *run.problems, *notes))
-
-
-def check_types(types: Sequence[str] | str | None) -> tuple[str, ...]:
-    """Return the calibration types that are asked for, each once; all if None."""
-    names = tuple(CALIB_TYPES) if types is None else (types,) if isinstance(types, str) else tuple(dict.fromkeys(types))
-    for name in names:
-        calib_type(name)
-    if not names:
-        raise BadValue("no calibration type is asked for", list(CALIB_TYPES))
-    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +172,9 @@ def _join_failures(failures: Mapping[str, Mapping[str, NotFound]], hint: str) ->
 
 
 def note_mixed_versions(found: Mapping[str, Sequence[Selection]]) -> Iterator[str]:
-    """Yield a note for each panel whose constants come from different versions."""
-    for selections in zip(*found.values(), strict=True):
+    """Yield a note for each panel whose gains and offsets come from different versions."""
+    pairs = [pair for pair in PAIRS if all(name in found for name in pair)]
+    for selections in (chosen for pair in pairs for chosen in zip(*(found[name] for name in pair), strict=True)):
         if len({selection.version.name for selection in selections}) > 1:
             named = ", ".join(f"{selection.type} from {selection.version.name}" for selection in selections)
             yield f"the constants come from different versions: {named}"

@@ -16,11 +16,12 @@ from jfstore.core.table import Table
 from jfstore.core.validity import rejections
 from jfstore.errors import BadValue
 from jfstore.repository.answer import Answer
+from jfstore.repository.asked_types import check_types, choose_types
 from jfstore.repository.assemble import assemble
 from jfstore.repository.browsing import BrowsableRepository
 from jfstore.repository.commits import compare_with_commits
 from jfstore.repository.exact import answer_by_name
-from jfstore.repository.finding import Plan, Time, check_types, make_plan, resolve_target
+from jfstore.repository.finding import Plan, Target, Time, make_plan, resolve_target
 from jfstore.repository.run_panels import find_run_panels
 from jfstore.storage.base import Storage
 
@@ -110,9 +111,10 @@ class ReadableRepository(BrowsableRepository):
 
         The arrays of a replayed answer are compared with their hashes in any case.
         """
-        versions = [selection.version for selection in answer.of(type)]
+        selections = answer.of(type)
+        versions, stored = [selection.version for selection in selections], selections[0].type
         verify = verify or answer.locked is not None
-        return assemble(self.storage, versions, type, verify=verify, writable=writable, copy=copy)
+        return assemble(self.storage, versions, stored, verify=verify, writable=writable, copy=copy)
 
     def find(
         self,
@@ -140,13 +142,21 @@ class ReadableRepository(BrowsableRepository):
             raise BadValue("a withdrawn version is asked for by its name: <panel Id>/<stamp>/v<number>")
         stated = partial(find_run_panels, table, seq)
         asked = resolve_target(target, time, source, self.zone, table.panel_names, stated)
-        key = (asked.panels, names, asked.time.ns, seq, number)
+        return self.find_target(asked, names, seq, number)
+
+    def find_target(
+        self, asked: Target, types: Sequence[str] | None = None, seq: int | None = None, number: int | None = None
+    ) -> Answer:
+        """Return which versions are valid for panels and a time that `resolve_target` found, as of commit `seq`."""
+        table = self.log.table(seq)
+        names = check_types(types)
+        key = (asked.panels, names, asked.time.ns, seq, number, asked.run is not None, asked.has_high_g0)
         plans = self._plans
         if plans[0] is not table:
             plans = self._plans = (table, {})
         plan = plans[1].get(key)
         if plan is None:
-            plan = make_plan(table, asked, names, self.zone, seq, number, self.location)
+            plan = make_plan(table, asked, _choose(table, asked, names, seq), self.zone, seq, number, self.location)
             self._check_versions(selection.version for _, chosen in plan.by_type for selection in chosen)
             if len(plans[1]) >= _PLANS:
                 plans[1].clear()
@@ -225,7 +235,7 @@ class ReadableRepository(BrowsableRepository):
         return tuple(
             explain(table, panel, asked.time.ns, name, self.zone, last)
             for panel in map(str, asked.panels)
-            for name in names
+            for name in _choose(table, asked, names, seq)
         )
 
     def panel_array(self, version: Version, type: str, *, verify: bool = True) -> CalibArray:
@@ -273,3 +283,9 @@ class ReadableRepository(BrowsableRepository):
         from jfstore.repository.diffing import diff_in_repository
 
         return diff_in_repository(self, first, second, types, progress)
+
+
+def _choose(table: Table, asked: Target, types: Sequence[str] | None, seq: int | None) -> tuple[str, ...]:
+    """Return the stored types of an answer."""
+    panels, of_run = list(map(str, asked.panels)), asked.run is not None
+    return choose_types(table, panels, asked.time.ns, types, seq, of_run=of_run, has_high_g0=asked.has_high_g0)

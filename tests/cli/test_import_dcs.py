@@ -259,7 +259,7 @@ def test_what_cannot_be_stored_is_left_out_with_the_reason(capsys: Capture) -> N
         {
             "geometry": {(0.0, ALWAYS): {1: "text"}},
             "common_mode": {(0.0, ALWAYS): {1: array(1, (16,))}},
-            "pedestals": {(0.0, ALWAYS): {1: array(1)}},
+            "pixel_bkgd": {(0.0, ALWAYS): {1: array(1)}},
             "pixel_gain": {
                 (0.0, ALWAYS): {},
                 (1.5e9, ALWAYS): {1: "not an array", 2: array(1, (3, 2, 4, 4)), 3: array(1) * 0},
@@ -276,9 +276,9 @@ def test_what_cannot_be_stored_is_left_out_with_the_reason(capsys: Capture) -> N
     assert code == 1
     reasons = {entry["name"]: entry["reason"] for entry in value["skipped"]}
     assert {name: next(word for word in WORDS if word in reason) for name, reason in reasons.items()} == {
-        "geometry": "not per panel",
-        "common_mode": "not per panel",
-        "pedestals": "not stored yet",
+        "geometry": "not of a panel",
+        "common_mode": "not of a panel",
+        "pixel_bkgd": "that is stored",
         "pixel_gain/0-end": "has no versions",
         "pixel_gain/1600000000-end/v0001": "expected (3, 1, 4, 4)",
         "pixel_gain/1600000000-end/v0003": "dtype",
@@ -294,8 +294,8 @@ def test_what_cannot_be_stored_is_left_out_with_the_reason(capsys: Capture) -> N
 
 WORDS = (
     "that replaced it",
-    "not per panel",
-    "not stored yet",
+    "not of a panel",
+    "that is stored",
     "has no versions",
     "expected (3, 1, 4, 4)",
     "dtype",

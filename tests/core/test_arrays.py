@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from jfstore.core.arrays import check_array
+from jfstore.core.arrays import check_array, describe_conversion
 from jfstore.errors import BadValue
 from tests.makers.arrays import constants
 
@@ -145,3 +145,61 @@ def test_an_unknown_type_is_refused() -> None:
 def test_every_finite_float32_is_kept_bit_for_bit(values: list[float]) -> None:
     array = np.array(values, "<f4").reshape(1, 2, 3)
     assert same_bits(check_array(array, "pixel_offset", array.shape, "x.npy").array, array)
+
+
+# -- integers
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u2", "<i4", "<i8", "<u8", ">u8", "|u1", "?"])
+def test_integers_are_widened_to_the_dtype_of_the_type(dtype: str) -> None:
+    array = (np.arange(3 * 16 * 32).reshape(SHAPE) % 2).astype(dtype)
+    checked = check_array(array, "pixel_status", SHAPE, "x.npy")
+    assert same_bits(checked.array, array.astype("<u8"))
+    came_as = np.dtype(dtype).newbyteorder("<").str
+    assert checked.converted_from == (None if came_as == "<u8" else came_as)
+
+
+def test_the_largest_integer_is_kept() -> None:
+    array = np.full(SHAPE, 2**64 - 1, "<u8")
+    assert same_bits(check_array(array, "status_extra", SHAPE, "x.npy").array, array)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f8", "<f2", "S4", "O", "<c8"])
+def test_what_is_not_an_integer_is_refused_for_a_type_of_integers(dtype: DTypeLike) -> None:
+    with pytest.raises(BadValue, match=r"x\.npy: dtype .* is not an integer"):
+        check_array(np.zeros(SHAPE, dtype), "pixel_status", SHAPE, "x.npy")
+
+
+def test_a_negative_integer_is_refused_and_located() -> None:
+    array = np.zeros(SHAPE, "<i8")
+    array[1, 2, 3] = -1
+    with pytest.raises(BadValue, match="1 of 1536 values of pixel_max is negative, the first at gain 1, row 2, column"):
+        check_array(array, "pixel_max", SHAPE, "x.npy")
+
+
+@pytest.mark.parametrize("dtype", ["|u1", "?", "<i8", "<u2"])
+def test_a_mask_of_ones_and_zeros_may_come_as_any_integer(dtype: str) -> None:
+    array = (np.arange(16 * 32).reshape(16, 32) % 2).astype(dtype)
+    assert same_bits(check_array(array, "pixel_mask", (16, 32), "m.npy").array, array.astype("|u1"))
+
+
+@pytest.mark.parametrize("value", [2, 255])
+def test_a_mask_has_ones_and_zeros_only(value: int) -> None:
+    array = np.ones((16, 32), "|u1")
+    array[3, 4] = value
+    with pytest.raises(BadValue, match="1 of 512 values of pixel_mask is larger than 1, the first at row 3, column 4"):
+        check_array(array, "pixel_mask", (16, 32), "m.npy")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name", "says"),
+    [
+        ("<f8", "pedestals", "rounded from float64 to float32"),
+        ("<u2", "pixel_status", "widened from uint16 to uint64"),
+        ("<i8", "pixel_mask", "converted from int64 to uint8"),
+        ("<f4", "pedestals", None),
+    ],
+)
+def test_a_conversion_is_described(dtype: str, name: str, says: str | None) -> None:
+    shape = (16, 32) if name == "pixel_mask" else SHAPE
+    assert describe_conversion(check_array(np.ones(shape, dtype), name, shape, "x")) == says

@@ -2,12 +2,51 @@
 
 import pytest
 
-from jfstore.core.calib_types import CALIB_TYPES, calib_type
+from jfstore.core.calib_types import CALIB_TYPES, NOT_OF_PANELS, calib_type, high_g0_type, panel_shape_of
 from jfstore.errors import BadValue
 
+# Type, dtype, axes, unit: the table of docs/design.md.
+TABLE = {
+    "pixel_gain": ("<f4", 3, "ADU/keV"),
+    "pixel_offset": ("<f4", 3, "ADU"),
+    "pedestals": ("<f4", 3, "ADU"),
+    "pixel_rms": ("<f4", 3, "ADU"),
+    "pixel_status": ("<u8", 3, "bits"),
+    "status_extra": ("<u8", 3, "bits"),
+    "pixel_max": ("<u8", 3, "ADU"),
+    "pixel_min": ("<u8", 3, "ADU"),
+    "pixel_mask": ("|u1", 2, "1"),
+    "pixel_gain_hg0": ("<f4", 3, "ADU/keV"),
+    "pixel_offset_hg0": ("<f4", 3, "ADU"),
+    "pedestals_hg0": ("<f4", 3, "ADU"),
+    "pixel_rms_hg0": ("<f4", 3, "ADU"),
+    "pixel_status_hg0": ("<u8", 3, "bits"),
+}
 
-def test_the_types_of_now() -> None:
-    assert list(CALIB_TYPES) == ["pixel_gain", "pixel_offset"]
+
+def test_the_types_are_those_of_the_table() -> None:
+    assert {one.name: (one.dtype, len(one.axes), one.units) for one in CALIB_TYPES.values()} == TABLE
+    assert len({one.legacy for one in CALIB_TYPES.values()}) == len(TABLE)
+
+
+def test_a_shape_follows_from_the_axes() -> None:
+    shapes = {name: panel_shape_of(name, (3, 512, 1024)) for name in CALIB_TYPES}
+    assert {name: len(shape) for name, shape in shapes.items()} == {name: axes for name, (_, axes, _) in TABLE.items()}
+    assert shapes["pixel_mask"] == (512, 1024)
+
+
+def test_types_of_the_high_first_gain_range_have_a_normal_one() -> None:
+    for one in CALIB_TYPES.values():
+        high = high_g0_type(one.name)
+        assert high is None or CALIB_TYPES[high].normal == one.name
+    assert high_g0_type("pixel_mask") is None
+    assert high_g0_type("pixel_gain_hg0") is None
+
+
+@pytest.mark.parametrize("name", NOT_OF_PANELS)
+def test_types_that_are_not_of_panels_are_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(BadValue, match="not of a panel"):
+        calib_type(name)
 
 
 @pytest.mark.parametrize(

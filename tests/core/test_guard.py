@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from jfstore.core.guard import FINDINGS, RULES, check_accepted, judge_levels
+from jfstore.core.calib_types import CALIB_TYPES
+from jfstore.core.guard import FINDINGS, check_accepted, judge_levels
 from jfstore.core.records import Array
 from jfstore.core.sketch import make_sketch
 from jfstore.errors import BadValue
-from tests.makers.arrays import GAINS, constants
+from tests.makers.arrays import GAINS, constants, darks
 
 SHAPE = (3, 16, 32)
 Change = Callable[[np.ndarray], np.ndarray]
@@ -27,7 +28,7 @@ def made(calib_type: str, seed: int = 0) -> np.ndarray:
     return constants(SHAPE, seed)[calib_type]
 
 
-@pytest.mark.parametrize("calib_type", RULES)
+@pytest.mark.parametrize("calib_type", ["pixel_gain", "pixel_offset"])
 @pytest.mark.parametrize("seed", range(20))
 def test_plausible_constants_have_no_finding(calib_type: str, seed: int) -> None:
     assert names_of(made(calib_type, seed), calib_type) == []
@@ -99,3 +100,49 @@ def test_accepted_names_are_checked() -> None:
     assert check_accepted(list(FINDINGS)) == tuple(FINDINGS)
     with pytest.raises(BadValue, match=r"'signs' is not a finding of the guard; nearest: sign"):
         check_accepted(["signs"])
+
+
+# -- what a dark run gives
+
+
+def judged(array: np.ndarray, calib_type: str) -> list[str]:
+    """Return the findings about an array of the dtype of its type."""
+    array = np.ascontiguousarray(array, CALIB_TYPES[calib_type].dtype)
+    made = Array(calib_type, array.dtype.str, array.shape, "0" * 64, None, make_sketch(array))
+    return [name for name, _ in judge_levels(made)]
+
+
+@pytest.mark.parametrize("calib_type", ["pedestals", "pixel_rms", "pixel_status"])
+@pytest.mark.parametrize("suffix", ["", "_hg0"])
+@pytest.mark.parametrize("seed", range(20))
+def test_plausible_darks_have_no_finding(calib_type: str, suffix: str, seed: int) -> None:
+    assert judged(darks(SHAPE, seed)[calib_type], calib_type + suffix) == []
+
+
+@pytest.mark.parametrize(
+    ("calib_type", "array", "finding"),
+    [
+        ("pedestals", darks()["pixel_rms"], "kind"),
+        ("pedestals", made("pixel_gain"), "kind"),
+        ("pedestals", darks()["pedestals"] * 1000, "magnitude"),
+        ("pedestals", darks()["pedestals"] * np.array([1, 1, 0.001], "<f4")[:, None, None], "magnitude"),
+        ("pedestals", -darks()["pedestals"], "magnitude"),
+        ("pedestals", np.zeros(SHAPE), "constant"),
+        ("pixel_rms", darks()["pedestals"], "kind"),
+        ("pixel_rms", darks()["pixel_rms"] * 1000, "kind"),
+        ("pixel_rms", -darks()["pixel_rms"], "magnitude"),
+        ("pixel_rms", np.zeros(SHAPE), "constant"),
+        ("pixel_status", np.full(SHAPE, 2), "bad-pixels"),
+        ("pixel_status", np.where(np.arange(32) < 28, 64, 0) * np.ones(SHAPE), "bad-pixels"),
+        ("pixel_mask", np.zeros(SHAPE[1:]), "bad-pixels"),
+    ],
+)
+def test_faults_of_darks_are_found(calib_type: str, array: np.ndarray, finding: str) -> None:
+    assert judged(array, calib_type) == [finding]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.7])
+def test_a_mask_may_leave_out_many_pixels(share: float) -> None:
+    mask = np.random.default_rng(0).random(SHAPE[1:]) >= share
+    assert judged(mask, "pixel_mask") == []
+    assert judged(~mask * 4 * np.ones(SHAPE), "pixel_status") == []

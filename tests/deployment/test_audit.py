@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import jfstore
-from jfstore.core.arrays import Float32, check_array
+from jfstore.core.arrays import CalibArray, check_array
 from jfstore.core.instants import parse_instant, parse_time, stamp_at
 from jfstore.core.records import Version
 from jfstore.deployment.calibdir import find_files
@@ -391,7 +391,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = Repository.panel_array
 
-    def panel_array(self: Repository, version: Version, type: str, **options: bool) -> Float32:
+    def panel_array(self: Repository, version: Version, type: str, **options: bool) -> CalibArray:
         names.append(version.name)
         return real(self, version, type, **options)
 

@@ -21,6 +21,22 @@ def constants(shape: tuple[int, int, int] = (3, 16, 32), seed: int = 0, dtype: s
     return made
 
 
+def darks(shape: tuple[int, int, int] = (3, 16, 32), seed: int = 0) -> dict[str, np.ndarray]:
+    """Return what a dark run gives of one panel: pedestals, noise, status, and extremes; the same `seed` the same."""
+    random = np.random.default_rng(seed)
+    levels = np.array([2400.0, 14800.0, 14300.0])[: shape[0], np.newaxis, np.newaxis]
+    noise = np.array([8.0, 2.5, 2.0])[: shape[0], np.newaxis, np.newaxis]
+    pedestals = (levels + random.normal(0, 200, shape)).astype("<f4")
+    spread = np.rint(4 * noise).astype("<u8")
+    return {
+        "pedestals": pedestals,
+        "pixel_rms": (noise * random.uniform(0.8, 1.2, shape)).astype("<f4"),
+        "pixel_status": np.where(random.random(shape) < 0.01, 1 << random.integers(0, 7, shape), 0).astype("<u8"),
+        "pixel_max": np.rint(pedestals).astype("<u8") + spread,
+        "pixel_min": np.rint(pedestals).astype("<u8") - spread,
+    }
+
+
 def plausible(random: np.random.Generator, calib_type: str, shape: Sequence[int]) -> np.ndarray:
     """Return float64 values without a zero that the guard takes for constants of `calib_type`.
 

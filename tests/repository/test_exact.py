@@ -100,7 +100,7 @@ def test_names_of_nothing(repository: Repository) -> None:
     for target, options, error, message in (
         (f"{A}/{STAMP}/v9", {}, jfstore.NotFound, f"there is no version {A}/{STAMP}/v9 as of commit 4"),
         (V2, {"as_of": 2}, jfstore.NotFound, f"there is no version {V2} as of commit 2"),
-        (V1, {"types": ["pedestals"]}, jfstore.BadValue, "is not a calibration type"),
+        (V1, {"types": ["pedestal"]}, jfstore.BadValue, "is not a calibration type"),
         (V1, {"time": LATER}, jfstore.BadValue, "says the version and the time"),
         (V1, {"number": 1}, jfstore.BadValue, "says the version and the time"),
         (f"1-2-3-{STAMP}", {}, jfstore.NotFound, "panel 1-2-3: no constants start at exactly"),
