@@ -13,7 +13,7 @@ from jfstore.cli.locking import add_lock, add_locked, check_lock, lock_report, r
 from jfstore.cli.options import Parser, add_as_of, add_detector, add_json, add_number, add_repo, add_time, add_types
 from jfstore.cli.output import emit_json, emit_rows, note, report_rows
 from jfstore.cli.program import warn_all
-from jfstore.cli.run_options import add_run, panels_text, run_value, target_of
+from jfstore.cli.run_options import add_limits, add_run, limits_of, panels_text, run_value, target_of
 from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue, Refused
 
@@ -54,12 +54,13 @@ def add_options(parser: Parser) -> None:
     )
     add_run(parser)
     add_time(parser, "the time for which the constants are wanted")
-    add_types(parser, "calibration type; may be repeated (default: all; an .npy file holds exactly one)")
+    add_types(parser, "calibration type; may be repeated (default: all that are valid; an .npy file holds exactly one)")
     add = parser.add_argument
     add("-f", "--file", metavar="OUT", help="OUT.npy, OUT.h5, or - for npy on standard output")
     add_number(parser, "this version number of the valid stamp, for one panel (default: the highest)")
     add_as_of(parser, "answer as the repository would have after that commit, or at that time")
     add("--withdrawn", action="store_true", help="also get a version that was withdrawn, by its name")
+    add_limits(parser)
     add_lock(parser)
     add_locked(parser, "DETECTOR and TIME")
     add("--force", action="store_true", help="replace OUT and LOCK if they exist")
@@ -101,7 +102,7 @@ def _find(args: argparse.Namespace) -> Answer:
     target, time, source = target_of(args, allows_names=True)
     repository = open_to_read(args)
     as_of = resolve_as_of(args, repository, is_reported=True)
-    options = {"as_of": as_of, "number": args.number, "withdrawn": args.withdrawn}
+    options = {"as_of": as_of, "number": args.number, "withdrawn": args.withdrawn, **limits_of(args)}
     return repository.find(target, args.types, time, source=source, **options)
 
 

@@ -36,6 +36,19 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add_experiment(parser)
 
 
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add ``--max-age`` and ``--same-experiment``."""
+    text = "refuse pedestals and other constants that change by run if they are older, such as 2d or 12h"
+    parser.add_argument("--max-age", metavar="AGE", action=Once, help=text)
+    text = "refuse such constants if they are not of the experiment of the run"
+    parser.add_argument("--same-experiment", action="store_const", const=True, help=text)
+
+
+def limits_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the limits as the parameters of `Repository.find`; what was not given is as the configuration says."""
+    return {"max_age": args.max_age, "same_experiment": args.same_experiment}
+
+
 def dataset_of(args: argparse.Namespace) -> str | None:
     """Return the dataset of ``-e`` and ``-r``; None if neither was given."""
     if args.experiment is None and args.run_number is None:

@@ -267,6 +267,24 @@ def decode_block_means(raw: bytes) -> Iterator[tuple[str, BlockMeans | None]]:
             yield array["blake3"], None if sketch is None else decode_means(sketch)
 
 
+def decode_abouts(raw: bytes, where: str, names: Container[str]) -> dict[str, dict[str, str]]:
+    """Return the texts of the versions of a commit that are in `names`, by their names.
+
+    Raises as `decode_commit` does.
+    """
+    try:
+        body = unseal(raw, "commit", "files")[0]
+    except ValueError as error:
+        raise Damaged(f"{where} is damaged: {error}") from None
+    found = {}
+    with damage_if_odd(where):
+        for entry in body["versions"]:
+            name = version_name(entry["panel"], entry["stamp"], entry["number"])
+            if name in names:
+                found[name] = check_about(entry["about"]) if "about" in entry else {}
+    return found
+
+
 def decode_sketches(raw: bytes, where: str, names: Container[str], calib_type: str) -> dict[str, Sketch]:
     """Return the sketches of one calibration type, by the names of the versions of a commit that are in `names`.
 

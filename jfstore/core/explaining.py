@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from jfstore.core.instants import SECOND, Instant, instant_at
+from jfstore.core.ages import format_span
+from jfstore.core.instants import Instant, instant_at
 from jfstore.core.records import Version, Withdrawal
 from jfstore.core.table import Table
 from jfstore.core.validity import find_joined_panels, timeline
@@ -95,7 +96,7 @@ def _reason(
     if name in taken_back:
         return f"was withdrawn by {describe_commit(table, taken_back[name])}"
     if version.start > t:
-        return f"starts {_duration(version.start - t)} later"
+        return f"starts {format_span(version.start - t)} later"
     assert holder is not None  # something that starts in time and counts is in the timeline
     what = f"{'the close ' if holder.closes else ''}{holder.name}"
     if version.start < holder.start:
@@ -107,11 +108,3 @@ def describe_commit(table: Table, seq: int) -> str:
     """Return the number of a commit, with who made it and why."""
     summary = table.summary(seq)
     return f"commit {seq}, {summary.user}: {summary.message.splitlines()[0]}"
-
-
-def _duration(ns: int) -> str:
-    """Return a span of time in the largest unit of which it has at least two."""
-    for unit, seconds in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if ns >= 2 * seconds * SECOND:
-            return f"{ns // (seconds * SECOND)} {unit}"
-    return f"{ns / SECOND:g} seconds"

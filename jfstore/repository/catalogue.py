@@ -1,19 +1,14 @@
 """Find the repository that a name, a path or a URL means. Names are configured.
 
 ``test`` and ``real`` mean, in this order: the directories named by the environment variables
-``JFSTORE_TEST`` and ``JFSTORE_REAL``; the user's ``config.toml``; the site's; the two of LCLS. A
-configuration file has one table::
-
-    [repositories]
-    real = "/path/of/the/real/repository"
-    other = "s3://bucket/path/of/another"
+``JFSTORE_TEST`` and ``JFSTORE_REAL``; the user's ``config.toml``; the site's (see `jfstore.repository.configuration`);
+the two of LCLS.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import platformdirs
@@ -22,6 +17,7 @@ from jfstore.core.instants import DEFAULT_ZONE
 from jfstore.core.records import ROLES
 from jfstore.errors import BadValue, Damaged, Failed, Refused, nearest
 from jfstore.repository.commits import IDENTITY_NAME
+from jfstore.repository.configuration import CONFIG, read_configuration
 from jfstore.repository.making import create, read_identity
 from jfstore.repository.repository import Repository
 from jfstore.storage.base import Storage
@@ -29,7 +25,6 @@ from jfstore.storage.hdf5 import Hdf5Storage
 
 LCLS = {"test": "/reg/g/psdm/detector/calib/jungfrau", "real": "/reg/d/psdm/detector/calib/jungfrau"}
 STORAGES = ("hdf5", "zarr")
-_CONFIG = "config.toml"
 _DETECTOR = re.compile(r"[a-z][a-z0-9_]{0,30}", re.ASCII)
 
 
@@ -46,31 +41,8 @@ def read_names() -> dict[str, str]:
     Failed
         If a configuration file cannot be read or is not as it should be.
     """
-    names = dict(LCLS)
-    for directory in (platformdirs.site_config_dir("jfstore"), platformdirs.user_config_dir("jfstore")):
-        names.update(_read_config(Path(directory) / _CONFIG))
+    names = LCLS | dict(read_configuration().repositories)
     names.update({role: os.environ[variable_of(role)] for role in ROLES if os.environ.get(variable_of(role))})
-    return names
-
-
-def _read_config(path: Path) -> Mapping[str, str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from None
-    except ValueError as error:
-        raise Failed(f"{path}: {error}") from None
-    import tomllib  # slow to load, and seldom needed
-
-    try:
-        config = tomllib.loads(text)
-    except ValueError as error:
-        raise Failed(f"{path}: {error}") from None
-    names = config.pop("repositories", {})
-    if config or not isinstance(names, dict) or not all(isinstance(path, str) for path in names.values()):
-        raise Failed(f'{path}: expected one table [repositories] of names and paths, such as other = "/data/jf"')
     return names
 
 
@@ -116,7 +88,7 @@ def _check_directory(place: str, name: str | None, path: Path) -> None:
     wrong = "is not a directory" if os.path.lexists(path) else "does not exist"
     if name is None:
         raise Failed(f"repository {place} {wrong}")
-    hint = f"set {variable_of(name)}" if name in ROLES else f"see {platformdirs.user_config_dir('jfstore')}/{_CONFIG}"
+    hint = f"set {variable_of(name)}" if name in ROLES else f"see {platformdirs.user_config_dir('jfstore')}/{CONFIG}"
     raise Failed(f"repository {name!r} is {path}, which {wrong}; {hint}")
 
 
@@ -171,7 +143,7 @@ def _zarr(path: Path | str, index_name: str) -> Storage:
 
 
 def make_repository(
-    place: str,
+    place: str | os.PathLike[str],
     role: str | None,
     *,
     panel_shape: tuple[int, int, int] = (3, 512, 1024),
@@ -183,7 +155,7 @@ def make_repository(
 
     Parameters
     ----------
-    place : str
+    place : str or path
         A configured name, the path of a directory, whose parent must exist, or the URL of a place in a bucket.
     role : str or None
         ``test`` or ``real``; the names ``test`` and ``real`` say it already.
@@ -205,7 +177,7 @@ def make_repository(
     Refused
         If there is one already, or the file system cannot hold one.
     """
-    name, path = _new_place(place)
+    name, path = _new_place(place) if isinstance(place, str) else (None, Path(place))
     if name in ROLES:
         if role not in (None, name):
             raise BadValue(f"repository {name!r} cannot have the role {role!r}")
@@ -256,7 +228,7 @@ def mirror_storage(place: str, source: Repository, kind: str | None) -> Storage:
     Refused
         If the mirror that is there is of another kind, or the place is named for another role.
     """
-    name, path = _new_place(place)
+    name, path = _new_place(place) if isinstance(place, str) else (None, Path(place))
     if name in ROLES and name != source.identity.role:
         raise Refused(f"{name!r} cannot be a mirror of a {source.identity.role} repository")
     usual = kind or ("hdf5" if isinstance(path, Path) else "zarr")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from jfstore.core.encoding import decode_commit, decode_versions
+from jfstore.core.encoding import decode_abouts, decode_commit, decode_versions
 from jfstore.core.records import Commit, Version
 from jfstore.core.segment import MemorySegment, make_segment
 from jfstore.errors import Busy, Damaged, JfstoreError
@@ -62,6 +62,22 @@ def compare_with_commits(storage: Storage, versions: Sequence[Version]) -> None:
                 raise Damaged(f"the index of {storage.location} contradicts commit {seq} on {version.name}; {REMEDY}")
 
     list(storage.objects.each(check, {version.seq for version in versions}))
+
+
+def read_abouts(storage: Storage, versions: Iterable[Version]) -> dict[str, dict[str, str]]:
+    """Return the texts that versions carry, by their names; those of a commit that cannot be read are left out."""
+    wanted: dict[int, set[str]] = {}
+    for version in versions:
+        wanted.setdefault(version.seq, set()).add(version.name)
+
+    def read(seq: int) -> dict[str, dict[str, str]]:
+        name = commit_name(seq)
+        try:
+            return decode_abouts(storage.read(name), f"{storage.location}/{name}", wanted[seq])
+        except (OSError, Damaged):
+            return {}
+
+    return {name: about for part in storage.objects.each(read, wanted) for name, about in part.items()}
 
 
 def make_segment_again(storage: Storage, first: int, last: int) -> MemorySegment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,10 @@ from jfstore.repository.answer import Answer
 from jfstore.repository.asked_types import check_types, choose_types
 from jfstore.repository.assemble import assemble
 from jfstore.repository.browsing import BrowsableRepository
-from jfstore.repository.commits import compare_with_commits
+from jfstore.repository.commits import compare_with_commits, read_abouts
 from jfstore.repository.exact import answer_by_name
 from jfstore.repository.finding import Plan, Target, Time, make_plan, resolve_target
+from jfstore.repository.remarks import make_limits, remark_on
 from jfstore.repository.run_panels import find_run_panels
 from jfstore.storage.base import Storage
 
@@ -53,6 +55,8 @@ class ReadableRepository(BrowsableRepository):
         as_of: int | str | None = None,
         number: int | None = None,
         withdrawn: bool = False,
+        max_age: str | timedelta | None = None,
+        same_experiment: bool | None = None,
         verify: bool = True,
         writable: bool = False,
         copy: bool = False,
@@ -78,6 +82,12 @@ class ReadableRepository(BrowsableRepository):
             Take this version number of the valid stamp; for one panel only.
         withdrawn : bool
             Whether the name of a version may be that of one that was withdrawn.
+        max_age : str or timedelta, optional
+            For a type whose values change by run, such as pedestals, the greatest age at the time, such as ``"2d"``.
+            Default as configured; an age above the usual one, a week for pedestals, is noted.
+        same_experiment : bool, optional
+            For such a type, whether the constants must be of the experiment of the run. Default as configured; another
+            experiment is noted.
         verify : bool
             Whether the arrays are checked against their BLAKE3.
         writable : bool
@@ -97,11 +107,14 @@ class ReadableRepository(BrowsableRepository):
         BadValue
             If an argument is not what it should be.
         NotFound
-            If any panel has no valid constants; all such panels are named.
+            If any panel has no valid constants; all such panels are named. If they are too old, or of another
+            experiment.
         Damaged
             If stored bytes that are needed are not what was written.
         """
-        answer = self.find(target, [type], time, source=source, as_of=as_of, number=number, withdrawn=withdrawn)
+        options: dict[str, Any] = {"as_of": as_of, "number": number, "withdrawn": withdrawn}
+        options |= {"max_age": max_age, "same_experiment": same_experiment}
+        answer = self.find(target, [type], time, source=source, **options)
         return self.read(answer, type, verify=verify, writable=writable, copy=copy)
 
     def read(
@@ -126,6 +139,8 @@ class ReadableRepository(BrowsableRepository):
         as_of: int | str | None = None,
         number: int | None = None,
         withdrawn: bool = False,
+        max_age: str | timedelta | None = None,
+        same_experiment: bool | None = None,
     ) -> Answer:
         """Return which versions are valid for a detector, of `types` or of all; parameters and errors as for `get`."""
         names = check_types(types)
@@ -142,10 +157,17 @@ class ReadableRepository(BrowsableRepository):
             raise BadValue("a withdrawn version is asked for by its name: <panel Id>/<stamp>/v<number>")
         stated = partial(find_run_panels, table, seq)
         asked = resolve_target(target, time, source, self.zone, table.panel_names, stated)
-        return self.find_target(asked, names, seq, number)
+        return self.find_target(asked, names, seq, number, max_age=max_age, same_experiment=same_experiment)
 
     def find_target(
-        self, asked: Target, types: Sequence[str] | None = None, seq: int | None = None, number: int | None = None
+        self,
+        asked: Target,
+        types: Sequence[str] | None = None,
+        seq: int | None = None,
+        number: int | None = None,
+        *,
+        max_age: str | timedelta | None = None,
+        same_experiment: bool | None = None,
     ) -> Answer:
         """Return which versions are valid for panels and a time that `resolve_target` found, as of commit `seq`."""
         table = self.log.table(seq)
@@ -161,7 +183,9 @@ class ReadableRepository(BrowsableRepository):
             if len(plans[1]) >= _PLANS:
                 plans[1].clear()
             plans[1][key] = plan
-        notes = (*asked.notes, *plan.notes)
+        limits = partial(make_limits, max_age, same_experiment)
+        remarks = remark_on(asked, plan.by_type, partial(read_abouts, self.storage), limits)
+        notes = (*asked.notes, *plan.notes, *remarks)
         last = table.seq if seq is None else seq
         return Answer(asked.panels, asked.time, last, plan.by_type, notes, asked.run, asked.jungfrau, self)
 
