@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.options import Once, choose, detector_of
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 COLUMNS = ("experiment", "run", "begin", "source", "alias", "config", "panels", "detector")
 """Columns of a table of runs."""
+
+MORE_COLUMNS = ("end", "gain", "segments")
+"""Further columns of a table of the Jungfraus of one run."""
 
 
 FIRST_WITH_IDS = 3
@@ -103,6 +107,8 @@ def run_value(run: Run, jungfrau: Jungfrau | None) -> dict[str, Any]:
         "experiment": run.experiment or None,
         "run": run.run if run.run >= 0 else None,
         "begin": None if run.start is None else iso(run.start),
+        "end": None if run.end is None else iso(run.end),
+        "daq": run.daq,
         "file": run.file,
         "source": None,
     }
@@ -112,8 +118,11 @@ def run_value(run: Run, jungfrau: Jungfrau | None) -> dict[str, Any]:
         **value,
         "source": jungfrau.source,
         "alias": jungfrau.alias,
-        "config_version": jungfrau.version,
+        "config_version": jungfrau.version or None,
+        "gain_mode": jungfrau.gain_mode,
+        "has_high_g0": jungfrau.has_high_g0,
         "count": jungfrau.count,
+        "segments": list(jungfrau.segments) or None,
         "panels": [str(panel) for panel in jungfrau.panels],
         "detector": jungfrau.detector_id or None,
         "notes": list(run.notes),
@@ -123,11 +132,27 @@ def run_value(run: Run, jungfrau: Jungfrau | None) -> dict[str, Any]:
 
 def panels_text(value: dict[str, Any]) -> str:
     """Return for people where the panels come from, of a value that `run_value` returned."""
-    if value["config_version"] < FIRST_WITH_IDS:
+    if (value["config_version"] or FIRST_WITH_IDS) < FIRST_WITH_IDS:
         return f"the panels of {value['source']} are those that the log of the repository states"
     return f"the panels are those of {value['source']} in {value['file']}"
 
 
 def run_row(value: dict[str, Any]) -> dict[str, Any]:
     """Return the row of a table for a value that `run_value` returned."""
-    return {**value, "config": f"V{value['config_version']}", "panels": value["count"]} if value["source"] else value
+    if not value["source"]:
+        return value
+    config = f"V{value['config_version']}" if value["config_version"] else ""
+    gain = ", ".join(filter(None, [value["gain_mode"], "high g0" if value["has_high_g0"] else ""]))
+    segments = format_segments(value["segments"] or [])
+    return {**value, "config": config, "gain": gain, "panels": value["count"], "segments": segments}
+
+
+def format_segments(segments: Sequence[int]) -> str:
+    """Return numbers of segments as ranges, such as ``0-7,9``."""
+    groups: list[list[int]] = []
+    for segment in segments:
+        if groups and segment == groups[-1][-1] + 1:
+            groups[-1].append(segment)
+        else:
+            groups.append([segment])
+    return ",".join(f"{one[0]}-{one[-1]}" if len(one) > 1 else str(one[0]) for one in groups)

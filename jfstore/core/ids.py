@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -15,6 +15,7 @@ _VERSION = re.compile(r"([^/]+)/([0-9]{14})/v0*([1-9][0-9]{0,8})", re.ASCII)
 _SHORT_WITH_STAMP = re.compile(r"[^-]*-[^-]*-([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})", re.ASCII)
 _NAME = re.compile(r"(?=.*[^0-9a-fA-FxX-])[A-Za-z][A-Za-z0-9.+-]*", re.ASCII)
 _PREFIX = "jungfrau_"  # LCLS-II writes it before a detector Id
+_PLACES = (1, 2, 8, 32)
 _FIELD_NAMES = ("moduleVersion", "firmwareVersion", "serialNumber")
 
 
@@ -272,6 +273,19 @@ def _resolve(text: str, known: Iterable[str]) -> tuple[PanelId, ...]:
 def detector_id(panels: Iterable[PanelId]) -> str:
     """Return the detector Id of `panels`: their Ids joined by underscores."""
     return "_".join(map(str, panels))
+
+
+def count_places(segments: Sequence[int]) -> int:
+    """Return how many panels psana2's arrays of a Jungfrau with these segments have, absent ones included.
+
+    The sizes of a Jungfrau are 1, 2, 8 and 32 panels (psana/detector/UtilsJungfrau.py of lcls2).
+
+    Examples
+    --------
+    >>> count_places([0]), count_places([0, 5]), count_places([2, 9])
+    (1, 8, 32)
+    """
+    return next(size for size in (*_PLACES, 1 << 16) if max(segments) < size)
 
 
 def file_id(detector: str, room: int) -> str:

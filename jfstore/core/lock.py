@@ -64,7 +64,9 @@ class LockedRun:
     """The run of a lock and its Jungfrau, so that a replay needs no XTC files; the panels are those of the lock.
 
     ``start`` is in nanoseconds UTC, None if it is not known. ``file`` is the XTC file that was read, ``config`` the
-    version of the Jungfrau's configuration object. ``segments`` has the segment number of each panel.
+    version of the Jungfrau's configuration object, 0 in LCLS-II. ``segments`` has the segment number of each panel.
+    ``gain_mode`` is as the configuration calls it, and ``has_high_g0`` says whether the first gain range is the high
+    one; they and ``end``, in nanoseconds UTC, are None if the run does not say.
     """
 
     experiment: str
@@ -75,6 +77,9 @@ class LockedRun:
     alias: str | None
     config: int
     segments: tuple[int, ...]
+    has_high_g0: bool | None = None
+    gain_mode: str | None = None
+    end: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -180,6 +185,9 @@ def _run_value(run: LockedRun) -> dict[str, Any]:
         "alias": run.alias,
         "config_version": run.config,
         "segments": list(run.segments),
+        **({} if run.has_high_g0 is None else {"high_g0": run.has_high_g0}),
+        **({} if run.gain_mode is None else {"gain_mode": run.gain_mode}),
+        **({} if run.end is None else {"end": iso(run.end)}),
     }
 
 
@@ -275,6 +283,9 @@ def _read_run(value: Any) -> LockedRun:
         alias=None if value["alias"] is None else read_field(value, "alias", str),
         config=read_natural(value, "config_version"),
         segments=tuple(segments),
+        has_high_g0=read_field(value, "high_g0", bool) if "high_g0" in value else None,
+        gain_mode=read_field(value, "gain_mode", str) if "gain_mode" in value else None,
+        end=_read_time(value, "end") if "end" in value else None,
     )
 
 

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jfstore.core.ids import count_places
 from jfstore.core.records import DTYPES, Array
+
+_ALL_BITS = ("pixel_status", "pixel_status_hg0")
 
 HUGE_PAGE = 2 << 20
 """Size of a huge page in bytes. The processor maps one in a single step if both file offset and address are aligned."""
@@ -53,3 +56,24 @@ def panel_of(array: NDArray[Any], number: int) -> NDArray[Any]:
 def fills_huge_pages(size: int) -> bool:
     """Return whether slabs of `size` bytes are a whole number of huge pages."""
     return size % HUGE_PAGE == 0
+
+
+def spread_segments(array: NDArray[Any], name: str, segments: Sequence[int]) -> NDArray[Any]:
+    """Return the array of a detector with a place for every segment; see `Answer.full_array`.
+
+    Parameters
+    ----------
+    array : ndarray
+        With a panel for each of `segments`, in their order.
+    name : str
+        Calibration type.
+    segments : sequence of int
+        Segment number of each panel.
+    """
+    places = count_places(segments)
+    if places == len(segments):
+        return array
+    fill = np.iinfo(array.dtype).max if name in _ALL_BITS else 0
+    full = np.full(detector_shape((*array.shape[:-3], *array.shape[-2:]), places), fill, array.dtype)
+    full[..., list(segments), :, :] = array
+    return full

@@ -10,6 +10,7 @@ from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import calib_type, high_g0_type
 from jfstore.core.ids import PanelId, detector_id
 from jfstore.core.instants import Instant
+from jfstore.core.slabs import spread_segments
 from jfstore.core.validity import Selection
 from jfstore.errors import BadValue, Failed, nearest
 
@@ -81,7 +82,7 @@ class Answer:
         For a run whose first gain range is the high one, a type such as ``pixel_gain`` means ``pixel_gain_hg0``.
         """
         names = [type]
-        if getattr(self.jungfrau, "has_high_g0", None) and (high := high_g0_type(type)):
+        if self.jungfrau and self.jungfrau.has_high_g0 and (high := high_g0_type(type)):
             names.append(high)
         for name in names:
             for other, selections in self.by_type:
@@ -92,6 +93,27 @@ class Answer:
     def __getitem__(self, type: str) -> CalibArray:
         assert self.repository is not None
         return self.repository.read(self, type)
+
+    def full_array(self, type: str) -> CalibArray:
+        """Return the array of one calibration type with a place for every segment of the detector, as psana2 has it.
+
+        Absent segments are zeros; their `pixel_status` has all bits set.
+
+        Returns
+        -------
+        ndarray
+            Of the dtype of `type` and of shape (gain, place, row, column) or (place, row, column), with 1, 2, 8 or 32
+            places. It is private memory if a segment is absent.
+
+        Raises
+        ------
+        BadValue
+            If the answer is not one for a run of LCLS-II.
+        """
+        segments = self.jungfrau.segments if self.jungfrau else ()
+        if not segments:
+            raise BadValue("only a run of LCLS-II says at which places of the detector its panels are")
+        return spread_segments(self[type], self.of(type)[0].type, segments)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.types)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from jfstore.core.arrays import Checked, check_array, describe_conversion
 from jfstore.core.calib_types import calib_type, panel_shape_of
-from jfstore.core.ids import PanelId
+from jfstore.core.ids import PanelId, count_places
 from jfstore.core.instants import Instant, parse_instant, stamp_at, start_of_validity
 from jfstore.core.slabs import detector_shape, panel_of, slab_count
 from jfstore.errors import BadValue, JfstoreError, Refused
@@ -36,6 +36,7 @@ def make_entries(
     arrays: Mapping[str, Given] | str | os.PathLike[str],
     shape: Shape,
     provenance: str | None,
+    segments: Sequence[int] = (),
 ) -> list[Entry]:
     """Return an entry for each panel.
 
@@ -53,6 +54,9 @@ def make_entries(
         (gain, row, column) of a panel.
     provenance : str or None
         Where the arrays come from; the paths of the files if None.
+    segments : sequence of int
+        For a run of LCLS-II the segment number of each panel: the arrays may then also have a place for every segment
+        of the detector, as those of psana2 have; places of absent segments are left out.
 
     Raises
     ------
@@ -72,7 +76,7 @@ def make_entries(
         if not arrays:
             raise BadValue("there are no arrays to add")
         paths = [Path(value) for value in arrays.values() if isinstance(value, (str, os.PathLike))]
-        by_type = {name: _panel_arrays(value, name, shape, count) for name, value in arrays.items()}
+        by_type = {name: _panel_arrays(value, name, shape, count, segments) for name, value in arrays.items()}
         by_panel = [{name: checked[i] for name, checked in by_type.items()} for i in range(count)]
     else:
         raise BadValue(f"arrays are given as {{type: array}}, not as {type(arrays).__name__}")
@@ -81,12 +85,14 @@ def make_entries(
     return [Entry(str(panel), start, by_panel[i], source) for i, panel in enumerate(panels)]
 
 
-def _panel_arrays(value: Given, name: str, shape: Shape, count: int) -> list[Checked]:
+def _panel_arrays(value: Given, name: str, shape: Shape, count: int, segments: Sequence[int]) -> list[Checked]:
     of_panel = panel_shape_of(name, shape)
     if (numbers := _fill_values(value)) is not None:
         return [_fill(numbers, name, of_panel)] * count
     whole = detector_shape(of_panel, count)
     shapes = [whole, of_panel] if count == 1 else [whole]
+    if segments and (full := detector_shape(of_panel, count_places(segments))) not in shapes:
+        shapes.append(full)
     if isinstance(value, (str, os.PathLike)):
         path = Path(value)
         if path.is_dir():
@@ -98,11 +104,25 @@ def _panel_arrays(value: Given, name: str, shape: Shape, count: int) -> list[Che
         array, where = np.asarray(value), name
         if array.shape not in shapes:
             raise BadValue(f"{name}: shape {array.shape}, expected {' or '.join(map(str, shapes))}")
-    array = array.reshape(whole)
+    array = array.reshape(whole) if array.shape == of_panel else array
+    if array.shape != whole:
+        array = _take_segments(array, name, segments, where)
     return [
         check_array(panel_of(array, i), name, of_panel, f"{where}, panel {i}" if count > 1 else where)
         for i in range(count)
     ]
+
+
+def _take_segments(array: NDArray[Any], name: str, segments: Sequence[int], where: str) -> NDArray[Any]:
+    """Return the places of the segments that are there, of an array with a place for every segment.
+
+    psana2 fills a panel without constants with zeros, so that zeros say nothing of a panel that is there.
+    """
+    if not calib_type(name).is_integer:
+        for segment in segments:
+            if not np.any(panel_of(array, segment)):
+                raise BadValue(f"{where}: {name} of segment {segment}, which the run has, is zero everywhere")
+    return array[..., list(segments), :, :]
 
 
 def _fill_values(value: Given) -> tuple[float, ...] | None:

@@ -41,7 +41,7 @@ class Target:
     @property
     def has_high_g0(self) -> bool | None:
         """Whether the first gain range of the run is the high one; None without a run, or if it does not say."""
-        return None if self.jungfrau is None else getattr(self.jungfrau, "has_high_g0", None)
+        return None if self.jungfrau is None else self.jungfrau.has_high_g0
 
 
 def resolve_target(

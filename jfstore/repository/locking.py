@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -71,7 +72,7 @@ def make_lock(answer: Answer) -> Lock:
 
 
 def lock_run(run: Run, jungfrau: Jungfrau, panels: int) -> LockedRun:
-    """Return what a lock says of a run and one of its Jungfraus; each panel of a Jungfrau is a segment."""
+    """Return what a lock says of a run and one of its Jungfraus; in LCLS-I each panel of a Jungfrau is a segment."""
     return LockedRun(
         run.experiment,
         run.run,
@@ -80,7 +81,10 @@ def lock_run(run: Run, jungfrau: Jungfrau, panels: int) -> LockedRun:
         jungfrau.source,
         jungfrau.alias,
         jungfrau.version,
-        tuple(range(panels)),
+        jungfrau.segments or tuple(range(panels)),
+        jungfrau.has_high_g0,
+        jungfrau.gain_mode,
+        run.end,
     )
 
 
@@ -88,11 +92,16 @@ def run_of_lock(lock: Lock) -> tuple[Run, Jungfrau] | tuple[None, None]:
     """Return the run of a lock and its Jungfrau, as the XTC files said when it was made."""
     if lock.run is None:
         return None, None
-    from jfstore.runs.run import Jungfrau, Run  # slow to load, and not needed without a run
+    from jfstore.runs.records import LCLS1, LCLS2, Jungfrau, Run  # slow to load, and not needed without a run
 
     said, panels = lock.run, tuple(map(parse_panel, lock.panels))
-    jungfrau = Jungfrau(said.source, said.alias, said.config, len(panels), panels)
-    run = Run(said.experiment, said.run, said.start, said.file, (jungfrau,), (), source=said.source)
+    segments = () if said.config else said.segments  # a configuration object of LCLS-I has a version
+    jungfrau = Jungfrau(
+        said.source, said.alias, said.config, len(panels), panels, segments, said.gain_mode, said.has_high_g0
+    )
+    daq = LCLS1 if said.config else LCLS2
+    run = Run(said.experiment, said.run, said.start, said.file, (jungfrau,), (), source=said.source, daq=daq)
+    run = replace(run, end=said.end)
     return run, jungfrau
 
 

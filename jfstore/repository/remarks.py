@@ -83,9 +83,9 @@ def remark_on(asked: Target, by_type: ByType, read_abouts: Abouts, limits: Calla
 
 def _note_end(asked: Target, by_type: ByType) -> Iterator[str]:
     """Yield a note if constants are no longer valid at the end of the run."""
-    end = getattr(asked.run, "end", None)
-    if asked.run is None or end is None:
+    if asked.run is None or asked.run.end is None:
         return
+    end = asked.run.end
     ending: dict[str, list[str]] = {}
     for name, chosen in by_type:
         for selection in chosen:

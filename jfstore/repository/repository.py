@@ -91,7 +91,8 @@ class Repository(ExchangingRepository):
             start, earlier = start_of_run(asked, asked.run, self.zone)
         else:
             start, earlier = start_of_validity(asked.time, self.zone, floor=time == "now"), ()
-        entries = make_entries(asked.panels, start, arrays, self.panel_shape, provenance)
+        segments = asked.jungfrau.segments if asked.jungfrau else ()
+        entries = make_entries(asked.panels, start, arrays, self.panel_shape, provenance, segments)
         if asked.run:
             text = f"valid from {asked.run.label}"
             entries = [replace(e, source=f"{e.source}, {text}" if e.source else text) for e in entries]

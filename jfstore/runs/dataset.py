@@ -10,7 +10,7 @@ from jfstore.errors import BadValue
 _EXPERIMENT = re.compile(r"(?:([A-Za-z]{3})/)?([A-Za-z0-9_]{1,64})", re.ASCII)
 _NUMBERS = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", re.ASCII)
 _KEYS = ("exp", "run", "smd", "stream", "dir")
-_FORM = "expected exp=<experiment>:run=<number>, such as exp=xpptut15:run=430, or the path of an .xtc file"
+_FORM = "expected exp=<experiment>:run=<number>, such as exp=xpptut15:run=430, or the path of an .xtc or .xtc2 file"
 
 ANY_JUNGFRAU = "Jungfrau"
 """The source that matches every Jungfrau; the default."""
@@ -40,7 +40,7 @@ class Dataset:
 
 def is_dataset(text: str) -> bool:
     """Return whether `text` is meant as a dataset, not as a panel or detector Id."""
-    return "=" in text or text.endswith(".xtc")
+    return "=" in text or text.endswith((".xtc", ".xtc2"))
 
 
 def _parse_ranges(key: str, value: str, text: str) -> Ranges:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from jfstore.core.ids import PanelId
 from jfstore.errors import Damaged
-from jfstore.runs.xtc import Datagram, Readable, Source, Transition, XtcObject, read_datagrams, read_objects
+from jfstore.runs.xtc import CutOff, Datagram, Readable, Source, Transition, XtcObject, read_datagrams, read_objects
 
 ALIAS, JUNGFRAU = 69, 107
 
@@ -18,6 +18,9 @@ _MODULES_AT = 60
 _MODULE = struct.Struct("<3Q")  # serialNumber, moduleVersion, firmwareVersion: not the order in which they are printed
 _ALIAS = struct.Struct("<2I31sx")
 _MOST_ALIASES = 10_000
+GAIN_MODES = ("Normal", "FixedGain1", "FixedGain2", "ForcedGain1", "ForcedGain2", "HighGain0")
+"""Gain modes of the configuration, in the order of their numbers (psana's Jungfrau.GainMode)."""
+HIGH_GAIN_0 = GAIN_MODES.index("HighGain0")
 # The run has started when one of these comes; the head does not have what is configured later.
 _AFTER_START = (Transition.BeginCalibCycle, Transition.Enable, Transition.L1Accept)
 _MOST_DATAGRAMS = 1000
@@ -30,6 +33,7 @@ class JungfrauConfig:
     version: int  # of psana's Jungfrau.ConfigV<version>
     count: int
     panels: tuple[PanelId, ...]  # empty for versions 1 and 2, which have no Ids
+    gain_mode: int = 0  # see GAIN_MODES
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Head:
     start: int | None  # clock of BeginRun, nanoseconds since 1970 UTC
     run: int  # run number in BeginRun, 0 if it has none
     notes: tuple[str, ...]
+    problem: str = ""  # why the start is not known, if the file ends after Configure
 
 
 class Aliases:
@@ -63,25 +68,37 @@ def read_head(file: Readable) -> Head:
     """Read the head of a stream and no more; Damaged if it violates the format or does not start with Configure."""
     if not file.size:
         raise Damaged(f"{file.name} is empty")
-    configured: _Configured | None = None
-    start, run = None, 0
-    for count, datagram in enumerate(read_datagrams(file)):
-        if count >= _MOST_DATAGRAMS:
-            raise Damaged(f"{file.name} has no BeginRun among its first {_MOST_DATAGRAMS} datagrams")
-        if datagram.transition == Transition.Configure:
-            configured = _read_configure(file, datagram)
-        elif datagram.transition in (Transition.BeginRun, *_AFTER_START):
-            if configured is None:
-                raise Damaged(f"{file.name} starts with {Transition(datagram.transition).name}, not with Configure")
-            if datagram.transition == Transition.BeginRun:
-                if not datagram.seconds:
-                    raise Damaged(f"{file.name}: the BeginRun at offset {datagram.offset} has no time")
-                start, run = datagram.clock, datagram.env
-            break
+    configured, begin, problem = _find_begin(file)
     if configured is None:
         raise Damaged(f"{file.name} has no Configure")
-    sources = sorted(configured.sources, key=lambda source: source.order)
-    return Head(configured.jungfraus, tuple(sources), tuple(configured.aliases), start, run, tuple(configured.notes))
+    sources = tuple(sorted(configured.sources, key=lambda source: source.order))
+    start, run = (None, 0) if begin is None else (begin.clock, begin.env)
+    notes, aliases = tuple(configured.notes), tuple(configured.aliases)
+    return Head(configured.jungfraus, sources, aliases, start, run, notes, problem)
+
+
+def _find_begin(file: Readable) -> tuple[_Configured | None, Datagram | None, str]:
+    """Return the configuration and BeginRun of a stream, and why the latter is missing if the file ends before it."""
+    configured: _Configured | None = None
+    try:
+        for count, datagram in enumerate(read_datagrams(file)):
+            if count >= _MOST_DATAGRAMS:
+                raise Damaged(f"{file.name} has no BeginRun among its first {_MOST_DATAGRAMS} datagrams")
+            if datagram.transition == Transition.Configure:
+                configured = _read_configure(file, datagram)
+            elif datagram.transition in (Transition.BeginRun, *_AFTER_START):
+                if configured is None:
+                    raise Damaged(f"{file.name} starts with {Transition(datagram.transition).name}, not with Configure")
+                if datagram.transition != Transition.BeginRun:
+                    return configured, None, ""
+                if not datagram.seconds:
+                    raise Damaged(f"{file.name}: the BeginRun at offset {datagram.offset} has no time")
+                return configured, datagram, ""
+    except CutOff as error:
+        if configured is None:
+            raise
+        return configured, None, error.message
+    return configured, None, f"{file.name} ends after its Configure"
 
 
 @dataclass
@@ -129,7 +146,8 @@ def read_jungfrau(file: Readable, found: XtcObject) -> JungfrauConfig:
     if not 1 <= count <= (room or 32):
         raise Damaged(f"{where} has {count} panels instead of 1 to {room or 32}")
     modules = _MODULE.iter_unpack(payload[_MODULES_AT : _MODULES_AT + (count * _MODULE.size if room else 0)])
-    return JungfrauConfig(found.version, count, tuple(PanelId(module, fw, serial) for serial, module, fw in modules))
+    panels = tuple(PanelId(module, fw, serial) for serial, module, fw in modules)
+    return JungfrauConfig(found.version, count, panels, int.from_bytes(payload[16:18], "little"))
 
 
 def read_aliases(file: Readable, found: XtcObject) -> list[tuple[Source, str]]:

@@ -29,7 +29,7 @@ from jfstore.runs.run import Jungfrau, Run, RunList, read_run
 from jfstore.runs.tree import Experiment, RunFiles, Tree
 
 # Another version of the program may read a run differently.
-_FORMAT = f"2, jfstore {__version__}"
+_FORMAT = f"3, jfstore {__version__}"
 _LIMIT = 64 << 20
 
 Progress = Callable[[int, int], None]
@@ -144,7 +144,13 @@ def _decode(value: Any, identity: list[list[Any]]) -> Run | None:
             return None
         run = value["run"]
         jungfraus = tuple(
-            Jungfrau(**{**fields, "panels": tuple(_make_panel(**panel) for panel in fields["panels"])})
+            Jungfrau(
+                **{
+                    **fields,
+                    "panels": tuple(_make_panel(**panel) for panel in fields["panels"]),
+                    "segments": tuple(fields["segments"]),
+                }
+            )
             for fields in run["jungfraus"]
         )
         others = tuple((source, alias) for source, alias in run["others"])

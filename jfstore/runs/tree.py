@@ -15,11 +15,11 @@ from jfstore.runs.dataset import Dataset, is_within
 
 ROOT_VARIABLE, NUMBERS_VARIABLE = "SIT_PSDM_DATA", "SIT_DATA"
 LOWEST_CONTROL_STREAM = 80
-_DEFAULT_ROOT = "/reg/d/psdm"
+_DEFAULT_ROOTS = ("/reg/d/psdm", "/sdf/data/lcls/ds")
 _NUMBERS_FILE = "ExpNameDb/experiment-db.dat"
 _NUMBERS_LIMIT = 16 << 20
 _INSTRUMENT = re.compile(r"[A-Z]{3}|[a-z]{3}", re.ASCII)
-_NAME = re.compile(r"(e[0-9]{1,9}|[A-Za-z0-9_]+)-r0*([0-9]{1,9})-s([0-9]{1,9})-c([0-9]{1,9})(\.smd)?\.xtc", re.ASCII)
+_NAME = re.compile(r"(e[0-9]{1,9}|[A-Za-z0-9_]+)-r0*([0-9]{1,9})-s([0-9]{1,9})-c([0-9]{1,9})(\.smd)?\.xtc2?", re.ASCII)
 _NUMBER_PREFIX = re.compile(r"e[0-9]+", re.ASCII)
 
 
@@ -44,6 +44,11 @@ class RunFiles:
     def label(self) -> str:
         """``exp=xpptut15:run=430``, or the path of the file."""
         return f"exp={self.experiment}:run={self.run}" if self.run >= 0 else self.files[0].path
+
+    @property
+    def is_xtc2(self) -> bool:
+        """Whether the files are those of LCLS-II."""
+        return self.files[0].path.endswith(".xtc2")
 
     def streams(self) -> dict[int, list[str]]:
         """Return the paths of the chunks of each stream; BadValue if two files have the name of one chunk."""
@@ -76,7 +81,8 @@ class Tree:
     @classmethod
     def from_environment(cls, place: str | os.PathLike[str] | None = None) -> Tree:
         """Return the tree at `place` or ``SIT_PSDM_DATA``, with the name database at ``SIT_DATA`` if that is set."""
-        root = Path(place or os.environ.get(ROOT_VARIABLE) or _DEFAULT_ROOT)
+        default = next(filter(os.path.isdir, _DEFAULT_ROOTS), _DEFAULT_ROOTS[0])
+        root = Path(place or os.environ.get(ROOT_VARIABLE) or default)
         data = os.environ.get(NUMBERS_VARIABLE)
         return cls(root, _read_numbers(Path(data)) if data else {})
 
@@ -160,7 +166,7 @@ class Tree:
     def count_unfinished(self, experiment: Experiment) -> int:
         """Return how many files of an experiment are still being written."""
         names = [name for directory in experiment.directories for name in _list_directory(directory)]
-        return sum(name.endswith(".xtc.inprogress") for name in names)
+        return sum(name.endswith((".xtc.inprogress", ".xtc2.inprogress")) for name in names)
 
     def _resolve(self, name: str, instrument: str | None) -> tuple[str, str]:
         """Return name and instrument of an experiment, whose number may be given instead of its name."""
@@ -211,7 +217,7 @@ class Tree:
     def _no_run(self, name: str, first: int, last: int, numbers: list[int], places: list[Path]) -> NotFound:
         wanted = f"run {first}" if first == last else f"run from {first} to {last}"
         near = sorted(sorted(numbers, key=lambda number: abs(number - first))[:3])
-        pattern = re.compile(rf"-r0*{first}-s[0-9]+-c[0-9]+(\.smd)?\.xtc\.inprogress$")
+        pattern = re.compile(rf"-r0*{first}-s[0-9]+-c[0-9]+(\.smd)?\.xtc2?\.inprogress$")
         unfinished = [entry for place in places for entry in _list_directory(place) if pattern.search(entry)]
         hint = f": {unfinished[0]} is still being written" if unfinished else ""
         where = " and ".join(map(str, places))

@@ -147,6 +147,10 @@ class XtcBytes:
         return self._block[start : start + count]
 
 
+class CutOff(Damaged):
+    """A file ends within a datagram: it was cut, or is still being written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Datagram:
     """A datagram; only its header was read."""
@@ -185,13 +189,13 @@ def read_datagrams(file: Readable, offset: int = 0) -> Iterator[Datagram]:
     while offset < file.size:
         left = file.size - offset
         if left < _DATAGRAM.size:
-            raise Damaged(f"{file.name} is cut off: {left} bytes of a datagram's header at offset {offset}")
+            raise CutOff(f"{file.name} is cut off: {left} bytes of a datagram's header at offset {offset}")
         nanoseconds, seconds, low, high, env, *_, extent = _DATAGRAM.unpack(file.read(offset, _DATAGRAM.size))
         if not _OBJECT.size <= extent <= _LARGEST_DATAGRAM:
             raise Damaged(f"{file.name}: a datagram at offset {offset} has the extent {extent}")
         end = offset + 20 + extent
         if end > file.size:
-            raise Damaged(f"{file.name} is cut off: the datagram at offset {offset} needs {end - file.size} bytes more")
+            raise CutOff(f"{file.name} is cut off: the datagram at offset {offset} needs {end - file.size} bytes more")
         if nanoseconds >= 1_000_000_000:
             raise Damaged(f"{file.name}: a datagram at offset {offset} has a clock of {nanoseconds} ns in the second")
         is_event = not low >> 28 & 3

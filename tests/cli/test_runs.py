@@ -31,8 +31,8 @@ from tests.makers.xtc import (
 def test_id_is_a_row_for_each_jungfrau(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = tell(capsys, "id", "exp=xpptut15:run=430")
     assert (code, err) == (0, "")
-    assert out.splitlines()[0].split("\t") == COLUMNS
-    assert out.splitlines()[1].split("\t") == [
+    assert out.splitlines()[0].split("\t") == [*COLUMNS, "end", "gain", "segments"]
+    assert out.splitlines()[1].split("\t")[: len(COLUMNS)] == [
         "xpptut15",
         "430",
         BEGIN,
@@ -353,7 +353,7 @@ def test_resolve_of_what_can_have_none(made: Path, capsys: pytest.CaptureFixture
     write_run(made, "MFX", MFX, 2, configure(1522800000, jungfrau(3, PAIR)))
     write_run(made, "MFX", MFX, 3, configure(1522800000) + begin_run(1522800000, 3))
     code, out, _ = tell(capsys, "runs", MFX, "--resolve", "--repo", "./R")
-    assert code == 3
+    assert code == 4  # the second run has just begun, or its file is cut
     assert [row["constants"] for row in rows_of(out)] == ["no panel Ids (ConfigV1)", "no start time", ""]
 
 

@@ -99,7 +99,10 @@ def _jungfrau(written: dict[str, Any]) -> Jungfrau:
         PanelId(panel["module_version"], panel["firmware_version"], panel["serial_number"])
         for panel in written["panels"] or []
     )
-    return Jungfrau(written["source"], written["alias"], written["config_version"], written["n_panels"], panels)
+    words = "Normal FixedGain1 FixedGain2 ForcedGain1 ForcedGain2 HighGain0".split()
+    modes = {"gain_mode": words[written["gain_mode"]], "has_high_g0": written["gain_mode"] == 5}
+    places = written["source"], written["alias"], written["config_version"], written["n_panels"]
+    return Jungfrau(*places, panels, **modes)
 
 
 @pytest.mark.parametrize("case", [case for case in GOOD if len(case["jungfrau"]) == 1], ids=name_of)
