@@ -66,7 +66,7 @@ class LockedRun:
     ``start`` is in nanoseconds UTC, None if it is not known. ``file`` is the XTC file that was read, ``config`` the
     version of the Jungfrau's configuration object, 0 in LCLS-II. ``segments`` has the segment number of each panel.
     ``gain_mode`` is as the configuration calls it, and ``has_high_g0`` says whether the first gain range is the high
-    one; they and ``end``, in nanoseconds UTC, are None if the run does not say.
+    one. A run may not say these, nor its ``end`` in nanoseconds UTC: None.
     """
 
     experiment: str

@@ -56,7 +56,7 @@ def read_run1(files: RunFiles) -> Run:
 def note_unknown_begin(problems: Iterable[str], start: int | None) -> Iterator[str]:
     """Yield the problem of each file that ends after its Configure."""
     for problem in filter(None, problems):
-        yield f"{problem}; the begin of the run is {'in other streams only' if start else 'not known'}"
+        yield f"{problem}; the start of the run is {'in other streams only' if start else 'not known'}"
 
 
 def _make_jungfrau(source: Source, alias: str | None, config: JungfrauConfig) -> Jungfrau:

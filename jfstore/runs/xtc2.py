@@ -216,7 +216,7 @@ def _find_parts(file: Readable, found: Object2, where: str) -> tuple[Object2 | N
 
 
 def find_enum_word(names: Names, values: Mapping[str, int | str], name: str) -> tuple[int | None, str | None]:
-    """Return the number and the word of a value, which is an enum or a plain integer; None for what is not there.
+    """Return the number and the word of a value, which is an enum or a plain integer; None if there is none.
 
     The DAQ writes an enum as ``<name>:<enum>``, and each of its words as ``<word>:<enum>``.
     """

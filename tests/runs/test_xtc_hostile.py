@@ -450,7 +450,7 @@ def test_no_begin_run(tree: Path, program: Program) -> None:
         run.require_start()
     code, out, err = program("jungfrau_id", DATASET)
     assert (code, f"Jungfrau id: {PAIR_ID}" in out) == (4, True)
-    assert "ends after its Configure; the begin of the run is not known" in err
+    assert "ends after its Configure; the start of the run is not known" in err
 
 
 def test_an_event_ends_the_head_as_begin_run_does() -> None:

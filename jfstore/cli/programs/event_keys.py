@@ -16,6 +16,7 @@ from jfstore.errors import BadValue, Damaged, Refused
 
 if TYPE_CHECKING:
     from jfstore.runs.event_keys import Event
+    from jfstore.runs.tree import RunFiles
 
 _OF_EVENT, _OF_CONFIG, _OF_CALIB = 1, 2, 4
 _EPILOG = """\
@@ -60,9 +61,7 @@ def get_parser() -> Parser:
 
 def _run(argv: list[str]) -> int:
     from jfstore.fs.output_file import publish_file
-    from jfstore.runs.dataset import parse_dataset
     from jfstore.runs.event_keys import read_events
-    from jfstore.runs.tree import Tree
 
     parser = get_parser()
     args = parser.parse_all(argv)
@@ -71,7 +70,6 @@ def _run(argv: list[str]) -> int:
             raise BadValue("the dataset is missing: -d exp=EXP:run=RUN; see event_keys --help")
         parser.print_help()
         return 0
-    dataset = parse_dataset(args.dataset)
     if args.file and os.path.lexists(args.file):
         raise Refused(f"{args.file} exists")
     print("Command:", " ".join(["event_keys", *argv]))
@@ -90,7 +88,7 @@ def _run(argv: list[str]) -> int:
     printer = _Printer(args.pattern, args.mode, args.quiet)
     problems: list[str] = []
     count = 0
-    for run in Tree.from_environment().find(dataset):
+    for run in _find_runs(args.dataset):
         for event in read_events(run, problems):
             if count >= args.nevents:
                 break
@@ -102,6 +100,16 @@ def _run(argv: list[str]) -> int:
     if args.file:
         publish_file(args.file, ["".join(f"{line}\n" for line in printer.lines).encode()])
     return report_errors(list(map(Damaged, dict.fromkeys(problems))))
+
+
+def _find_runs(dataset: str) -> list[RunFiles]:
+    from jfstore.runs.dataset import parse_dataset
+    from jfstore.runs.tree import Tree
+
+    runs = Tree.from_environment().find(parse_dataset(dataset))
+    if newer := next((run for run in runs if run.is_xtc2), None):
+        raise BadValue(f"{newer.label} is a run of LCLS-II: event_keys reads runs of LCLS-I only; see jfstore id")
+    return runs
 
 
 class _Printer:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from jfstore._version import __version__
 from jfstore.cli.options import Parser
+from jfstore.cli.output import printable
 from jfstore.cli.program import report_errors, run_program, warn_all
 from jfstore.errors import Damaged
 from jfstore.runs.dataset import ANY_JUNGFRAU
@@ -45,7 +46,7 @@ def _run(argv: list[str]) -> int:
     run = read_run(Tree.from_environment().find(dataset)[0])
     warn_all(run.notes)
     jungfrau = match_jungfrau(run, args.source)
-    printed = jungfrau.source.replace(":", "-")
+    printed = printable(jungfrau.source.replace(":", "-"))
     print(f"Found source: {printed}, number of panels: {jungfrau.count}")
     if not jungfrau.panels:
         print("WARNING: numeric id is not available")
