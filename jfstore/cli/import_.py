@@ -1,15 +1,13 @@
-"""``jfstore import``: import a gain tree or a DCS file, in one commit."""
+"""``jfstore import``: import constants from files of other programs."""
 
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.options import Parser, about_of, add_about, add_accept, add_write_options
 from jfstore.cli.output import progress
 from jfstore.cli.writing import add_confirmed, open_to_write
-from jfstore.errors import BadValue
 
 if TYPE_CHECKING:
     from jfstore.repository.adding import Added
@@ -26,6 +24,8 @@ time of production; a start of 0 is the year 1970. Each version is imported once
 skipped and reported with the reason, and so are the versions that it replaced, and all of its calibration type if
 earlier constants would be valid in its place; the exit code is then 1.
 
+The name of a file, or the names in a directory, tell the kind of the source. --kind overrides them.
+
 The guard judges new constants first: signs and magnitude, the order of the gain ranges, and for panels of real size
 whether they are those of this panel. If it finds something, nothing is stored, and the exit code is 5. --accept stores
 the constants all the same, and the commit says so. docs/guard.md describes the findings.
@@ -35,10 +35,15 @@ examples:
   jfstore import jungfrau-171113-154920171025-3d00fb.h5 -m "from dcs" --repo test
 """
 
+_OPTIONS = {"recover": "--recover"}
+"""Options of single kinds of sources, by the name of the parameter."""
+
 
 def add_options(parser: Parser) -> None:
     text = "a directory of M044, M068, ... and of names that link to them, or a DCS file"
     parser.add_argument("path", metavar="TREE|FILE.h5", help=text)
+    text = "what the source is, if names do not tell: gains, dcs, calibdir, panels, psi, swissfel or psana2"
+    parser.add_argument("--kind", metavar="KIND", help=text)
     text = "also import versions of a DCS file that lost their number because Python 3 wrote them"
     parser.add_argument("--recover", action="store_true", help=text)
     add_about(parser, "a short text that every version carries, such as report=R7; may be repeated")
@@ -47,24 +52,19 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from jfstore.repository.exchange import import_dcs, import_gains  # imports numpy
+    from jfstore.repository.importing import check_options, find_kind, import_source
 
     repository = open_to_write(args)
-    is_file = os.path.isfile(args.path)
-    if not os.path.exists(args.path):
-        raise BadValue(f"{args.path}: no such file or directory")
-    if args.recover and not is_file:
-        raise BadValue(f"--recover is for a DCS file, and {args.path} is a directory")
-    texts = about_of(args)
+    kind, texts = find_kind(args.path, args.kind), about_of(args)
+    given = {name: value for name in _OPTIONS if (value := getattr(args, name)) not in (None, False, [])}
+    check_options(kind, args.path, {name: _OPTIONS[name] for name in given})
 
     def add(dry_run: bool) -> Added:
         with progress("import") as show:
             options: dict[str, Any] = {"request": args.request, "dry_run": dry_run, "progress": show, "about": texts}
-            options["accept"] = args.accept
-            if is_file:
-                return import_dcs(repository, args.path, args.message, recover=args.recover, **options)
-            return import_gains(repository, args.path, args.message, **options)
+            options |= {"accept": args.accept, "kind": kind.name, **given}
+            return import_source(repository, args.path, args.message, **options)
 
     added = add_confirmed(args, repository, add)
-    understood = is_file or added.versions or added.unchanged
+    understood = kind.may_be_empty or added.versions or added.unchanged
     return 1 if added.skipped or not understood else 0
