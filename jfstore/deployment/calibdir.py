@@ -1,27 +1,21 @@
 """Name and find files in calibration directories, where psana reads constants.
 
-The constants of a run and later runs are in ``CALIBDIR/Jungfrau::CalibV1/<source>/<type>/<run>-end.data``, or in
-``<run>-<last run>.data``. Of the files whose range holds a run, psana takes the one that starts last, and of these the
-one that ends first. Only names that end in ``.data`` count. ``HISTORY`` has a line for each deployment, and
+Which file psana takes for a run says `jfstore.formats.calibdir`. ``HISTORY`` has a line for each deployment, and
 ``<run>-end.jfstore.json`` is the note of jfstore on a file, see `jfstore.deployment.note`.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.errors import BadValue, Failed
+from jfstore.formats.calibdir import GROUP, LAST_RUN, list_names, list_sources, parse_range
 
-GROUP = "Jungfrau::CalibV1"
+__all__ = ["GROUP", "HISTORY", "LAST_RUN", "CalibFile", "CalibFiles", "find_files", "find_preferred", "list_sources"]
+
 HISTORY = "HISTORY"
-LAST_RUN = 9999
-"""psana reads no file whose name has a greater number."""
-
-_NAME = re.compile(r"([0-9]{1,9})-(end|[0-9]{1,9})\.data", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,11 +71,6 @@ class CalibFiles:
     problems: tuple[tuple[str, str], ...]
 
 
-def list_sources(calibdir: Path) -> list[str]:
-    """Return the sources in a calibration directory; Failed if it cannot be read."""
-    return [name for name in _list(calibdir / GROUP) if (calibdir / GROUP / name).is_dir()]
-
-
 def find_files(calibdir: Path) -> CalibFiles:
     """Return the files in a calibration directory; BadValue if there is no such directory."""
     if not calibdir.is_dir():
@@ -92,7 +81,7 @@ def find_files(calibdir: Path) -> CalibFiles:
 
     def names(directory: Path) -> list[str]:
         try:
-            return _list(directory)
+            return list_names(directory)
         except Failed as error:
             problems.append((str(directory), error.message.removeprefix(f"{directory}: ")))
             return []
@@ -111,25 +100,13 @@ def find_files(calibdir: Path) -> CalibFiles:
 
 def parse_name(calibdir: Path, source: str, calib_type: str, name: str) -> CalibFile | None:
     """Return the file with that name, None if psana does not read it."""
-    match = _NAME.fullmatch(name)
-    last = None if not match or match[2] == "end" else int(match[2])
-    if not match or int(match[1]) > LAST_RUN or (last or 0) > LAST_RUN:
-        return None
-    return CalibFile(calibdir, source, calib_type, int(match[1]), last, name)
+    runs = parse_range(name)
+    return None if runs is None else CalibFile(calibdir, source, calib_type, *runs, name)
 
 
 def find_preferred(file: CalibFile) -> CalibFile | None:
     """Return the file that psana takes instead of `file` for its first run, None if psana takes `file`."""
-    names = _list(file.directory)
+    names = list_names(file.directory)
     others = [parse_name(file.calibdir, file.source, file.type, name) for name in names if name != file.name]
     shorter = [other for other in others if other and other.run == file.run <= other.end <= file.end]
     return min(shorter, key=lambda other: other.end, default=None)
-
-
-def _list(directory: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise Failed(f"{directory}: {error.strerror}") from None
