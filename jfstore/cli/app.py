@@ -33,7 +33,7 @@ COMMANDS = {
     "tag": "Give a commit a name, for --as-of.",
     "freeze": "State that answers before a time do not change any more.",
     "panel": "Show the history of a panel, state that two Ids are one panel, or give a name.",
-    "import": "Import a gain tree or a DCS file, in one commit.",
+    "import": "Import a gain tree, a DCS file or a calibration directory of psana1.",
     "export": "Export a detector's constants as a DCS file, or an answer as a bundle.",
     "generate": "Write the constants of a run to files.",
     "deploy": "Deploy the constants of a run to where psana reads them, or undo that.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli.options import Parser, about_of, add_about, add_accept, add_write_options
+from jfstore.cli.options import Once, Parser, about_of, add_about, add_accept, add_write_options
 from jfstore.cli.output import progress
 from jfstore.cli.writing import add_confirmed, open_to_write
 
@@ -24,6 +24,13 @@ time of production; a start of 0 is the year 1970. Each version is imported once
 skipped and reported with the reason, and so are the versions that it replaced, and all of its calibration type if
 earlier constants would be valid in its place; the exit code is then 1.
 
+A directory with Jungfrau::CalibV1 in it is a calibration directory of psana1, with files <run>-end.data and
+<run>-<last run>.data of all calibration types. For each run of the experiment, whose XTC files say the start and the
+panels, the repository then answers with the constants that psana takes. Each panel gets a version where that changes,
+and is closed where psana takes nothing, or a file that cannot be stored. Files and runs that cannot be used are
+reported with the reason; the exit code is then 1. -e names the experiment of a copy, and -d chooses a Jungfrau.
+docs/importing.md has the details.
+
 The name of a file, or the names in a directory, tell the kind of the source. --kind overrides them.
 
 The guard judges new constants first: signs and magnitude, the order of the gain ranges, and for panels of real size
@@ -33,17 +40,22 @@ the constants all the same, and the commit says so. docs/guard.md describes the 
 examples:
   jfstore import /reg/g/psdm/detector/gains/jungfrau -m "legacy gains" --repo test
   jfstore import jungfrau-171113-154920171025-3d00fb.h5 -m "from dcs" --repo test
+  jfstore import /reg/d/psdm/MFX/mfxls0816/calib -m "as psana takes them" --repo test
 """
 
-_OPTIONS = {"recover": "--recover"}
+_OPTIONS = {"recover": "--recover", "experiment": "-e", "source": "-d"}
 """Options of single kinds of sources, by the name of the parameter."""
 
 
 def add_options(parser: Parser) -> None:
-    text = "a directory of M044, M068, ... and of names that link to them, or a DCS file"
-    parser.add_argument("path", metavar="TREE|FILE.h5", help=text)
+    text = "a gain tree (M044, M068, ... and names that link to them), a DCS file, or a calibration directory of psana1"
+    parser.add_argument("path", metavar="SOURCE", help=text)
     text = "what the source is, if names do not tell: gains, dcs, calibdir, panels, psi, swissfel or psana2"
     parser.add_argument("--kind", metavar="KIND", help=text)
+    text = "experiment of a calibration directory, if the name of the directory above it is another"
+    parser.add_argument("-e", "--experiment", metavar="EXP", action=Once, help=text)
+    text = "which Jungfrau of a calibration directory: a source, or a part of one (default: all)"
+    parser.add_argument("-d", "--detector", dest="source", metavar="SOURCE", action=Once, help=text)
     text = "also import versions of a DCS file that lost their number because Python 3 wrote them"
     parser.add_argument("--recover", action="store_true", help=text)
     add_about(parser, "a short text that every version carries, such as report=R7; may be repeated")

@@ -82,10 +82,10 @@ def add_confirmed(args: argparse.Namespace, repository: Repository, add: Callabl
     """
 
     def show(planned: Added) -> bool:
-        if planned.versions:
+        if planned.commits:
             report_rows(_rows_of(planned), _COLUMNS)
             print_changes(planned.changes, planned=True)
-        return bool(planned.versions)
+        return bool(planned.commits)
 
     planned, impact = _plan(args, repository, add, show)
     added = planned if planned and args.dry_run else add(args.dry_run)
@@ -149,11 +149,11 @@ def _emit_added(args: argparse.Namespace, repository: Repository, added: Added, 
         note(f"{added.run.label} started at {stamp_at(start, repository.zone)} ({added.run.file})")
     warn_all(added.notes)
     emit(args, _value_of(repository, added, impact), _rows_of(added), _COLUMNS)
-    if added.versions:
+    if added.commits:
         print_changes(added.changes, planned=added.dry_run)
     if impact:
         print_impact(args, impact, repository)
-    _note_commits(repository, [added.seq] if added.versions else [], added.dry_run)
+    _note_commits(repository, added.commits, added.dry_run)
 
 
 def _value_of(repository: Repository, added: Added, impact: Impact | None) -> dict[str, Any]:
@@ -170,8 +170,17 @@ def _value_of(repository: Repository, added: Added, impact: Impact | None) -> di
         "skipped": [{"name": name, "reason": reason} for name, reason in added.skipped],
         "targets": list(added.targets),
         "changes": change_values(added.changes),
+        **({"stated": _values_of_statements(added.stated)} if added.stated else {}),
         **({"impact": impact_value(impact)} if impact else {}),
     }
+
+
+def _values_of_statements(stated: Iterable[Stated]) -> list[dict[str, Any]]:
+    """Return statements of an import or a promotion as the JSON form has them."""
+    return [
+        {"operation": one.op, "seq": one.seq, "names": list(one.names), "unchanged": list(one.unchanged)}
+        for one in stated
+    ]
 
 
 def _rows_of(added: Added) -> list[dict[str, Any]]:
@@ -187,6 +196,9 @@ def _rows_of(added: Added) -> list[dict[str, Any]]:
     ]
     rows += [{"state": "unchanged", "version": name, "source": source} for source, name in added.unchanged]
     rows += [{"state": "target", "source": name} for name in added.targets]
+    for one in added.stated:
+        stated = _rows_of_statement(replace(one, dry_run=added.dry_run))
+        rows += [{"state": row["state"], "version": row["name"]} for row in stated]
     return rows + [{"state": "skipped", "source": f"{name}: {reason}"} for name, reason in added.skipped]
 
 
@@ -249,11 +261,7 @@ def promote_confirmed(args: argparse.Namespace, repository: Repository, promote:
     planned, impact = _plan(args, repository, promote, show)
     promoted = planned if planned and args.dry_run else promote(args.dry_run)
     warn_all(promoted.notes)
-    stated = [
-        {"operation": one.op, "seq": one.seq, "names": list(one.names), "unchanged": list(one.unchanged)}
-        for one in promoted.stated
-    ]
-    value = {**_value_of(repository, promoted.added, impact), "stated": stated}
+    value = {**_value_of(repository, promoted.added, impact), "stated": _values_of_statements(promoted.stated)}
     emit(args, value, _rows_of_promotion(promoted), _COLUMNS)
     if promoted.commits:
         print_changes(promoted.changes, planned=promoted.dry_run)

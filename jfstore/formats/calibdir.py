@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jfstore.core.arrays import Checked, check_array
-from jfstore.core.calib_types import CALIB_TYPES, calib_type
+from jfstore.core.calib_types import calib_type, panel_shape_of
 from jfstore.core.hashing import digest
 from jfstore.errors import BadValue, Failed
 from jfstore.formats.text import parse_text
@@ -34,7 +34,8 @@ LAST_RUN = 9999
 """psana reads no file whose name has a greater number."""
 
 _NAME = re.compile(r"([0-9]+)-(end|[0-9]+)\.data", re.ASCII)
-_NUMBER_DIGITS = 250
+_NAME_LIMIT = 250
+_NOT_READ = f"psana reads only <run>-end.data and <run>-<last run>.data, with runs up to {LAST_RUN}"
 _HEADER_LIMIT = 1 << 20
 _VALUE_LIMIT = 32
 """A value takes at most this many bytes of text, with its separator; float64 in full takes 25."""
@@ -52,6 +53,8 @@ class RangeFile:
         Where it is, links followed.
     first, last : int
         The first and the last run; `LAST_RUN` for ``end``.
+    problem : str or None
+        Why its constants are of no use, if that is known from its name already.
     """
 
     source: str
@@ -60,6 +63,7 @@ class RangeFile:
     path: Path
     first: int
     last: int
+    problem: str | None = None
 
     @property
     def label(self) -> str:
@@ -74,10 +78,15 @@ class RangeFile:
 
 @dataclass(frozen=True, slots=True)
 class SourceFiles:
-    """The files of one source by calibration type, and for each name that is of no use the reason."""
+    """The files of one source by calibration type.
+
+    `problems` has the reason for each name that is of no use. The directories of the types in `unknown`, of all types
+    if it is None, cannot be read, so that nobody knows what psana would take.
+    """
 
     files: Mapping[str, tuple[RangeFile, ...]]
     problems: Mapping[str, str]
+    unknown: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,7 @@ class FileConstants:
 def parse_range(name: str) -> tuple[int, int | None] | None:
     """Return first and last run of a file's name, the last one None for ``end``; None if psana does not read it."""
     match = _NAME.fullmatch(name)
-    if not match or len(name) > _NUMBER_DIGITS:
+    if not match or len(name) > _NAME_LIMIT:
         return None
     first, last = int(match[1]), None if match[2] == "end" else int(match[2])
     return None if max(first, last or 0) > LAST_RUN else (first, last)
@@ -133,50 +142,51 @@ def scan_source(calibdir: Path, source: str) -> SourceFiles:
     base = Path(os.path.realpath(calibdir))
     files: dict[str, tuple[RangeFile, ...]] = {}
     problems: dict[str, str] = {}
-
-    def names_in(*parts: str) -> list[str]:
-        place = calibdir / GROUP / Path(*parts)
+    try:
+        types = _list_within(base, calibdir / GROUP / source)
+    except Failed as error:
+        return SourceFiles({}, {source: error.message}, None)
+    unknown = set()
+    for name in types:
+        place = calibdir / GROUP / source / name
         try:
-            if os.path.isdir(place) and base not in _resolve(place).parents:
-                raise Failed(f"leads out of the calibration directory, to {_resolve(place)}")
-            return list_names(place)
+            names = [entry for entry in _list_within(base, place) if entry.endswith(".data")]
         except Failed as error:
-            problems["/".join(parts)] = error.message.removeprefix(f"{place}: ")
-            return []
-
-    for type_name in names_in(source):
-        found: list[RangeFile] = []
-        for name in names_in(source, type_name):
-            if name.endswith(".data"):
-                try:
-                    found.append(_make_file(calibdir, base, source, type_name, name))
-                except BadValue as error:
-                    problems[f"{source}/{type_name}/{name}"] = error.message
-        if type_name in CALIB_TYPES:
-            files[type_name] = tuple(found)
-        elif found:
-            problems = {key: reason for key, reason in problems.items() if not key.startswith(f"{source}/{type_name}/")}
-            problems[f"{source}/{type_name}"] = _refuse_type(type_name)
-    return SourceFiles(files, problems)
+            unknown.add(name)
+            problems[f"{source}/{name}"] = error.message
+            continue
+        found = [(entry, _make_file(place, base, source, name, entry)) for entry in names]
+        if refusal := _refuse_type(name):
+            problems.update({f"{source}/{name}": refusal} if any(file for _, file in found) else {})
+            continue
+        files[name] = tuple(file for _, file in found if file)
+        problems.update((f"{source}/{name}/{entry}", _NOT_READ) for entry, file in found if not file)
+    return SourceFiles(files, problems, frozenset(unknown))
 
 
-def _make_file(calibdir: Path, base: Path, source: str, type_name: str, name: str) -> RangeFile:
-    """Return a file by its name; BadValue if psana does not read it, or it is out of the calibration directory."""
+def _list_within(base: Path, directory: Path) -> list[str]:
+    """Return the names in a directory; Failed if it leads out of the directory `base`, or cannot be read."""
+    if os.path.isdir(directory) and base not in _resolve(directory).parents:
+        raise Failed(f"leads out of the calibration directory, to {_resolve(directory)}")
+    return list_names(directory)
+
+
+def _make_file(directory: Path, base: Path, source: str, type_name: str, name: str) -> RangeFile | None:
+    """Return a file by its name; None if psana does not read it."""
     runs = parse_range(name)
     if runs is None:
-        raise BadValue(f"psana reads only <run>-end.data and <run>-<last run>.data, with runs up to {LAST_RUN}")
-    path = _resolve(calibdir / GROUP / source / type_name / name)
-    if base not in path.parents:
-        raise BadValue(f"leads out of the calibration directory, to {path}")
-    return RangeFile(source, type_name, name, path, runs[0], LAST_RUN if runs[1] is None else runs[1])
+        return None
+    path = _resolve(directory / name)
+    problem = None if base in path.parents else f"leads out of the calibration directory, to {path}"
+    return RangeFile(source, type_name, name, path, runs[0], LAST_RUN if runs[1] is None else runs[1], problem)
 
 
-def _refuse_type(name: str) -> str:
+def _refuse_type(name: str) -> str | None:
+    """Return why files of a calibration type are of no use, None if they are."""
     try:
-        calib_type(name)
+        return None if calib_type(name).psana1 else "psana1 does not read this calibration type"
     except BadValue as error:
         return error.message
-    return "not a calibration type that can be stored"
 
 
 def _resolve(path: Path) -> Path:
@@ -184,30 +194,33 @@ def _resolve(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def read_constants(file: RangeFile, shape: tuple[int, ...], most_panels: int) -> FileConstants:
+def read_constants(file: RangeFile, panel_shape: tuple[int, int, int], most_panels: int) -> FileConstants:
     """Read the constants of a file, for each panel.
 
     Parameters
     ----------
     file : RangeFile
         The file.
-    shape : tuple of int
-        Of one panel's array: (gain, row, column), or (row, column).
+    panel_shape : tuple of int
+        (gain, row, column) of a panel.
     most_panels : int
         How many panels it may have; a file that is too large for that is not read.
 
     Raises
     ------
     BadValue
-        If the file is missing, malformed or too large, or its array cannot be that of panels.
+        If the file has a problem, is missing, malformed or too large, or its array cannot be that of panels.
     Failed
         If it cannot be read.
     """
-    where = str(file.path)
+    if file.problem:
+        raise BadValue(file.problem)
+    where, shape = str(file.path), panel_shape_of(file.type, panel_shape)
     size = int(np.prod(shape))
     with user_errors(file.path):
         raw = read_regular(file.path, _HEADER_LIMIT + _VALUE_LIMIT * size * most_panels)
-    array = parse_text(raw, where).array
+    with np.errstate(over="ignore", under="ignore"):
+        array = parse_text(raw, where).array
     blake3, length = digest(raw), len(raw)
     del raw
     axis = len(shape) - 2
@@ -226,13 +239,13 @@ def read_constants(file: RangeFile, shape: tuple[int, ...], most_panels: int) ->
 
 
 def _convert(array: NDArray[Any], name: str, where: str) -> NDArray[Any]:
-    """Return an array as psana uses it; BadValue if psana would change values that are stored as integers."""
-    target = np.dtype(calib_type(name).dtype)
-    if target.kind == "f" and array.dtype.kind == "f":
-        return array
+    """Return an array as psana1 uses it; BadValue if psana1 would change integers."""
+    meaning = calib_type(name)
+    if not meaning.is_integer:
+        return array if array.dtype.kind == "f" else array.astype(meaning.dtype)
     with np.errstate(invalid="ignore"):
-        converted = array.astype(target)
-    if target.kind != "f" and not np.array_equal(converted, array):
-        place = int(np.argmax((converted != array).reshape(-1)))
-        raise BadValue(f"{where}: {array.reshape(-1)[place]} is not a value of {name}, which psana reads as {target}")
+        converted = array.astype(meaning.psana1)
+    if not np.array_equal(converted, array):
+        value = array[converted != array][0]
+        raise BadValue(f"{where}: {value} is not a value of {name}, which psana1 reads as {converted.dtype}")
     return converted

@@ -33,6 +33,7 @@ from jfstore.storage.base import Storage
 
 if TYPE_CHECKING:
     from jfstore.repository.exchanging import ExchangingRepository
+    from jfstore.repository.governing import Stated
     from jfstore.repository.reading import ReadableRepository
     from jfstore.runs.run import Run
 
@@ -100,6 +101,8 @@ class Added:
     samples : mapping of str to ndarray
         With `dry_run`, values of arrays that would be stored for known panels, by BLAKE3, as `take_sample` returns
         them: `jfstore.impact` compares them with what is valid.
+    stated : tuple of Stated
+        What was closed by the same import, in a commit of its own.
     """
 
     seq: int
@@ -112,6 +115,13 @@ class Added:
     dry_run: bool = False
     run: Run | None = None
     samples: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
+    stated: tuple[Stated, ...] = ()
+
+    @property
+    def commits(self) -> tuple[int, ...]:
+        """The commits that were made; with `dry_run` not empty if one would be."""
+        seqs = {version.seq for version in self.versions} | {one.seq for one in self.stated if one.names}
+        return tuple(sorted(seqs))
 
 
 def add_entries(

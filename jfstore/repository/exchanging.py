@@ -98,6 +98,26 @@ class ExchangingRepository(GovernedRepository):
         options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
         return import_dcs(self, path, message, recover=recover, progress=progress, **options)
 
+    def import_calibdir(
+        self,
+        path: str | os.PathLike[str],
+        message: str,
+        *,
+        experiment: str | None = None,
+        source: str | None = None,
+        about: Mapping[str, str] | None = None,
+        accept: Sequence[str] | str = (),
+        request: str | None = None,
+        dry_run: bool = False,
+        progress: Progress = lambda done, total: None,
+    ) -> Added:
+        """Import a calibration directory of psana1; see `jfstore.repository.import_calibdir.import_calibdir`."""
+        from jfstore.repository.import_calibdir import import_calibdir
+
+        options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
+        options |= {"experiment": experiment, "source": source}
+        return import_calibdir(self, path, message, progress=progress, **options)
+
     def export_bundle(
         self,
         answer: Answer | Lock | str | os.PathLike[str],

@@ -80,11 +80,13 @@ def _is_swissfel_file(path: str) -> bool:
     return os.path.isfile(path) and _SWISSFEL.fullmatch(os.path.basename(path)) is not None
 
 
+_RUNS = ("experiment", "source")
+
 KINDS = {
     kind.name: kind
     for kind in (
         ImportKind("psana2", "a detector of psana2's database", lambda path: path.startswith(PSANA2_PREFIX), None),
-        ImportKind("calibdir", "a calibration directory of psana", _has_calibdir_group, None),
+        ImportKind("calibdir", "a calibration directory of psana", _has_calibdir_group, "import_calibdir", _RUNS),
         ImportKind("panels", "a panel repository of LCLS-II", _has_panels, None),
         ImportKind("psi", "gain maps of PSI", _has_gain_maps, None),
         ImportKind("swissfel", "a file of SwissFEL", _is_swissfel_file, None),

@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from jfstore.core.records import NO_FILE, Commit, Version
+from jfstore.core.records import NO_FILE, Commit, Statement, Version
 from jfstore.core.table import Table
-from jfstore.core.validity import find_holder
+from jfstore.core.validity import find_holder, find_joined_panels
 
 Known = Callable[[Version, Sequence[Version]], str | None]
 """Returns the version that makes adding one needless, given those about to be added; None if there is none."""
@@ -35,6 +35,23 @@ def number_closes(table: Table, seq: int, closes: Iterable[Version]) -> list[Ver
         Version(v.panel, v.stamp, v.start, v.number, (), NO_FILE, seq, origin=v.origin, closes=v.closes)
         for v in map(make_numberer(table, seq), closes)
     ]
+
+
+def leave_out_closed(table: Table, close: Version) -> Version | None:
+    """Return a close without the types that its panel and stamp ever had closed; None if no type remains."""
+    panels = find_joined_panels(table, close.panel)
+    versions = [version for panel in panels for version in table.version_list(table.rows_at(panel, close.stamp))]
+    known = {name for version in versions for name in version.closes}
+    types = tuple(name for name in close.closes if name not in known)
+    return replace(close, closes=types) if types else None
+
+
+def extend_table(
+    table: Table, op: str, versions: tuple[Version, ...] = (), statement: Statement | None = None
+) -> Table:
+    """Return a table with one commit more, which is not in the log."""
+    commit = Commit(table.seq + 1, "", 0, 0, "", "", "", "", "0" * 32, op, versions, statement, hash="0" * 64)
+    return table.extend([commit])
 
 
 def number_versions(

@@ -12,7 +12,7 @@ from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.core.changes import changes_between
 from jfstore.core.guard import check_accepted
 from jfstore.core.joining import are_joined, check_can_join
-from jfstore.core.records import Commit, SamePanel, Statement, Version, Withdrawal
+from jfstore.core.records import SamePanel, Statement, Version, Withdrawal
 from jfstore.core.table import Table
 from jfstore.core.validity import find_holder, find_joined_panels, find_superseding, find_withdrawn
 from jfstore.errors import InDoubt, JfstoreError, Refused
@@ -31,7 +31,7 @@ from jfstore.repository.copying import (
     origin_of,
 )
 from jfstore.repository.governing import Stated, commit_statement
-from jfstore.repository.numbering import content_rule, make_numberer, number_closes
+from jfstore.repository.numbering import content_rule, extend_table, make_numberer, number_closes
 from jfstore.repository.promoted import Promoted
 from jfstore.repository.selecting import Selected, group_of, select
 
@@ -253,7 +253,7 @@ class _Promoter:
     def _without_withdrawn(self, table: Table) -> Table:
         """Return a table of the target as the withdrawals of this promotion will leave it."""
         names = self._withdrawn[0]
-        return _extend_table(table, "withdraw", statement=Withdrawal(names)) if names else table
+        return extend_table(table, "withdraw", statement=Withdrawal(names)) if names else table
 
     # -- statements
 
@@ -310,7 +310,7 @@ class _Promoter:
     def _extend(self, op: str, versions: Sequence[Version] = (), statement: Statement | None = None) -> None:
         """Let a step be planned after the next."""
         if versions or statement:
-            self._after = _extend_table(self._after, op, tuple(versions), statement)
+            self._after = extend_table(self._after, op, tuple(versions), statement)
 
     def _collect(self, done: Sequence[Added | Stated], dry_run: bool) -> Promoted:
         seqs = range(self._before.seq + 1, max((one.seq for one in done), default=0) + 1)
@@ -328,14 +328,6 @@ class _Promoter:
         added = Added(seq, versions, unchanged, changed, notes=notes, dry_run=dry_run, samples=samples)
         stated = tuple(one for one in done if isinstance(one, Stated))
         return Promoted(seq, added, stated, changed, notes, dry_run)
-
-
-def _extend_table(
-    table: Table, op: str, versions: tuple[Version, ...] = (), statement: Statement | None = None
-) -> Table:
-    """Return a table with one commit more, which is not in the log."""
-    commit = Commit(table.seq + 1, "", 0, 0, "", "", "", "", "0" * 32, op, versions, statement, hash="0" * 64)
-    return table.extend([commit])
 
 
 def _as_planned(done: Added | Stated, planned: Added | Stated) -> Added | Stated:
