@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import jfstore
 from jfstore.core.instants import parse_instant
-from jfstore.errors import BadValue, NotFound, Refused
+from jfstore.errors import BadValue, Failed, NotFound, Refused
 from jfstore.repository import Repository
 from jfstore.repository.adding import Added
 from tests.makers.calibdirs import (
@@ -134,6 +134,38 @@ def test_a_dry_run_says_what_the_import_does(root: Path, repository: Repository,
     assert [v.name for v in planned.versions] == [v.name for v in made.versions]
     assert planned.stated[0].names == made.stated[0].names
     assert (planned.changes, planned.skipped) == (made.changes, made.skipped)
+
+
+def test_an_import_that_was_interrupted_is_completed(
+    root: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_runs(root, ONE)
+    put(root, "2-3.data", 1)
+    publish = repository.storage.publish
+
+    def fail(name: str, data: bytes, clock: int | None = None) -> None:
+        if name == "log/0000000002.json":
+            raise Failed("no space")
+        publish(name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(repository.storage, "publish", fail)
+        with pytest.raises(Failed, match="no space") as caught:
+            repository.import_calibdir(calibdir_of(root), "calib", request="12" * 16)
+    assert caught.value.__notes__ == ["commit 1 was made before; a repetition completes it"]
+    for _ in range(2):
+        added = reopened(repository).import_calibdir(calibdir_of(root), "calib", request="12" * 16)
+        assert (len(added.versions), len(added.stated[0].names), added.seq) == (2, 2, 2)
+    assert seeds(reopened(repository), P, 0) == [None, 1, 1, None, None, None, None, None]
+
+
+def test_runs_beyond_9999_get_what_run_9999_gets(root: Path, repository: Repository) -> None:
+    write_runs(root, {9998: (START, [[P, Q]]), 12000: (START + 100, [[P, Q]])})
+    put(root, "0-9998.data", 1)
+    put(root, "9999-end.data", 2)
+    assert repository.import_calibdir(calibdir_of(root), "calib").skipped == ()
+    answers = [take(repository, P, "pedestals", START + more) for more in (0, 100)]
+    assert answers == [make_array(seed, "pedestals", 2)[:, 0].tobytes() for seed in (1, 2)]
 
 
 def test_every_type_that_psana1_reads_keeps_its_bits(root: Path, repository: Repository) -> None:
