@@ -13,7 +13,7 @@ from jfstore.cli.locking import add_lock, add_locked, check_lock, lock_report, r
 from jfstore.cli.options import Parser, add_as_of, add_detector, add_json, add_number, add_repo, add_time, add_types
 from jfstore.cli.output import emit_json, emit_rows, note, report_rows
 from jfstore.cli.program import warn_all
-from jfstore.cli.run_options import add_limits, add_run, limits_of, panels_text, run_value, target_of
+from jfstore.cli.run_options import add_limits, add_run, format_segments, limits_of, panels_text, run_value, target_of
 from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue, Refused
 
@@ -25,7 +25,13 @@ EPILOG = """\
 The array has the shape (gain, panel, row, column), panels in the order of the Id, and is bit for bit what was added.
 If any panel has no valid constants, nothing is written. The report says which version of each panel and type is used,
 from when to when it is valid, and the commit that the answer is as of. For a run, the panels and the start of the run
-come from its XTC files (under SIT_PSDM_DATA).
+come from its XTC or XTC2 files (under SIT_PSDM_DATA). If its configuration says that the first gain range is the high
+one, pixel_gain means pixel_gain_hg0, and so on. In LCLS-II segments of a detector may be absent: the array has the
+panels that are there, in the order of the segments. With --full it has places for the others, too: zeros, for
+pixel_status all bits set.
+
+Pedestals, noise and status change by run: if they are more than a week old, or of another experiment, a warning says
+so. --max-age and --same-experiment refuse them.
 
 The name of a version, <panel Id>/<stamp>/v<number>, gets that version, whether it is valid or not. <panel Id>-<stamp>
 gets for each type the last version at exactly that stamp.
@@ -42,6 +48,8 @@ examples:
   jfstore get 170505-149520170815-3d00b0_170505-149520170815-3d00f7 -T 20171205161400 -f both.h5
   jfstore get exp=xcsls3716:run=631 -f run631.h5 --lock run631.lock
   jfstore get --locked run631.lock -f again.h5
+  jfstore get exp=mfx101332224:run=7 -t pedestals --max-age 2d -f pedestals.npy
+  jfstore get exp=mfx101332224:run=7 --full -f all.h5
   jfstore get 171113-154920171025-3d00fb/20180306000000/v1 -t pixel_gain -f v1.npy
   jfstore get 171113-154920171025-3d00fb -T now -t pixel_gain -f - | python3 -c \\
       'import sys, io, numpy; print(numpy.load(io.BytesIO(sys.stdin.buffer.read())).mean())'
@@ -61,6 +69,8 @@ def add_options(parser: Parser) -> None:
     add_as_of(parser, "answer as the repository would have after that commit, or at that time")
     add("--withdrawn", action="store_true", help="also get a version that was withdrawn, by its name")
     add_limits(parser)
+    text = "for a run of LCLS-II, also write places for absent segments, so that the array is as large as psana2's"
+    add("--full", action="store_true", help=text)
     add_lock(parser)
     add_locked(parser, "DETECTOR and TIME")
     add("--force", action="store_true", help="replace OUT and LOCK if they exist")
@@ -77,18 +87,20 @@ def run(args: argparse.Namespace) -> int:
     repository = answer.repository
     assert repository is not None
     warn_all(answer.notes)
-    value = report_value(answer)
+    value = report_value(answer, full=args.full)
     if args.file:
         _write(args, answer, value)
     if args.lock:
         write_lock(args, answer.lock())
     if args.json:
-        emit_json({**report_value(answer, explain=not args.locked), **lock_report(args, answer)})
+        emit_json({**report_value(answer, explain=not args.locked, full=args.full), **lock_report(args, answer)})
         return 0
     rows = [{**row, "valid_to": row["valid_to"] or "-"} for row in value["selections"]]
     # With -f - standard output is the array's.
     (report_rows if args.file == "-" else emit_rows)(rows, _COLUMNS)
     when = f"{answer.time.stamp} ({answer.time.iso})"
+    if args.full and answer.full_panels.count(""):
+        note(note_absent(answer))
     if run := value.get("run"):
         note(f"{run['dataset']} started at {when}; {panels_text(run)}")
     named = not args.locked and is_name(args.detector or args.detector_option or "")
@@ -96,6 +108,12 @@ def run(args: argparse.Namespace) -> int:
     if args.locked:
         note(f"pinned by {args.locked}")
     return 0
+
+
+def note_absent(answer: Answer) -> str:
+    """Return which segments are absent, and what an array with places for them has there."""
+    absent = format_segments([place for place, panel in enumerate(answer.full_panels) if not panel])
+    return f"segments {absent} are absent: zeros; pixel_mask 0; pixel_status all bits"
 
 
 def _find(args: argparse.Namespace) -> Answer:
@@ -124,8 +142,11 @@ def _check_output(args: argparse.Namespace) -> None:
         raise Refused(f"{args.file} exists; --force replaces it")
 
 
-def report_value(answer: Answer, explain: bool = False) -> dict[str, Any]:
-    """Return the report that ``--json`` prints; `explain` adds why other versions are not valid."""
+def report_value(answer: Answer, explain: bool = False, full: bool = False) -> dict[str, Any]:
+    """Return the report that ``--json`` prints; `explain` adds why other versions are not valid.
+
+    With `full`, the shape is that with a place for every segment.
+    """
     repository = answer.repository
     assert repository is not None
     rows = list(answer.rows())
@@ -144,7 +165,7 @@ def report_value(answer: Answer, explain: bool = False) -> dict[str, Any]:
         **({"run": run_value(answer.run, answer.jungfrau)} if answer.run and answer.jungfrau else {}),
         "time": {"stamp": answer.time.stamp, "utc": answer.time.iso},
         "as_of": answer.as_of,
-        "shape": [gains, len(answer.panels), *shape],
+        "shape": [gains, answer.places if full else len(answer.panels), *shape],
         "selections": rows,
     }
 
@@ -152,7 +173,7 @@ def report_value(answer: Answer, explain: bool = False) -> dict[str, Any]:
 def _write(args: argparse.Namespace, answer: Answer, value: dict[str, Any]) -> None:
     from jfstore.fs.output_file import npy_pieces, publish_file
 
-    arrays = {name: answer[name] for name in answer.types}
+    arrays = {name: answer.full_array(name) if args.full else answer[name] for name in answer.types}
     array = next(iter(arrays.values()))
     is_npy = args.file == "-" or args.file.lower().endswith(".npy")
     if is_npy and len(arrays) > 1:
@@ -160,7 +181,8 @@ def _write(args: argparse.Namespace, answer: Answer, value: dict[str, Any]) -> N
     if not is_npy:
         from jfstore.formats.nexus import format_nexus
 
-        pieces: Sequence[Any] = [format_nexus(arrays, [str(panel) for panel in answer.panels], value)]
+        panels = answer.full_panels if args.full else tuple(map(str, answer.panels))
+        pieces: Sequence[Any] = [format_nexus(arrays, panels, value)]
     else:
         pieces = npy_pieces(array)
     if args.file == "-":

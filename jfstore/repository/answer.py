@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jfstore.core.arrays import CalibArray
 from jfstore.core.calib_types import calib_type, high_g0_type
-from jfstore.core.ids import PanelId, detector_id
+from jfstore.core.ids import PanelId, count_places, detector_id
 from jfstore.core.instants import Instant
 from jfstore.core.slabs import spread_segments
 from jfstore.core.validity import Selection
@@ -110,10 +110,26 @@ class Answer:
         BadValue
             If the answer is not one for a run of LCLS-II.
         """
+        return spread_segments(self[type], self.of(type)[0].type, self._segments)
+
+    @property
+    def _segments(self) -> tuple[int, ...]:
+        """Segment number of each panel; BadValue if the answer is not one for a run of LCLS-II."""
         segments = self.jungfrau.segments if self.jungfrau else ()
         if not segments:
             raise BadValue("only a run of LCLS-II says at which places of the detector its panels are")
-        return spread_segments(self[type], self.of(type)[0].type, segments)
+        return segments
+
+    @property
+    def places(self) -> int:
+        """Number of places of `full_array`; BadValue as there."""
+        return count_places(self._segments)
+
+    @property
+    def full_panels(self) -> tuple[str, ...]:
+        """The panel Id at each place of `full_array`, empty if the segment is absent; BadValue as there."""
+        by_segment = dict(zip(self._segments, map(str, self.panels), strict=True))
+        return tuple(by_segment.get(place, "") for place in range(self.places))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.types)

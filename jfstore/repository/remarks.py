@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from jfstore.core.ages import format_span, parse_age
-from jfstore.core.calib_types import CALIB_TYPES
+from jfstore.core.calib_types import CALIB_TYPES, high_g0_type
 from jfstore.core.instants import iso_second
 from jfstore.core.validity import Selection
 from jfstore.errors import BadValue, NotFound
@@ -71,7 +71,7 @@ def remark_on(asked: Target, by_type: ByType, read_abouts: Abouts, limits: Calla
     NotFound
         If constants are older than the limit, or of another experiment, and that is not wanted.
     """
-    notes = list(_note_end(asked, by_type))
+    notes = [*_note_gain_mode(asked, by_type), *_note_end(asked, by_type)]
     changing = [(name, chosen) for name, chosen in by_type if name in CALIB_TYPES and CALIB_TYPES[name].by_run]
     if changing:
         abouts = read_abouts(selection.version for _, chosen in changing for selection in chosen)
@@ -79,6 +79,16 @@ def remark_on(asked: Target, by_type: ByType, read_abouts: Abouts, limits: Calla
         notes += _judge_ages(asked, changing, allowed)
         notes += _judge_experiments(asked, changing, abouts, allowed)
     return tuple(notes)
+
+
+def _note_gain_mode(asked: Target, by_type: ByType) -> Iterator[str]:
+    """Yield a note if a run needs the types of the high first gain range, or does not say whether it does."""
+    if asked.run is None:
+        return
+    if asked.has_high_g0 is None and any(high_g0_type(name) for name, _ in by_type):
+        yield f"{asked.run.label} does not say whether its first gain range is the high one: the normal one is assumed"
+    if asked.has_high_g0 and (names := [name for name, _ in by_type if CALIB_TYPES[name].normal]):
+        yield f"the first gain range of {asked.run.label} is the high one: the constants are {', '.join(names)}"
 
 
 def _note_end(asked: Target, by_type: ByType) -> Iterator[str]:

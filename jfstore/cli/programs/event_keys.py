@@ -15,6 +15,7 @@ from jfstore.cli.program import report_errors, run_program
 from jfstore.errors import BadValue, Damaged, Refused
 
 if TYPE_CHECKING:
+    from jfstore.runs.dataset import Dataset
     from jfstore.runs.event_keys import Event
     from jfstore.runs.tree import RunFiles
 
@@ -61,6 +62,7 @@ def get_parser() -> Parser:
 
 def _run(argv: list[str]) -> int:
     from jfstore.fs.output_file import publish_file
+    from jfstore.runs.dataset import parse_dataset
     from jfstore.runs.event_keys import read_events
 
     parser = get_parser()
@@ -70,6 +72,7 @@ def _run(argv: list[str]) -> int:
             raise BadValue("the dataset is missing: -d exp=EXP:run=RUN; see event_keys --help")
         parser.print_help()
         return 0
+    dataset = parse_dataset(args.dataset)
     if args.file and os.path.lexists(args.file):
         raise Refused(f"{args.file} exists")
     print("Command:", " ".join(["event_keys", *argv]))
@@ -88,7 +91,7 @@ def _run(argv: list[str]) -> int:
     printer = _Printer(args.pattern, args.mode, args.quiet)
     problems: list[str] = []
     count = 0
-    for run in _find_runs(args.dataset):
+    for run in _find_runs(dataset):
         for event in read_events(run, problems):
             if count >= args.nevents:
                 break
@@ -102,11 +105,10 @@ def _run(argv: list[str]) -> int:
     return report_errors(list(map(Damaged, dict.fromkeys(problems))))
 
 
-def _find_runs(dataset: str) -> list[RunFiles]:
-    from jfstore.runs.dataset import parse_dataset
+def _find_runs(dataset: Dataset) -> list[RunFiles]:
     from jfstore.runs.tree import Tree
 
-    runs = Tree.from_environment().find(parse_dataset(dataset))
+    runs = Tree.from_environment().find(dataset)
     if newer := next((run for run in runs if run.is_xtc2), None):
         raise BadValue(f"{newer.label} is a run of LCLS-II: event_keys reads runs of LCLS-I only; see jfstore id")
     return runs
