@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from jfstore.repository.entries import Given
 
 EPILOG = """\
-A panel's constants are a directory of g0_gain.npy ... g2_offset.npy, or .npy files of shape (gain, row, column), one
--f for each -t. A detector's .npy files have the shape (gain, panel, row, column); all its panels are added in one
-commit, and only those that changed get a new version. float64 is rounded to float32. Other types, values that are
-not finite, and gains of zero are refused. --fill makes an array of one number, or of one for each gain range, such as
-gains of 1 and offsets of 0 for a beam time without a calibration. For a run, the panels come from its XTC files, and
-the constants are valid from the start of the run, floored to the second.
+A panel's constants are a directory of g0_gain.npy ... g2_offset.npy, or .npy or text files of shape (gain, row,
+column), one -f for each -t. A detector's files have the shape (gain, panel, row, column). Text is that of psana; its
+header may lack the shape. All panels of a detector are added in one commit, and only those that changed get a new
+version. float64 is rounded to float32. Other types, values that are not finite, and gains of zero are refused. --fill
+makes an array of one number, or of one for each gain range, such as gains of 1 and offsets of 0 for a beam time without
+a calibration. For a run, the panels come from its XTC files, and the constants are valid from the start of the run,
+floored to the second.
 
 A version can carry short texts: the dark run, a report, the conditions. jfstore show prints them, and jfstore list
 --about filters by them.
@@ -46,6 +47,7 @@ examples:
   jfstore add 171113-154920171025-3d00fb -T 20180306000000 -f M044 -m "first" --repo test
   jfstore add 171113-154920171025-3d00fb -T 20180306000000 -t pixel_gain -f gain.npy \\
       -t pixel_offset -f offset.npy -m "new gains" --repo test
+  jfstore add -e xcsls3716 -r 631 -t pixel_gain -f 631-end.data -m "as it was deployed" --repo test
   jfstore add 171113-154920171025-3d00fb -T 20180306000000 --fill pixel_gain=41.5,-1.39,-0.11 \\
       --fill pixel_offset=0 -m "nominal" --repo test
   jfstore add -e xcsls3716 -r 631 -t pixel_gain -f gain.npy -m "from run 631" --repo test
@@ -58,8 +60,8 @@ def add_options(parser: Parser) -> None:
     add_detector(parser, "PANEL", "panel Id, detector Id (panel Ids joined by _), or dataset exp=EXP:run=RUN")
     add_run(parser)
     add_time(parser, "start of validity")
-    text = "the constants: a directory, or a file for each -t"
-    parser.add_argument("-f", "--file", dest="files", metavar="DIR|FILE.npy", action="append", help=text)
+    text = "the constants: a directory, or an .npy or text file for each -t"
+    parser.add_argument("-f", "--file", dest="files", metavar="DIR|FILE", action="append", help=text)
     add_types(parser, "calibration type of the file that follows; may be repeated")
     text = "fill the array of a calibration type with a number, or with one for each gain range; may be repeated"
     parse: Any = as_option(_parse_fill)

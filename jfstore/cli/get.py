@@ -8,9 +8,20 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from jfstore._version import __version__
 from jfstore.cli.as_of import resolve_as_of
 from jfstore.cli.locking import add_lock, add_locked, check_lock, lock_report, replay_locked, write_lock
-from jfstore.cli.options import Parser, add_as_of, add_detector, add_json, add_number, add_repo, add_time, add_types
+from jfstore.cli.options import (
+    Once,
+    Parser,
+    add_as_of,
+    add_detector,
+    add_json,
+    add_number,
+    add_repo,
+    add_time,
+    add_types,
+)
 from jfstore.cli.output import emit_json, emit_rows, note, report_rows
 from jfstore.cli.program import warn_all
 from jfstore.cli.run_options import add_limits, add_run, format_segments, limits_of, panels_text, run_value, target_of
@@ -18,9 +29,12 @@ from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue, Refused
 
 if TYPE_CHECKING:
+    from jfstore.core.arrays import CalibArray
     from jfstore.repository import Answer
 
 _COLUMNS = ("type", "version", "valid_from", "valid_to", "commit", "blake3")
+_KINDS = {"npy": "npy", "txt": "txt", "h5": "h5", "hdf5": "h5"}
+_ENDINGS = ".npy, .txt or .h5"
 EPILOG = """\
 The array has the shape (gain, panel, row, column), panels in the order of the Id, and is bit for bit what was added.
 If any panel has no valid constants, nothing is written. The report says which version of each panel and type is used,
@@ -36,6 +50,9 @@ so. --max-age and --same-experiment refuse them.
 The name of a version, <panel Id>/<stamp>/v<number>, gets that version, whether it is valid or not. <panel Id>-<stamp>
 gets for each type the last version at exactly that stamp.
 
+The name of OUT tells what it is: .npy, .txt (psana's text, with all the digits that bring back every bit, or with
+--format fewer), or .h5 (NeXus, which also holds where the arrays come from).
+
 --lock writes a small file that pins the answer: the versions, their hashes, the commit, and the run. --locked with that
 file returns the same bits at any later time, from the repository, from a mirror, or from a bundle (jfstore export),
 whatever was added or withdrawn since; or it fails. It needs no XTC files.
@@ -45,6 +62,7 @@ examples:
   jfstore get exp=xcsls3716:run=631 Jungfrau.0 -t pixel_gain -f gain.npy
   jfstore get -e xcsls3716 -r 631 -d Jungfrau.0
   jfstore get 171113-154920171025-3d00fb -T now -t pixel_gain -f gain.npy
+  jfstore get exp=xcsls3716:run=631 -t pixel_gain -f gain.txt --format %.4f
   jfstore get 170505-149520170815-3d00b0_170505-149520170815-3d00f7 -T 20171205161400 -f both.h5
   jfstore get exp=xcsls3716:run=631 -f run631.h5 --lock run631.lock
   jfstore get --locked run631.lock -f again.h5
@@ -62,9 +80,12 @@ def add_options(parser: Parser) -> None:
     )
     add_run(parser)
     add_time(parser, "the time for which the constants are wanted")
-    add_types(parser, "calibration type; may be repeated (default: all that are valid; an .npy file holds exactly one)")
+    text = "calibration type; may be repeated (default: all that are valid; an .npy or .txt file holds exactly one)"
+    add_types(parser, text)
     add = parser.add_argument
-    add("-f", "--file", metavar="OUT", help="OUT.npy, OUT.h5, or - for npy on standard output")
+    add("-f", "--file", metavar="OUT", help="OUT.npy, OUT.txt, OUT.h5, or - for npy on standard output")
+    text = "format of the values in OUT.txt, such as %%.4f (default: all the digits that bring back every bit)"
+    add("--format", metavar="FORMAT", action=Once, help=text)
     add_number(parser, "this version number of the valid stamp, for one panel (default: the highest)")
     add_as_of(parser, "answer as the repository would have after that commit, or at that time")
     add("--withdrawn", action="store_true", help="also get a version that was withdrawn, by its name")
@@ -124,15 +145,28 @@ def _find(args: argparse.Namespace) -> Answer:
     return repository.find(target, args.types, time, source=source, **options)
 
 
+def _kind_of(file: str) -> str:
+    """Return what a file is written as by its name: npy, txt or h5; BadValue if the name has another ending."""
+    if file.endswith("/"):
+        raise BadValue(f"-f {file} is a directory: expected a name that ends in {_ENDINGS}")
+    kind = _KINDS.get("npy" if file == "-" else os.path.splitext(file)[1].lower().lstrip("."))
+    if kind is None:
+        raise BadValue(f"-f {file}: expected a name that ends in {_ENDINGS}, or - for standard output")
+    return kind
+
+
 def _check_output(args: argparse.Namespace) -> None:
-    if args.file is None:
+    kind = None if args.file is None else _kind_of(args.file)
+    if args.format is not None:
+        if kind != "txt":
+            raise BadValue(f"--format {args.format} is for text: -f OUT.txt")
+        from jfstore.formats.text import FORMAT
+
+        if not FORMAT.fullmatch(args.format):
+            raise BadValue(f"--format {args.format}: expected a format such as %.4f")
+    if kind is None:
         return
-    if args.file.endswith("/"):
-        raise BadValue(f"-f {args.file} is a directory: expected a name that ends in .npy or .h5")
-    kind = "npy" if args.file == "-" else os.path.splitext(args.file)[1].lower().lstrip(".")
-    if kind not in ("npy", "h5", "hdf5"):
-        raise BadValue(f"-f {args.file}: expected a name that ends in .npy or .h5, or - for standard output")
-    if kind == "npy" and len(args.types or []) != 1 and not args.locked:
+    if kind != "h5" and len(args.types or []) != 1 and not args.locked:
         raise BadValue(f"-f {args.file} holds one array: give exactly one -t (an .h5 file holds any)")
     if args.file == "-" and args.json:
         raise BadValue("-f - and --json both want standard output")
@@ -175,14 +209,16 @@ def _write(args: argparse.Namespace, answer: Answer, value: dict[str, Any]) -> N
 
     arrays = {name: answer.full_array(name) if args.full else answer[name] for name in answer.types}
     array = next(iter(arrays.values()))
-    is_npy = args.file == "-" or args.file.lower().endswith(".npy")
-    if is_npy and len(arrays) > 1:
+    kind = _kind_of(args.file)
+    if kind != "h5" and len(arrays) > 1:
         raise BadValue(f"-f {args.file} holds one array, and the lock has {', '.join(arrays)}: choose with -t")
-    if not is_npy:
+    if kind == "h5":
         from jfstore.formats.nexus import format_nexus
 
         panels = answer.full_panels if args.full else tuple(map(str, answer.panels))
         pieces: Sequence[Any] = [format_nexus(arrays, panels, value)]
+    elif kind == "txt":
+        pieces = _format_text(answer, array, args.format)
     else:
         pieces = npy_pieces(array)
     if args.file == "-":
@@ -191,3 +227,22 @@ def _write(args: argparse.Namespace, answer: Answer, value: dict[str, Any]) -> N
         return
     publish_file(args.file, pieces, replace=args.force, hint="; --force replaces it")
     note(f"wrote {args.file}: {', '.join(f'{name} {array.shape}' for name, array in arrays.items())}")
+
+
+def _format_text(answer: Answer, array: CalibArray, fmt: str | None) -> list[bytes]:
+    """Return the text of the only array of an answer; its header names the versions, as those of `generate` do."""
+    from jfstore.formats.text import format_text
+
+    name, repository = answer.types[0], answer.repository
+    assert repository is not None
+    if fmt is not None and array.dtype.kind != "f":
+        raise BadValue(f"--format {fmt}: {name} has integers, which are written as they are")
+    facts = [
+        ("CALIB_TYPE", name),
+        ("VALID_AT", answer.time.iso),
+        ("ORIGIN", f"commit {answer.as_of} of {repository.label}"),
+        *(("VERSION", selection.version.name) for selection in answer.of(name)),
+        ("PROGRAM", f"jfstore {__version__}"),
+        ("", ""),
+    ]
+    return format_text(array, facts, fmt)

@@ -82,6 +82,15 @@ def read_any(path: Path, panel_shape: tuple[int, int, int]) -> list[FileArray]:
     return [FileArray("", parse_text(raw, str(path)).values, named)]
 
 
+def is_text(path: Path) -> bool:
+    """Return whether a file that the user named is to be read as text: by its first bytes, and no text ends in .npy."""
+    if path.suffix.lower() == ".npy":
+        return False
+    with user_errors(path), open_checked(path, follow=True) as fd:
+        head = os.pread(fd, 4096, 0)
+    return not (head.startswith((_NPY, SIGNATURE)) or _BINARY.search(head))
+
+
 def _read_maps(path: Path, size: int, panel_shape: tuple[int, int, int]) -> NDArray[Any]:
     """Return the maps of a file that is nothing but their values, little-endian float64 or float32."""
     rows, columns = panel_shape[1:]

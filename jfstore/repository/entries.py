@@ -1,7 +1,8 @@
-"""Make entries from arrays in memory, .npy files, or a directory of gain files."""
+"""Make entries from arrays in memory, .npy and text files, or a directory of gain files."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +18,10 @@ from jfstore.core.ids import PanelId, count_places
 from jfstore.core.instants import Instant, parse_instant, stamp_at, start_of_validity
 from jfstore.core.slabs import detector_shape, panel_of, slab_count
 from jfstore.errors import BadValue, JfstoreError, Refused
+from jfstore.formats.any_file import is_text
 from jfstore.formats.gain_tree import read_gain_directory
 from jfstore.formats.npy import read_npy
+from jfstore.formats.text import read_text
 from jfstore.repository.adding import Entry
 from jfstore.repository.finding import Target
 from jfstore.runs.listing import list_runs
@@ -48,8 +51,8 @@ def make_entries(
         Start of validity.
     arrays : mapping, or path
         For each calibration type an array of shape (gain, panel, row, column), or (gain, row, column) of a single
-        panel, the path of an .npy file, or a number, or one for each gain range, that fills every panel; or the
-        directory of ``g0_gain.npy`` ... of a single panel.
+        panel, the path of an .npy or text file, or a number, or one for each gain range, that fills every panel; or
+        the directory of ``g0_gain.npy`` ... of a single panel.
     shape : tuple of int
         (gain, row, column) of a panel.
     provenance : str or None
@@ -99,7 +102,7 @@ def _panel_arrays(value: Given, name: str, shape: Shape, count: int, segments: S
             raise BadValue(f"{path} is a directory: it is given without a calibration type, or name a file in it")
         if not path.exists():
             raise BadValue(f"{path}: no such file or directory")
-        array, where = read_npy(path, shapes, name=name), str(path)
+        array, where = _read_text(path, shapes, name) if is_text(path) else read_npy(path, shapes, name=name), str(path)
     else:
         array, where = np.asarray(value), name
         if array.shape not in shapes:
@@ -123,6 +126,27 @@ def _take_segments(array: NDArray[Any], name: str, segments: Sequence[int], wher
             if not np.any(panel_of(array, segment)):
                 raise BadValue(f"{where}: {name} of segment {segment}, which the run has, is zero everywhere")
     return array[..., list(segments), :, :]
+
+
+def _read_text(path: Path, shapes: Sequence[tuple[int, ...]], name: str) -> NDArray[Any]:
+    """Return the array of a text file of one of `shapes`; without a shape in its header, its rows follow each other."""
+    text = read_text(path)
+    array = text.array
+    if calib_type(name).is_integer and array.dtype.kind == "f":
+        array = _as_integers(text.values, calib_type(name).dtype)  # without a DTYPE, all numbers of a text are floats
+    if not text.has_shape and array.shape[-1] == shapes[0][-1]:
+        array = array.reshape(next((shape for shape in shapes if math.prod(shape) == array.size), array.shape))
+    if array.shape not in shapes:
+        raise BadValue(f"{path}: shape {array.shape}, expected {' or '.join(map(str, shapes))}")
+    return array
+
+
+def _as_integers(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Return floats as integers of `dtype` if they fit, else of 64 bits; as they are if one is not an integer."""
+    if not np.all(np.abs(values) < _EXACT) or not np.array_equal(np.rint(values), values):
+        return values
+    fits = values.min() >= 0 and values.max() <= np.iinfo(dtype).max
+    return values.astype(dtype if fits else np.int64)
 
 
 def _fill_values(value: Given) -> tuple[float, ...] | None:

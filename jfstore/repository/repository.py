@@ -60,8 +60,8 @@ class Repository(ExchangingRepository):
             The panels and the start of validity, as for `get`; the time of a run is floored to the second.
         arrays : mapping of str to ndarray or path, or path
             For each calibration type an array of shape (gain, panel, row, column), or (gain, row, column) of a
-            single panel, an .npy file of one, or a number, or a tuple of one for each gain range, that fills the
-            array; or the directory of the gain files of a single panel. float64 is rounded to float32; values that
+            single panel, an .npy or text file of one, or a number, or a tuple of one for each gain range, that fills
+            the array; or the directory of the gain files of a single panel. float64 is rounded to float32; values that
             are not finite and gains of zero are refused.
         message : str
             Why, for the log.

@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ import pytest
 
 import jfstore
 from jfstore.cli.app import main
+from jfstore.formats.text import format_text
 from jfstore.fs import durable
 from jfstore.repository.repository import Repository
 from tests.conftest import ROOT
+from tests.makers.arrays import darks
 from tests.makers.gains import make_gain_directory
 from tests.makers.repositories import SHAPE, STAMP, A, B, C, constants, log_names, new_repository, reopened, tree
 
@@ -305,3 +308,87 @@ def test_wrong_fills(
     assert (code, out) == (2, "")
     assert text in err
     assert log_names(repository) == []
+
+
+def written(name: str, array: np.ndarray) -> str:
+    Path(name).write_bytes(b"".join(format_text(array)))
+    return name
+
+
+def bare(name: str, array: np.ndarray) -> str:
+    """Write rows of values without a header, as numpy does."""
+    np.savetxt(name, array.reshape(-1, array.shape[-1]), fmt="%.9g" if array.dtype.kind == "f" else "%d")
+    return name
+
+
+@pytest.mark.parametrize("write", [written, bare])
+@pytest.mark.parametrize("shape", [SHAPE, (3, 1, 4, 8)])
+def test_text_is_added_bit_for_bit(
+    write: Callable[[str, np.ndarray], str],
+    shape: tuple[int, ...],
+    repository: Repository,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = write("0631-end.data", gains(1).reshape(shape))
+    assert run(capsys, "add", A, "-t", "pixel_gain", "-f", file, *COMMON)[0] == 0
+    assert stored(repository, A, "pixel_gain") == gains(1).tobytes()
+
+
+@pytest.mark.parametrize("write", [written, bare])
+def test_text_of_a_detector_is_divided(
+    write: Callable[[str, np.ndarray], str], repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = np.stack([gains(1), gains(2)], axis=1)
+    assert run(capsys, "add", f"{B}_{C}", "-t", "pixel_gain", "-f", write("pair.txt", pair), *COMMON)[0] == 0
+    assert stored(repository, C, "pixel_gain") == gains(2).tobytes()
+    assert stored(repository, f"{B}_{C}", "pixel_gain") == pair.tobytes()
+
+
+@pytest.mark.parametrize("write", [written, bare])
+@pytest.mark.parametrize("calib_type", ["pixel_status", "pedestals", "pixel_mask"])
+def test_text_of_every_kind_of_type(
+    calib_type: str,
+    write: Callable[[str, np.ndarray], str],
+    repository: Repository,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = {**darks(SHAPE), "pixel_mask": (np.arange(32).reshape(4, 8) % 3 > 0).astype("u1")}[calib_type]
+    code, _, err = run(capsys, "add", A, "-t", calib_type, "-f", write("c.txt", made), *COMMON)
+    assert (code, "converted" in err) == (0, False)
+    assert stored(repository, A, calib_type) == made.tobytes()
+
+
+def test_text_of_psana1_status_is_widened_and_that_is_said(
+    repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = darks(SHAPE)["pixel_status"]
+    file = written("status.data", made.astype("<u2"))
+    code, _, err = run(capsys, "add", A, "-t", "pixel_status", "-f", file, *COMMON)
+    assert (code, "pixel_status was widened from uint16 to uint64" in err) == (0, True)
+    assert stored(repository, A, "pixel_status") == made.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (gains(1)[:2], "shape (2, 4, 8), expected (3, 1, 4, 8) or (3, 4, 8)"),
+        (gains(1).reshape(3, 8, 4), "shape (3, 8, 4)"),
+    ],
+)
+def test_text_of_another_shape_is_refused(
+    array: np.ndarray, reason: str, repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run(capsys, "add", A, "-t", "pixel_gain", "-f", written("g.txt", array), *COMMON)
+    assert (code, reason in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [("0.5", "dtype float64 is not an integer"), ("-1", "negative"), ("1e30", "dtype float64")],
+)
+def test_text_of_status_that_is_none_is_refused(
+    values: str, reason: str, repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("s.txt").write_text(f"{' '.join([values] * 8)}\n" * 12)
+    code, _, err = run(capsys, "add", A, "-t", "pixel_status", "-f", "s.txt", *COMMON)
+    assert (code, reason in err) == (2, True), err

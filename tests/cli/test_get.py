@@ -13,6 +13,7 @@ import pytest
 
 from jfstore.cli.app import main
 from jfstore.cli.programs import dcs
+from jfstore.formats.text import read_text
 from tests.makers.repositories import LATER, SHAPE, STAMP, A, B, C, D, constants, entry, story, tree
 
 
@@ -223,3 +224,19 @@ def test_a_version_by_its_name(here: Path, capsys: pytest.CaptureFixture[str]) -
     assert run(capsys, "get", name, "-T", LATER, *GAIN)[0] == 2
     assert run(capsys, "get", name, "more", *GAIN)[0] == 2
     assert run(capsys, "get", "--locked", "h.lock", "--withdrawn", "--repo", "./R")[0] == 2
+
+
+def test_text_brings_back_every_bit_and_names_the_versions(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "get", f"{B}_{C}", "-T", LATER, *GAIN, "-f", "g.txt")[0] == 0
+    text = read_text(Path("g.txt"))
+    assert (text.has_shape, text.array.shape, text.array.tobytes()) == (True, (3, 2, 4, 8), PAIR.tobytes())
+    lines = Path("g.txt").read_text().splitlines()
+    assert [line.split()[2] for line in lines if line.startswith("# VERSION")] == [f"{B}/{STAMP}/v1", f"{C}/{STAMP}/v1"]
+    # What get wrote, add takes: nothing is new.
+    words = ["-T", STAMP, "-t", "pixel_gain", "-f", "g.txt", "-m", "again", "--repo", "./R"]
+    assert run(capsys, "add", f"{B}_{C}", *words)[1].count("unchanged") == 2
+
+
+def test_text_has_the_digits_that_were_asked_for(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "get", B, "-T", LATER, *GAIN, "-f", "g.txt", "--format", "%.2f")[0] == 0
+    np.testing.assert_array_equal(read_text(Path("g.txt")).values, np.round(constants(2).astype("f8"), 2)[:, None])
