@@ -34,7 +34,7 @@ COMMANDS = {
     "freeze": "State that answers before a time do not change any more.",
     "panel": "Show the history of a panel, state that two Ids are one panel, or give a name.",
     "import": "Import a gain tree, a DCS file or a calibration directory of psana1.",
-    "export": "Export a detector's constants as a DCS file, or an answer as a bundle.",
+    "export": "Export constants as a DCS file or a gain tree, or an answer as a bundle.",
     "generate": "Write the constants of a run to files.",
     "deploy": "Deploy the constants of a run to where psana reads them, or undo that.",
     "audit": "Check whether deployed files still match a repository.",

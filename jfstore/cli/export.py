@@ -1,23 +1,35 @@
-"""``jfstore export``: export a detector's constants as a file for other programs, or an answer as a bundle."""
+"""``jfstore export``: export constants as a DCS file or a gain tree for other programs, or an answer as a bundle."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.as_of import resolve_as_of
 from jfstore.cli.locking import add_locked, refuse_question
-from jfstore.cli.options import Parser, add_as_of, add_detector, add_json, add_repo, add_time, add_types, detector_of
-from jfstore.cli.output import count, emit_json, note, progress
+from jfstore.cli.options import (
+    Once,
+    Parser,
+    add_as_of,
+    add_detector,
+    add_json,
+    add_repo,
+    add_time,
+    add_types,
+    detector_of,
+)
+from jfstore.cli.output import count, emit, emit_json, note, progress
 from jfstore.cli.program import warn_all
-from jfstore.cli.run_options import add_run, target_of
+from jfstore.cli.run_options import add_experiment, target_of
 from jfstore.cli.writing import open_to_read
 from jfstore.errors import BadValue
 
 if TYPE_CHECKING:
     from jfstore.repository import Repository
 
-FORMATS = ("dcs", "bundle")
+FORMATS = ("dcs", "bundle", "tree")
+_COLUMNS = ("state", "name", "directory", "versions")
 EPILOG = """\
 The format dcs is a file of the Detector Calibration Store. It has a range for each start of validity of the detector's
 gains and offsets, and answers as the repository does. Versions that were imported from such a file get back their
@@ -27,21 +39,33 @@ The format bundle is one HDF5 file with the constants that are valid at a time o
 of their versions. jfstore get --locked OUT.h5 returns the same bits from it without a repository; other programs find
 the arrays in /entry/<type>/data.
 
+The format tree is a gain tree: a directory with a name <panel Id>-<stamp> for each start of validity of a panel, which
+links to a directory of g0_gain.npy ... with everything that is valid then. The directories are called M044, M044-2, ...
+if the panel has such a name, else <panel Id>.1, ... An export to the same DIR again writes what is new. It replaces or
+removes its own links, never a directory, and nothing that others wrote. A gain tree cannot say that nothing is valid,
+so closes are reported; the exit code is then 1. Without a panel all panels are exported. jfstore import of the tree
+gives the same answers.
+
 examples:
   jfstore export 171113-154920171025-3d00fb -f jungfrau-171113-154920171025-3d00fb.h5
   jfstore export --format bundle exp=xcsls3716:run=631 -f run631.h5
+  jfstore export --format tree M044 M068 gains/jungfrau
+  jfstore export --format tree gains/jungfrau -t pixel_gain -t pixel_offset
   jfstore export --format bundle --locked run631.lock -f run631.h5
 """
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument("--format", choices=FORMATS, default="dcs", help="format of the file (default: dcs)")
-    add_detector(parser, "DETECTOR", "panel Id, or detector Id (panel Ids joined by _); for a bundle also a run")
-    add_run(parser)
+    parser.add_argument("--format", choices=FORMATS, default="dcs", help="what to write (default: dcs)")
+    text = "panel Id, or detector Id (panel Ids joined by _); for a bundle also a run; for a tree panels, then DIR"
+    add_detector(parser, "DETECTOR", text)
+    text = "for a bundle, which Jungfrau of the run: source, alias or a part of the source; for a tree its directory"
+    parser.add_argument("more", metavar="SOURCE|DIR", nargs="*", help=text)
+    add_experiment(parser)
     add_time(parser, "for a bundle, the time for which the constants are wanted")
-    add_types(parser, "for a bundle, only this calibration type; may be repeated")
+    add_types(parser, "for a bundle or a tree, only this calibration type; may be repeated")
     add_locked(parser, "DETECTOR and TIME")
-    parser.add_argument("-f", "--file", metavar="OUT.h5", required=True, help="the file to write")
+    parser.add_argument("-f", "--file", metavar="OUT.h5|DIR", action=Once, help="the file to write; for a tree its DIR")
     parser.add_argument("--force", action="store_true", help="replace OUT.h5 if it exists")
     add_as_of(parser, "what was valid after that commit, or at that time")
     add_repo(parser)
@@ -49,6 +73,13 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.format == "tree":
+        return _export_tree(args)
+    if len(args.more) > 1:
+        raise BadValue(f"{args.more[1]} is superfluous; panels are joined by _")
+    args.source = args.more[0] if args.more else None
+    if args.file is None:
+        raise BadValue("the file to write is missing: -f OUT.h5")
     if not args.file.endswith((".h5", ".hdf5")):
         what = "a DCS file" if args.format == "dcs" else "a bundle"
         raise BadValue(f"-f {args.file}: {what} is an HDF5 file, and its name ends in .h5")
@@ -77,6 +108,43 @@ def _export_dcs(args: argparse.Namespace, repository: Repository) -> int:
         emit_json({**value, "versions": versions})
     note(f"wrote {args.file}: {count(len(exported.versions), 'version')} of jungfrau-{exported.detector}")
     return exported.as_of
+
+
+def _export_tree(args: argparse.Namespace) -> int:
+    useless = {"-T": args.time, "-e": args.experiment, "-r": args.run_number, "--locked": args.locked}
+    useless["--force"] = args.force or None
+    for option in [option for option, value in useless.items() if value is not None]:
+        raise BadValue(f"a gain tree has the constants of all times, and nothing in it is replaced: leave out {option}")
+    panels = [word for word in (args.detector_option, args.detector, *args.more) if word is not None]
+    if args.file is not None:
+        directory = args.file
+    elif panels:
+        directory = panels.pop()
+    else:
+        raise BadValue("the directory of the tree is missing: jfstore export --format tree [PANEL ...] DIR")
+    repository = open_to_read(args)
+    as_of = resolve_as_of(args, repository, is_reported=True)
+    options: dict[str, Any] = {"types": args.types, "as_of": as_of}
+    with progress("export") as show:
+        exported = repository.export_tree(panels or None, directory, **options, progress=show)
+    warn_all(exported.differences)
+    rows = [{**asdict(name), "versions": list(dict.fromkeys(v for _, v in name.versions))} for name in exported.names]
+    value = {
+        "path": exported.path,
+        "format": args.format,
+        "as_of": exported.as_of,
+        "names": [{**asdict(name), "versions": dict(name.versions)} for name in exported.names],
+        "written": list(exported.written),
+        "withdrawn": list(exported.withdrawn),
+        "differences": list(exported.differences),
+    }
+    emit(args, value, rows, _COLUMNS)
+    for name in exported.withdrawn:
+        note(f"{name} is withdrawn, and not in the tree")
+    plural = "directory" if len(exported.written) == 1 else "directories"
+    note(f"wrote {len(exported.written)} new {plural} in {directory}")
+    note(f"from commit {exported.as_of} of {repository.label}")
+    return 1 if exported.differences else 0
 
 
 def _export_bundle(args: argparse.Namespace, repository: Repository) -> int:

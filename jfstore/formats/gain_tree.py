@@ -23,6 +23,8 @@ from jfstore.core.instants import BEGINNING_STAMP, Instant, parse_instant, stamp
 from jfstore.core.validity import find_interval
 from jfstore.errors import BadValue, Damaged, Failed, NotFound
 from jfstore.formats.npy import read_npy, read_npy_shape
+from jfstore.formats.tree_record import LOCK, RECORD
+from jfstore.fs.durable import TEMPORARY
 from jfstore.fs.files import read_regular
 
 _NAME = re.compile(r"([0-9a-fA-F]*-[0-9a-fA-F]*-[0-9a-fA-F]*)(?:-([0-9]{14}))?", re.ASCII)
@@ -163,6 +165,8 @@ def scan_gain_tree(root: Path, zone: ZoneInfo) -> GainTree:
     problems: dict[str, str] = {}
     directories = set()
     for entry in entries:
+        if entry.name in (RECORD, LOCK) or entry.name.startswith(TEMPORARY):
+            continue  # those of an export
         match = _NAME.fullmatch(entry.name)
         if not match and entry.is_dir(follow_symlinks=False):
             directories.add(entry.name)

@@ -67,6 +67,9 @@ class System:
     def remove(self, path: Path) -> None:
         os.unlink(path)
 
+    def remove_directory(self, path: Path) -> None:
+        os.rmdir(path)
+
     def symlink(self, target: str, path: Path) -> None:
         os.symlink(target, path)
 
@@ -345,6 +348,13 @@ def symlink(target: str, path: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file that no acknowledged commit needs."""
     system.remove(path)
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a directory that has no name yet, with the files in it."""
+    for file in path.iterdir():
+        system.remove(file)
+    system.remove_directory(path)
 
 
 @contextmanager

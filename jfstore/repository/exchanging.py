@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jfstore.repository.answer import Answer
     from jfstore.repository.bundle import ExportedBundle
     from jfstore.repository.exchange import Exported
+    from jfstore.repository.export_tree import ExportedTree
 
 Progress = Callable[[int, int], None]
 
@@ -162,3 +163,51 @@ class ExchangingRepository(GovernedRepository):
         from jfstore.repository.exchange import export_dcs
 
         return export_dcs(self, detector, path, as_of=as_of, replace=replace, progress=progress)
+
+    def export_tree(
+        self,
+        panels: Sequence[str] | str | None,
+        path: str | os.PathLike[str],
+        *,
+        types: Sequence[str] | str | None = None,
+        as_of: int | str | None = None,
+        progress: Progress = lambda done, total: None,
+    ) -> ExportedTree:
+        """Export panels to a gain tree, so that programs that read gain trees find what is valid.
+
+        For each start of validity the tree gets a name ``<panel Id>-<stamp>``, ``<panel Id>`` if the constants are
+        valid from the beginning, which links to a directory with everything that is valid then: `import_gains` of the
+        tree gives the same answers. A directory is called by the panel's name (``M044``, ``M044-2``, ...) or by its Id
+        (``<panel Id>.1``, ...). A repeated export writes what is new, and never changes a directory.
+
+        Parameters
+        ----------
+        panels : sequence of str, optional
+            Panel or detector Ids, or names; None for every panel.
+        path : path
+            The directory, which is made if its parent exists. What jfstore did not write there stays as it is.
+        types : sequence of str, optional
+            Only these calibration types; default all.
+        as_of : int or str, optional
+            As the repository was then, as for `get`.
+        progress : callable
+            Called with the number of directories written and their total.
+
+        Returns
+        -------
+        ExportedTree
+            With the `differences`: closes, after which readers of the tree take older constants, and names of others.
+
+        Raises
+        ------
+        NotFound
+            If a panel has no constants.
+        Refused
+            If a name exists that jfstore did not write and that holds other constants, the directory is a repository,
+            or another repository was exported to it.
+        Damaged
+            If stored bytes that are needed are not what was written.
+        """
+        from jfstore.repository.export_tree import export_tree
+
+        return export_tree(self, panels, path, types=types, as_of=as_of, progress=progress)

@@ -237,3 +237,36 @@ def test_lines_of_history_of_the_same_time_are_all_exported(capsys: Capture) -> 
     with open_dcs(exported(capsys, FB, "./S", "--force")) as contents:
         held = contents.types[0].ranges[0]
     assert sorted(held.notes.history.values()) == ["add version 1: no 1", "add version 2: no 2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ((), "the directory of the tree is missing"),
+        (("T", "-T", "20180306000000"), "leave out -T"),
+        (("T", "--force"), "leave out --force"),
+        (("T", "--locked", "x.lock"), "leave out --locked"),
+        (("zz", "T"), "is not a panel Id"),
+    ],
+)
+def test_tree_takes_panels_and_a_directory(words: tuple[str, ...], reason: str, capsys: Capture) -> None:
+    code, _, err = tell(capsys, "export", "--format", "tree", *words, "--repo", "./S")
+    assert (code, reason in err) == (2, True), err
+
+
+def test_tree_as_table_and_json(capsys: Capture) -> None:
+    add(capsys, FB, "20180306000000", 1)
+    assert tell(capsys, "panel", FB, "--name", "M044", "-m", "label", "--repo", "./S")[0] == 0
+    code, out, err = tell(capsys, "export", "--format", "tree", "M044", "T", "--repo", "./S")
+    name = f"{FB}-20180306000000"
+    assert (code, out.splitlines()[1]) == (0, f"new\t{name}\tM044\t{FB}/20180306000000/v1")
+    assert err == "wrote 1 new directory in T\nfrom commit 2 of the test repository S\n"
+    value = json.loads(tell(capsys, "export", "--format", "tree", "-f", "T", "--repo", "./S", "--json")[1])
+    versions = {"pixel_gain": f"{FB}/20180306000000/v1"}
+    assert value["names"] == [{"state": "unchanged", "name": name, "directory": "M044", "versions": versions}]
+    assert (value["written"], value["differences"], value["as_of"]) == ([], [], 2)
+
+
+def test_other_formats_need_one_file(capsys: Capture) -> None:
+    assert "-f OUT.h5" in tell(capsys, "export", FB, "--repo", "./S")[2]
+    assert "superfluous" in tell(capsys, "export", FB, "a", "b", "-f", "x.h5", "--repo", "./S")[2]
