@@ -31,8 +31,8 @@ Functions
 Classes
     Repository                     find, get, read, replay, explain, diff, identify, timeline, list, history, show, add,
                                    import_gains, import_dcs, import_calibdir, promote, withdraw, restore, close, tag,
-                                   freeze, join_panels, separate_panels, name_panel, panel_history, run_panels,
-                                   export_dcs, export_bundle, export_tree
+                                   freeze, join_panels, separate_panels, propose_panels, name_panel, panel_history,
+                                   run_panels, export_dcs, export_bundle, export_tree
     Answer, Selection, Timeline    what is valid
     Explanation                    why it is
     Lock                           what pins an answer

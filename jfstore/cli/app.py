@@ -32,7 +32,7 @@ COMMANDS = {
     "close": "State that from a time on nothing is valid for a panel or a detector.",
     "tag": "Give a commit a name, for --as-of.",
     "freeze": "State that answers before a time do not change any more.",
-    "panel": "Show the history of a panel, state that two Ids are one panel, or give a name.",
+    "panel": "Show the history of a panel, propose or state that two Ids are one panel, or give a name.",
     "import": "Import a gain tree, a DCS file or a calibration directory of psana1.",
     "export": "Export constants as a DCS file or a gain tree, or an answer as a bundle.",
     "generate": "Write the constants of a run to files.",

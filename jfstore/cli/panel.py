@@ -1,19 +1,22 @@
-"""``jfstore panel``: show the history of a panel, state that two Ids are one panel, or give a name."""
+"""``jfstore panel``: show the history of a panel, propose or state that two Ids are one panel, or give a name."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from jfstore.cli.as_of import resolve_as_of
 from jfstore.cli.options import Once, Parser, add_as_of, add_write_options
-from jfstore.cli.output import count, emit, progress
+from jfstore.cli.output import count, emit, note, progress
 from jfstore.cli.writing import open_to_read, open_to_write, state_confirmed
 from jfstore.errors import BadValue
 
 if TYPE_CHECKING:
     from jfstore.repository.governing import Stated
     from jfstore.repository.joining import PanelHistory, Sighting
+    from jfstore.repository.proposing import Proposal, ProposedPanel
     from jfstore.repository.repository import Repository
 
 EPILOG = """\
@@ -25,23 +28,32 @@ are candidates for both, and of one stamp the last added holds. Two Ids that hol
 refused until one of the versions is withdrawn. --not-same-as takes that back. A name stands for the Id of a panel or a
 detector in every command, is unique, and is never moved.
 
+--propose finds Ids that may be one panel, and joins nothing: Ids with the same serial number; Ids of LCLS-II that
+differ in software, firmware or board, but not in the number of the module. With --runs it also looks at the Ids in
+runs, which may have no constants yet. It prints the evidence and, on standard error, the commands that a maintainer
+would run. A name such as M044 is a weak reason: the module number in the Id was never compared with labels of modules.
+
 examples:
   jfstore panel 171113-154920171025-3d00fb --runs XCS
   jfstore panel 171113-154920171025-3d00fb --name M044 --repo real -m "the label on the module"
   jfstore panel 171113-164920190301-3d00fb --same-as M044 --repo real -m "new firmware"
+  jfstore panel --propose --runs MFX
   jfstore get M044 -T 20190401000000
 """
 
+_PROPOSAL_COLUMNS = ("panel", "same_as", "reason", "constants", "used", "conflict")
 _COLUMNS = ("what", "name", "valid_from", "valid_to", "commit", "user", "message")
 
 
 def add_options(parser: Parser) -> None:
     add = parser.add_argument
-    add("panel", metavar="ID", help="panel Id or the name of a panel; with --name also a detector Id")
+    text = "panel Id or the name of a panel; with --name also a detector Id; with --propose it may be left out"
+    add("panel", metavar="ID", nargs="?", help=text)
+    add("--propose", action="store_true", help="show which Ids may be the same panel, and why; nothing is joined")
     add("--same-as", metavar="ID", action=Once, help="state that this Id is the same panel")
     add("--not-same-as", metavar="ID", action=Once, help="take back that this Id is the same panel")
     add("--name", metavar="NAME", action=Once, help="give the panel or the detector this name")
-    add("--runs", metavar="INSTRUMENT|EXPERIMENT", action=Once, help="also show the runs here that had the panel")
+    add("--runs", metavar="INSTRUMENT|EXPERIMENT", action=Once, help="also look for the panels in the runs here")
     add_as_of(parser, "the history up to that commit or time")
     add_write_options(parser, is_message_required=False)
 
@@ -50,8 +62,12 @@ def run(args: argparse.Namespace) -> int:
     stated = [name for name in ("same_as", "not_same_as", "name") if getattr(args, name) is not None]
     if len(stated) > 1:
         raise BadValue("--same-as, --not-same-as and --name make a commit each: give one of them")
+    if args.panel is None and not args.propose:
+        raise BadValue("the panel Id is missing")
+    if args.propose and stated:
+        raise BadValue("--propose states nothing: leave out --same-as, --not-same-as and --name")
     if not stated:
-        return _show(args)
+        return _propose(args) if args.propose else _show(args)
     if args.runs is not None or args.as_of is not None:
         raise BadValue("--runs and --as-of show the history, without --same-as, --not-same-as and --name")
     if args.message is None:
@@ -71,14 +87,85 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _show(args: argparse.Namespace) -> int:
+def _refuse_write_options(args: argparse.Namespace) -> None:
     if args.message is not None or args.request is not None or args.dry_run:
         raise BadValue("there is nothing to commit: give --same-as, --not-same-as or --name, or leave out -m")
+
+
+def _show(args: argparse.Namespace) -> int:
+    _refuse_write_options(args)
     repository = open_to_read(args)
     runs = _list_runs(args.runs) if args.runs is not None else ()
     history = repository.panel_history(args.panel, runs=runs, as_of=args.as_of)
     emit(args, _value(repository, history), list(_rows(history)), _COLUMNS)
     return 0
+
+
+def _propose(args: argparse.Namespace) -> int:
+    _refuse_write_options(args)
+    repository = open_to_read(args)
+    runs = _list_runs(args.runs) if args.runs is not None else ()
+    proposals = repository.propose_panels(args.panel, runs=runs, as_of=resolve_as_of(args, repository))
+    place = getattr(args, "repo", "real")
+    values = [_proposal_value(proposal, place) for proposal in proposals]
+    emit(args, values, [_proposal_row(proposal) for proposal in proposals], _PROPOSAL_COLUMNS)
+    for value in values:
+        note(shlex.join(value["command"]))
+    if not proposals:
+        note("no Ids are proposed to be one panel")
+    return 0
+
+
+def _proposal_row(proposal: Proposal) -> dict[str, Any]:
+    """Return the row of the table: Ids, the reason, how alike the constants are, when each Id was used."""
+    sides = proposal.panel, proposal.other
+    constants = [
+        f"{one.type} {'equal' if one.is_equal else 'not compared' if one.alike is None else f'{one.alike:.2f} alike'}"
+        for one in proposal.constants
+    ]
+    without = [f"none of {side.id}" for side in sides if not side.versions]
+    return {
+        "panel": proposal.panel.id,
+        "same_as": proposal.other.id,
+        "reason": f"weak: {proposal.reason}" if proposal.is_weak else proposal.reason,
+        "constants": ", ".join(constants or without),
+        "used": "; ".join(map(_tell_use, sides)),
+        "conflict": proposal.conflict,
+    }
+
+
+def _tell_use(side: ProposedPanel) -> str:
+    """Return from when to when an Id has constants, and the runs that had it."""
+    parts = []
+    if side.first and side.last:
+        stamps = dict.fromkeys([side.first.stamp, side.last.stamp])
+        parts.append(f"{count(len(side.versions), 'version')} {'-'.join(stamps)}")
+    parts += [f"exp={seen.experiment}:run={_shorten(seen.runs)}" for seen in side.sightings]
+    return " ".join(parts) or "-"
+
+
+def _proposal_value(proposal: Proposal, place: str) -> dict[str, Any]:
+    """Return a proposal as the JSON form has it."""
+    panel, other = proposal.panel.id, proposal.other.id
+    return {
+        "panel": _side_value(proposal.panel),
+        "same_as": _side_value(proposal.other),
+        "reason": proposal.reason,
+        "weak": proposal.is_weak,
+        "constants": [{"type": one.type, "equal": one.is_equal, "alike": one.alike} for one in proposal.constants],
+        "conflict": proposal.conflict,
+        "command": ["jfstore", "panel", panel, "--same-as", other, "-m", proposal.reason, "--repo", place],
+    }
+
+
+def _side_value(side: ProposedPanel) -> dict[str, Any]:
+    return {
+        "id": side.id,
+        "versions": list(side.versions),
+        "first": side.first and side.first.stamp,
+        "last": side.last and side.last.stamp,
+        "runs": [_sighting_value(seen) for seen in side.sightings],
+    }
 
 
 def _list_runs(place: str) -> Any:

@@ -123,16 +123,42 @@ def parse_panel(text: str) -> PanelId:
     return PanelId(*(_field(field, text) for field in fields))
 
 
-def has_same_serial(panel: str, other: str) -> bool:
-    """Return whether two panel Ids in normal form have the same serial number; LCLS-II writes other bits above 16.
+def find_module_number(panel: str) -> int | None:
+    """Return the module number in a panel Id in normal form; None if the Id has a plain serial number in its place.
+
+    LCLS-II, and LCLS-I in its last years, write the board or its MAC address above the low 16 bits of the third field,
+    and the module in these (psdaq/drp/JungfrauDetectorId.cc of lcls2). The board is found by its MAC address at one
+    time and not at another, so only the module stays. Such an Id has a packed software version, which needs more than
+    48 bits, or a third field of more than 32 bits.
 
     Examples
     --------
-    >>> has_same_serial("170505-149520170815-3d00b0", "171113-154920171025-b0")
+    >>> find_module_number("8000000020000-230920-20004002c"), find_module_number("171113-154920171025-3d00fb")
+    (44, None)
+    """
+    module, _, serial = panel.split("-")
+    return int(serial[-4:], 16) if len(module) > 12 or len(serial) > 8 else None
+
+
+def has_same_serial(panel: str, other: str) -> bool:
+    """Return whether two panel Ids in normal form have the same serial number, or the same module number.
+
+    A number of 0 was not read from the detector, and says nothing.
+
+    Examples
+    --------
+    >>> has_same_serial("170505-149520170815-3d00b0", "171113-154920171025-3d00b0")
+    True
+    >>> has_same_serial("8000000020000-230920-20004002c", "9000000000000-230921-ff002c")
     True
     """
-    one, two = (name.rpartition("-")[2][-4:].zfill(4) for name in (panel, other))
-    return one == two
+    one, two = (name.rpartition("-")[2] for name in (panel, other))
+    if one[-4:].zfill(4) != two[-4:].zfill(4):
+        return False
+    numbers = find_module_number(panel), find_module_number(other)
+    if None in numbers:
+        return numbers == (None, None) and one == two != "0"
+    return numbers[0] == numbers[1] != 0
 
 
 def is_short_with_stamp(text: str) -> bool:

@@ -12,6 +12,7 @@ from jfstore.repository.reading import ReadableRepository
 if TYPE_CHECKING:
     from jfstore.repository.governing import Stated
     from jfstore.repository.joining import PanelHistory
+    from jfstore.repository.proposing import Proposal
     from jfstore.runs.run import Run
 
 
@@ -129,6 +130,29 @@ class GovernedRepository(ReadableRepository):
         from jfstore.repository.joining import tell_history
 
         return tell_history(self, str(panel), runs=runs, as_of=as_of)
+
+    def propose_panels(
+        self, panel: str | PanelId | None = None, *, runs: Iterable[Run] = (), as_of: int | str | None = None
+    ) -> tuple[Proposal, ...]:
+        """Propose which Ids may be one physical panel, with the evidence; only `join_panels` states it.
+
+        They have the same serial number; or, in Ids of LCLS-II, the same module number and another software version,
+        firmware or board. A panel with the name M044 may be the module with number 44, which is a weak reason. What
+        was declared the same or not the same is left out.
+
+        Parameters
+        ----------
+        panel : str or PanelId, optional
+            Only proposals about this panel; default all.
+        runs : iterable of Run, optional
+            Runs whose panels are looked at, too, also those without constants, such as ``jfstore.runs("MFX").runs``.
+        as_of : int or str, optional
+            As the repository was then, as for `get`.
+        """
+        from jfstore.repository.proposing import propose_panels
+
+        asked = None if panel is None else str(panel)
+        return propose_panels(self, asked, runs=runs, as_of=as_of)
 
     def run_panels(
         self,

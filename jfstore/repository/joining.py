@@ -156,7 +156,7 @@ def tell_history(
         tuple((statement.name, statement.id) for _, statement in said if isinstance(statement, Naming)),
         tuple(describe_commit(table, repository.zone, seq, subjects_of(statement)) for seq, statement in said),
         list_versions(repository, asked, as_of=seq) if any(name in known for name in ids) else Listing(),
-        _find_sightings(repository, table, last, ids, runs),
+        find_sightings(repository, table, last, ids, runs),
     )
 
 
@@ -172,9 +172,10 @@ def _is_about(statement: Statement, ids: Iterable[str]) -> bool:
             return False
 
 
-def _find_sightings(
+def find_sightings(
     repository: ReadableRepository, table: Table, last: int, ids: tuple[str, ...], runs: Iterable[Run]
 ) -> tuple[Sighting, ...]:
+    """Return the detectors and runs in which panels with one of `ids` were seen, as commits up to `last` say."""
     stated = find_run_panels(table, last)
     found: dict[tuple[str, str, int, str], list[Run]] = {}
     for run in runs:

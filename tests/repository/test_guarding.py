@@ -19,7 +19,8 @@ from tests.makers.panels import AsicPanel
 from tests.makers.repositories import LATER, STAMP, TYPES, A, B, C, new_repository, reopened
 
 SHAPE = (256, 512)
-SAME_SERIAL = "1234-5678-100fb"  # the last 16 bits are those of A
+SAME_SERIAL = "171113-164920190301-3d00fb"  # that of A, with new firmware
+OTHER_SERIAL = "171113-154920171025-100fb"  # only the last 16 bits are those of A
 Constants = Mapping[str, np.ndarray]
 
 
@@ -77,6 +78,20 @@ def test_one_array_for_two_panels_of_a_new_detector(tmp_path: Path) -> None:
     repository = new_repository(tmp_path / "N", shape=(3, *SHAPE))
     twice = {name: np.stack([array, array], axis=1) for name, array in measure(1).items()}
     assert {name for _, name in findings_of(repository, f"{B}_{C}", twice)} == {"other-panel"}
+
+
+def test_another_serial_number_is_another_panel(repository: Repository) -> None:
+    with pytest.raises(Implausible, match=f"other-panel .*{A}/{STAMP}/v1"):
+        repository.add(OTHER_SERIAL, LATER, measure(1), "exchanged")
+
+
+def test_module_numbers_of_lcls2_are_a_note(repository: Repository) -> None:
+    one, two, other = "8000000020000-230920-20004002c", "9000000000000-230921-ff002c", "9000000000000-230921-ff002d"
+    repository.add(one, STAMP, measure(7), "first")
+    (note,) = repository.add(two, LATER, measure(7), "new server").notes
+    assert note.endswith(f"jfstore panel {two} --same-as {one}")
+    with pytest.raises(Implausible, match="other-panel"):
+        repository.add(other, LATER, measure(7), "exchanged")
 
 
 def test_the_same_serial_number_is_a_note(repository: Repository) -> None:
