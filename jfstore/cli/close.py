@@ -22,21 +22,24 @@ example:
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument("target", metavar="PANEL|DETECTOR", help="panel or detector Id")
+    parser.add_argument("target", metavar="PANEL|DETECTOR", help="panel or detector Id; PANEL-STAMP says the time, too")
     add_time(parser, "nothing is valid from this time on")
     add_types(parser, "only this calibration type; may be repeated (default: all that the panel has)")
     add_write_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.time is None:
+    from jfstore.core.ids import split_stamp
+
+    target, time = args.target, args.time
+    if time is None and (parts := split_stamp(target)) is not None:
+        target, time = parts
+    if time is None:
         raise BadValue("the time is missing: -T TIME, from which nothing is valid")
     repository = open_to_write(args)
 
     def close(dry_run: bool) -> Stated:
-        return repository.close(
-            args.target, args.time, args.message, types=args.types, request=args.request, dry_run=dry_run
-        )
+        return repository.close(target, time, args.message, types=args.types, request=args.request, dry_run=dry_run)
 
     state_confirmed(args, repository, close)
     return 0

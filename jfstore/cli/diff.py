@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,7 @@ def _compare(args: argparse.Namespace, show: Any) -> Difference:
             raise BadValue("what is to be compared is missing: two names, or --as-of A..B")
         repository = open_to_read(args)
         return diff(repository, repository, as_of=as_of, **options)
-    are_versions = [name.count("/") >= 2 and _is_version(name) for name in names]
+    are_versions = [_is_version(name) for name in names]
     if are_versions == [True, True]:
         if args.as_of is not None:
             raise BadValue("a version never changes: leave out --as-of")
@@ -98,15 +99,11 @@ def _compare(args: argparse.Namespace, show: Any) -> Difference:
 
 
 def _is_version(name: str) -> bool:
-    from jfstore.core.ids import parse_version
+    """Return whether a name has the form of a version's, and is neither a path nor the name of a repository."""
+    from jfstore.core.ids import is_name
+    from jfstore.repository.catalogue import read_names
 
-    try:
-        parse_version(name, ())
-    except BadValue:
-        return False
-    except LookupError:
-        return True  # a short Id, of a panel that is looked up later
-    return True
+    return is_name(name) and not os.path.exists(name) and name not in read_names()
 
 
 def _split_as_of(text: str | None) -> tuple[str | None, str | None]:

@@ -34,7 +34,12 @@ examples:
 
 def add_options(parser: Parser) -> None:
     add = parser.add_argument
-    add("panels", metavar="PANEL", nargs="*", help="only these panels (Ids, or a part of one: all that fit)")
+    add(
+        "panels",
+        metavar="PANEL",
+        nargs="*",
+        help="only these panels (Ids, or a part of one: all that fit), or PANEL-STAMP",
+    )
     text = "the same as PANEL"
     add("-d", "--detector", dest="panels_option", metavar="PANEL", action="append", default=[], help=text)
     add_types(parser, "only versions that hold this calibration type; may be repeated")
@@ -53,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from jfstore.repository.listing import compare_listings
 
     repositories, missing = _open_repositories(args)
-    wanted = _find_panels([*args.panels, *args.panels_option], repositories)
+    wanted, stamps = _find_panels([*args.panels, *args.panels_option], repositories)
     as_of = _resolve_as_of(args, repositories)
     filters: dict[str, Any] = {name: getattr(args, name) for name in ("types", "user", "text")}
     filters |= {"time": _parse_range(args.time), "about": about_of(args) or None}
@@ -62,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         for name, repository in repositories.items()
     }
     compared = compare_listings(listings)
+    compared = tuple(row for row in compared if row.start.stamp in (stamps.get(row.panel) or {row.start.stamp}))
     if args.only_different:
         compared = tuple(row for row in compared if row.is_different)
     value = {
@@ -125,22 +131,33 @@ def _resolve_as_of(args: argparse.Namespace, repositories: dict[str, Repository]
     return {name: resolve_as_of(args, repository) for name, repository in repositories.items()}
 
 
-def _find_panels(asked: list[str], repositories: dict[str, Repository]) -> list[str] | None:
-    """Return the panels that are asked for, None for all; NotFound if no repository has any of them."""
-    from jfstore.core.ids import match_panels, merge_panels
+def _find_panels(asked: list[str], repositories: dict[str, Repository]) -> tuple[list[str] | None, dict[str, set[str]]]:
+    """Return the panels that are asked for, None for all, and by panel the stamps of PANEL-STAMP, if there are only
+    these; NotFound if no repository has any of the panels."""
+    from jfstore.core.ids import match_panels, merge_panels, split_stamp
     from jfstore.core.validity import find_joined_panels
 
     tables = [repository.log.table() for repository in repositories.values()]
     known = merge_panels([table.panel_names for table in tables])
-    named = {panel for text in asked for panel in match_panels(text, known)}
-    wanted = sorted({name for panel in named for table in tables for name in find_joined_panels(table, panel)})
-    if unknown := [panel for panel in wanted if panel not in known]:
+    named: set[str] = set()
+    wanted: set[str] = set()
+    stamps: dict[str, set[str | None]] = {}
+    for text in asked:
+        panel, stamp = split_stamp(text) or (text, None)
+        found = set(match_panels(panel, known))
+        family = {name for panel in found for table in tables for name in find_joined_panels(table, panel)}
+        named |= found
+        wanted |= family
+        for name in family:
+            stamps.setdefault(name, set()).add(stamp)
+    if unknown := sorted(panel for panel in wanted if panel not in known):
         error = NotFound(f"panel {', '.join(unknown)}: no constants are stored", nearest(unknown[0], known))
         if len(unknown) == len(wanted):
             raise error
         if {*unknown} & named:
             note(str(error))
-    return wanted or None
+    only = {name: {stamp for stamp in several if stamp} for name, several in stamps.items() if None not in several}
+    return sorted(wanted) or None, only
 
 
 def _restrict_panels(repository: Repository, wanted: list[str] | None) -> list[str] | None:

@@ -67,9 +67,9 @@ def dataset_of(args: argparse.Namespace) -> str | None:
 def target_of(args: argparse.Namespace, allows_names: bool = False) -> tuple[str, str | None, str | None]:
     """Return panel or detector Id and time, or a dataset and its source; BadValue if one is missing or superfluous.
 
-    With `allows_names`, also the name of a version, or a panel Id with a stamp, which need no time.
+    A panel Id with a stamp is both. With `allows_names`, it is returned as it is, and so is the name of a version.
     """
-    from jfstore.core.ids import is_name
+    from jfstore.core.ids import is_name, split_stamp
     from jfstore.runs.dataset import is_dataset
 
     dataset, source = dataset_of(args), args.detector_option
@@ -81,6 +81,8 @@ def target_of(args: argparse.Namespace, allows_names: bool = False) -> tuple[str
         if args.source is not None:
             raise BadValue(f"{args.source} is superfluous: panels are joined by _, and a source follows a dataset")
         detector = detector_of(args)
+        if args.time is None and not allows_names and (parts := split_stamp(detector)) is not None:
+            return *parts, None
         if args.time is None and not (allows_names and is_name(detector)):
             raise BadValue("the time is missing: -T TIME, or a run (-e EXP -r RUN)")
         return detector, args.time, None

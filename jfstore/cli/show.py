@@ -17,7 +17,8 @@ example:
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument("version", metavar="VERSION", help="<panel Id>/<stamp>/v<number>, as jfstore list shows it")
+    text = "<panel Id>/<stamp>/v<number>, as jfstore list shows it, or <panel Id>-<stamp> if it has one version"
+    parser.add_argument("version", metavar="VERSION", help=text)
     add_as_of(parser, "whether it is withdrawn, and whether it exists, as of that commit or time")
     add_repo(parser)
     add_json(parser)

@@ -23,9 +23,8 @@ examples:
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument(
-        "versions", metavar="VERSION", nargs="+", help="<panel Id>/<stamp>/v<number>, as jfstore list shows it"
-    )
+    text = "<panel Id>/<stamp>/v<number>, or <panel Id>-<stamp> if it has one version"
+    parser.add_argument("versions", metavar="VERSION", nargs="+", help=text)
     add_write_options(parser)
 
 

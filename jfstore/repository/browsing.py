@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jfstore.core.calib_types import calib_type
-from jfstore.core.ids import PanelId, parse_panel, parse_version, resolve_panel, version_name
+from jfstore.core.ids import PanelId, parse_panel, parse_version, resolve_panel, split_stamp, version_name
 from jfstore.core.instants import find_zone
 from jfstore.core.records import Commit, Identity, Version
 from jfstore.core.table import CommitSummary
@@ -176,18 +176,27 @@ class BrowsableRepository:
             raise Damaged(f"{self.location}: commit {seq} is missing") from None
 
     def version(self, name: str) -> Version:
-        """Return one version by its name ``<panel Id>/<stamp>/v<number>``, with source and origin.
+        """Return one version by its name, with source and origin.
+
+        Parameters
+        ----------
+        name : str
+            ``<panel Id>/<stamp>/v<number>``; or ``<panel Id>-<stamp>``, if one version starts at exactly that stamp.
 
         Raises
         ------
         BadValue
-            If `name` is not the name of a version.
+            If `name` is not the name of a version, or fits several; these are named.
         NotFound
             If there is no such version; the nearest are named.
         """
         table = self.log.table()
-        panel, stamp, number = parse_version(str(name), table.panel_names)
-        wanted = version_name(str(panel), stamp, number)
+        if (parts := split_stamp(str(name))) is not None:
+            wanted = self._name_only_version(str(resolve_panel(parts[0], table.panel_names)), parts[1])
+            panel = parse_panel(wanted.partition("/")[0])
+        else:
+            panel, stamp, number = parse_version(str(name), table.panel_names)
+            wanted = version_name(str(panel), stamp, number)
         versions = table.version_list(table.rows(str(panel)))
         for version in versions:
             if version.name == wanted:
@@ -197,6 +206,20 @@ class BrowsableRepository:
                 raise Damaged(f"{self.location}: commit {version.seq} does not hold {wanted}, as the index says")
         near = nearest(wanted, (version.name for version in versions)) or nearest(str(panel), table.panel_names)
         raise NotFound(f"there is no version {wanted} in {self.location}", near)
+
+    def _name_only_version(self, panel: str, stamp: str) -> str:
+        """Return the name of the version or close of `panel` that starts at exactly `stamp`."""
+        table = self.log.table()
+        names = [version.name for version in table.version_list(table.rows_at(panel, stamp))]
+        if len(names) > 1:
+            gone = find_withdrawn(table)
+            texts = [f"{name} (withdrawn)" if name in gone else name for name in names]
+            raise BadValue(f"{panel}-{stamp} fits several versions, write one in full: {', '.join(texts)}")
+        if not names:
+            stamps = [version.stamp for version in table.version_list(table.rows(panel))]
+            near = nearest(stamp, stamps) or stamps[-3:] or nearest(panel, table.panel_names)
+            raise NotFound(f"panel {panel}: nothing starts at exactly {stamp} in {self.location}", near)
+        return names[0]
 
     def show(self, name: str, *, as_of: int | str | None = None) -> VersionDetail:
         """Return everything about one version: its record, its commit and its file; errors as for `version`.

@@ -87,7 +87,7 @@ def withdraw(
     names = [versions] if isinstance(versions, str) else list(dict.fromkeys(versions))
     if not names:
         raise BadValue(f"there is no version to {op}")
-    found = [repository.version(name) for name in names]
+    found = list({version.name: version for version in map(repository.version, names)}.values())
     table = repository.log.table()
     gone = find_withdrawn(table)
     todo = [version for version in found if (version.name in gone) == restore]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jfstore.core.ids import resolve_detector
+from jfstore.core.ids import KnownPanels, is_name, resolve_detector
 from jfstore.core.records import SamePanel, Tag, Version, Withdrawal
 from jfstore.core.table import Table
 from jfstore.core.validity import find_current, find_joined_panels, find_withdrawn
@@ -75,10 +75,11 @@ def select(
         return _select_statements(source, panel)
     if not names:
         return _select_state(source, None, superseded, tag)
-    named = [source.version(name) for name in names if "/" in name]
+    versions = [name for name in names if "/" in name or is_name(name)]
+    named = [source.version(name) for name in versions]
     _refuse_withdrawn(source, named)
     known = source.log.table().panel_names
-    panels = {str(found) for name in names if "/" not in name for found in resolve_detector(name, known)}
+    panels = {str(found) for name in names if name not in versions for found in resolve_detector(name, known)}
     if unknown := sorted(panels - known.keys()):
         near = nearest(unknown[0], known)
         raise NotFound(f"panel {', '.join(unknown)}: no constants are stored in {source.location}", near)
@@ -127,7 +128,8 @@ def _select_statements(source: Repository, panel: str) -> Selected:
     """Return the statements that hold of a panel: with which Ids it is one panel, or is not after all."""
     table = source.log.table()
     said = _find_statements(table, table.seq)
-    known = {*table.panel_names, *(name for _, pair in said for name in pair.panels)}
+    stated = (name for _, pair in said for name in pair.panels)
+    known = KnownPanels([*table.panel_names, *stated], table.panel_names.names)
     wanted = {str(found) for found in resolve_detector(panel, known)}
     found = tuple((op, pair) for op, pair in said if wanted & {*pair.panels})
     if not found:
