@@ -18,6 +18,7 @@ Add and promote constants::
 Functions
     open, init                     open a repository, make a new one
     run, runs                      what the XTC files say of a run, or of all runs of an experiment
+    run_ranges                     in which ranges of runs a Jungfrau has the same panels
     runs_with_constants            which runs of an experiment have constants in a repository
     generate, deploy, undo_deploy  write the constants of a run to files, and to where psana reads them
     replay                         find again, with the same bits, what a lock file pins
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from jfstore.repository.repository import Repository
     from jfstore.repository.verify import verify
     from jfstore.runs.listing import list_runs as runs
+    from jfstore.runs.ranges import find_ranges as run_ranges
     from jfstore.runs.run import find_run as run
 
 _PLACES = {
@@ -124,6 +126,7 @@ _PLACES = {
     "deployment.audit": "audit Audit Finding",
     "deployment.constants": "runs_with_constants",
     "runs.listing": "runs:list_runs",
+    "runs.ranges": "run_ranges:find_ranges",
     "runs.run": "run:find_run",
 }
 """Public names by module; ``name:other`` is called `other` in its module."""
@@ -176,6 +179,7 @@ __all__ = [
     "repair",
     "replay",
     "run",
+    "run_ranges",
     "runs",
     "runs_with_constants",
     "undo_deploy",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jfstore.repository.governing import Stated
     from jfstore.runs.run import RunList
 
+_RANGE_COLUMNS = ("dataset", "runs", "source", "detector", "count")
 EPILOG = """\
 The table has a row for each run and Jungfrau; a run without a Jungfrau has a row without a source. The files are under
 SIT_PSDM_DATA (default /reg/d/psdm). The command caches the runs that it read in the user's cache directory. It reports
@@ -25,12 +26,17 @@ damaged files on standard error; the exit code is then 4.
 The configurations of some old runs have no panel Ids (V1 and V2). --panels states for a range of runs which panels they
 had, in one commit; get, add, explain and generate then take them, and say so. The last statement about a run counts.
 
+With --ranges, the table has a row for each range of runs of an experiment in which a Jungfrau has the same panels: its
+last run as a dataset, the first and the last run, the source, the detector Id (or psana's name of a configuration that
+has no Ids), and in how many runs of the range it is.
+
 With --resolve, the last column is yes if every panel has constants at the start of the run,
 and otherwise says what is missing. The exit code is 3 if constants are missing.
 
 examples:
   jfstore runs                              every instrument
   jfstore runs XCS
+  jfstore runs XCS --ranges                 which detector which experiment had
   jfstore runs xcsls3716 --resolve          check that all constants of an experiment are stored
   jfstore runs MFX | awk -F'\\t' '$6 == "V3"'
   jfstore runs --panels M044 exp=mfx00616:run=1-40 --repo real -m "from the logbook"
@@ -40,6 +46,7 @@ examples:
 def add_options(parser: Parser) -> None:
     text = "only these (default: all); with --panels a range of runs, exp=EXP:run=A-B"
     parser.add_argument("place", metavar="INSTRUMENT|EXPERIMENT|RUNS", nargs="?", help=text)
+    parser.add_argument("--ranges", action="store_true", help="a row for each range of runs with the same panels")
     parser.add_argument("--resolve", action="store_true", help="also say whether every panel has constants")
     add_types(parser, "with --resolve: need this calibration type; may be repeated (default: all)")
     add_as_of(parser, "with --resolve: as the repository was after that commit, or at that time")
@@ -57,8 +64,12 @@ def run(args: argparse.Namespace) -> int:
         raise BadValue(
             "there is nothing to commit: give --panels DETECTOR, or leave out -m, --request, --dry-run and -d"
         )
+    if args.ranges and args.resolve:
+        raise BadValue("--resolve says of each run whether it has constants, --ranges summarises runs: leave out one")
     found, cells = _find_runs(args)
     warn_all(found.notes)
+    if args.ranges:
+        return _print_ranges(args, found)
     values = _values(found, cells)
     if not values:
         note("no runs")
@@ -77,8 +88,8 @@ def _state_panels(args: argparse.Namespace) -> int:
         raise BadValue("the runs are missing: exp=EXP:run=A-B")
     if args.message is None:
         raise BadValue("the message is missing: -m MESSAGE says why, for the log")
-    if args.resolve or args.types:
-        raise BadValue("--panels states which panels runs had; --resolve and -t list runs")
+    if args.resolve or args.ranges or args.types:
+        raise BadValue("--panels states which panels runs had; --resolve, --ranges and -t list runs")
     repository = open_to_write(args)
 
     def state(dry_run: bool) -> Stated:
@@ -87,6 +98,37 @@ def _state_panels(args: argparse.Namespace) -> int:
 
     state_confirmed(args, repository, state)
     return 0
+
+
+def _print_ranges(args: argparse.Namespace, found: RunList) -> int:
+    """Print the ranges of runs in which each Jungfrau has the same panels."""
+    from jfstore.core.instants import iso
+    from jfstore.runs.ranges import find_ranges
+
+    ranges = find_ranges(found.runs)
+    values: list[dict[str, Any]] = [
+        {
+            "dataset": one.dataset,
+            "experiment": one.experiment,
+            "first": one.first,
+            "last": one.last,
+            "count": one.count,
+            "begin": None if one.start is None else iso(one.start),
+            "daq": one.daq,
+            "source": one.jungfrau.source,
+            "alias": one.jungfrau.alias,
+            "config_version": one.jungfrau.version or None,
+            "segments": list(one.jungfrau.segments) or None,
+            "panels": [str(panel) for panel in one.jungfrau.panels],
+            "detector": one.detector,
+        }
+        for one in ranges
+    ]
+    if not values:
+        note("no runs with a Jungfrau")
+    rows = [{**value, "runs": one.runs} for value, one in zip(values, ranges, strict=True)]
+    emit(args, values, rows, _RANGE_COLUMNS)
+    return report_errors(found.errors)
 
 
 def _find_runs(args: argparse.Namespace) -> tuple[RunList, list[str]]:
