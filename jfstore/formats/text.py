@@ -45,14 +45,19 @@ _DTYPES = {
 class TextArray:
     """The contents of a text file of constants."""
 
-    values: NDArray[np.float64]  # every value as the file has it; of two dimensions (one: a single row) without a shape
+    exact: NDArray[Any]  # every value as the file has it: float64, or for a dtype of integers int64 or uint64
     dtype: str  # of the header, float32 if it has none: psana converts the values to it
-    has_shape: bool  # whether the header has the shape
+    has_shape: bool  # whether the header has the shape; without it there are two dimensions, or one if there is one row
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The values as float64, which rounds integers above 2**53."""
+        return self.exact.astype(np.float64, copy=False)
 
     @property
     def array(self) -> NDArray[Any]:
         """The array that psana reads from the file."""
-        return self.values.astype(self.dtype)
+        return self.exact.astype(self.dtype)
 
 
 def format_text(array: NDArray[Any], facts: Iterable[tuple[str, str]] = (), fmt: str | None = None) -> list[bytes]:
@@ -115,8 +120,11 @@ def read_text(path: Path) -> TextArray:
     return parse_text(raw, str(path))
 
 
-def parse_text(raw: bytes, where: str) -> TextArray:
-    """Return the array in the bytes of the text file `where`; BadValue if they are malformed."""
+def parse_text(raw: bytes, where: str, as_dtype: str | None = None) -> TextArray:
+    """Return the array in the bytes of the text file `where`; BadValue if they are malformed.
+
+    `as_dtype` takes the place of the header's dtype.
+    """
     keys: dict[str, tuple[int, str]] = {}
     start, number = 0, 0
     while start < len(raw):
@@ -131,22 +139,17 @@ def parse_text(raw: bytes, where: str) -> TextArray:
     if start >= len(raw):
         raise BadValue(f"{where}, line {number or 1}: the file ends before any value")
     dtype, shape = _parse_header(keys, where)
+    dtype = as_dtype or dtype
     columns = len(line.split())
     if columns > _COLUMNS_LIMIT:
         raise BadValue(f"{where}, line {number + 1}: {columns} values, more than the {_COLUMNS_LIMIT} of a row")
-    rows = _read_quickly(raw, start, columns)
-    if rows is None:
-        rows = _read_carefully(raw[start:], number, where)
+    rows = _parse_rows(raw, start, columns, number, dtype, where)
     if shape and math.prod(shape) != rows.size:
         lines = number + raw.count(b"\n", start) + (not raw.endswith(b"\n"))
         raise BadValue(
             f"{where}, line {lines}: {rows.size} values until the end, "
             f"but its header promises {math.prod(shape)} ({'x'.join(map(str, shape))})"
         )
-    with np.errstate(invalid="ignore"):
-        is_exact = np.dtype(dtype).kind not in "iu" or np.array_equal(rows.astype(dtype), rows)
-    if not is_exact:
-        raise BadValue(f"{where}: not all values are {dtype}, as its header says")
     return TextArray(rows.reshape(shape) if shape else rows[0] if len(rows) == 1 else rows, dtype, bool(shape))
 
 
@@ -166,11 +169,33 @@ def _parse_header(keys: dict[str, tuple[int, str]], where: str) -> tuple[str, tu
     return _DTYPES[name], tuple(int(size) for _, size in keys.values())
 
 
-def _read_quickly(raw: bytes, start: int, columns: int) -> NDArray[np.float64] | None:
+def _parse_rows(raw: bytes, start: int, columns: int, number: int, dtype: str, where: str) -> NDArray[Any]:
+    """Return the rows from `start` on, after line `number`: float64, or int64 or uint64 for a dtype of integers."""
+    kind = np.dtype(dtype).kind
+    code = {"i": "q", "u": "Q"}.get(kind, "d")
+    rows = _read_quickly(raw, start, columns, code)
+    if rows is None:
+        words = _read_carefully(raw[start:], number, where, dtype)
+        if kind in "iu":
+            _check_range(min(map(min, words)), max(map(max, words)), dtype, where)
+        return np.array(words, code)
+    if kind in "iu":
+        _check_range(int(rows.min()), int(rows.max()), dtype, where)
+    return rows
+
+
+def _check_range(least: float, most: float, dtype: str, where: str) -> None:
+    limits = np.iinfo(dtype)
+    if not limits.min <= least <= most <= limits.max:
+        raise BadValue(f"{where}: not all values are {dtype}: they are from {least} to {most}")
+
+
+def _read_quickly(raw: bytes, start: int, columns: int, code: str) -> NDArray[Any] | None:
     """Return the rows from `start` on, read as JSON; None if they need `_read_carefully`.
 
-    JSON refuses ``+1``, ``.5``, ``nan`` and comments. What it reads otherwise than psana is sought before and after:
-    commas, ``true`` and ``false``, numbers of many digits, and the integer ``-0``.
+    `code` is that of their dtype: ``d`` for floats, ``q`` and ``Q`` for integers. JSON refuses ``+1``, ``.5``, ``nan``
+    and comments. What it reads otherwise than psana is sought before and after: commas, ``true`` and ``false``, numbers
+    of many digits, and the integer ``-0``.
     """
     count = raw.count(b"\n", start)
     # A value has a digit and a separator at least, so more values than this cannot follow.
@@ -179,22 +204,23 @@ def _read_quickly(raw: bytes, start: int, columns: int) -> NDArray[np.float64] |
     for at in range(start, len(raw) - _WINDOW + 1, _WINDOW):
         if raw.find(b" ", at, at + _WINDOW) < 0 and raw.find(b"\n", at, at + _WINDOW) < 0:
             return None
-    rows = np.empty((count, columns), np.float64)
-    row = struct.Struct(f"={columns}d")
+    rows = np.empty((count, columns), code)
+    row = struct.Struct(f"={columns}{code}")
     buffer = rows.reshape(-1).view("u1").data
     try:
         for offset in range(0, len(buffer), row.size):
             end = raw.index(b"\n", start)
             row.pack_into(buffer, offset, *orjson.loads(b"[%b]" % raw[start:end].replace(b" ", b",")))
             start = end + 1
-    except (ValueError, struct.error):  # not JSON; not numbers, or not as many as in the first row
+    except (ValueError, struct.error):  # not JSON; not such numbers, or not as many as in the first row
         return None
-    has_negative_zero = not rows.all() and (b"-0 " in raw or b"-0\n" in raw)
+    has_negative_zero = code == "d" and not rows.all() and (b"-0 " in raw or b"-0\n" in raw)
     return None if start < len(raw) or has_negative_zero else rows
 
 
-def _read_carefully(body: bytes, number: int, where: str) -> NDArray[np.float64]:
+def _read_carefully(body: bytes, number: int, where: str, dtype: str) -> list[list[float]]:
     """Return the rows of a body that follows line `number`; BadValue with the first line that is wrong."""
+    are_integers = np.dtype(dtype).kind in "iu"
     rows: list[list[float]] = []
     for at, line in enumerate(body.split(b"\n"), number + 1):
         if line.startswith(b"#"):
@@ -203,8 +229,11 @@ def _read_carefully(body: bytes, number: int, where: str) -> NDArray[np.float64]
         if words and rows and len(words) != len(rows[0]):
             raise BadValue(f"{where}, line {at}: {len(words)} values, the lines before have {len(rows[0])}")
         if words:
-            rows.append([_parse_number(word, at, where) for word in words])
-    return np.array(rows)
+            row = [_parse_number(word, at, where) for word in words]
+            if are_integers:
+                row = [_to_integer(*pair, dtype, at, where) for pair in zip(words, row, strict=True)]
+            rows.append(row)
+    return rows
 
 
 def _parse_number(word: bytes, at: int, where: str) -> float:
@@ -213,3 +242,13 @@ def _parse_number(word: bytes, at: int, where: str) -> float:
         return float(word)
     shown = word[:20].decode("ascii", "backslashreplace")
     raise BadValue(f"{where}, line {at}: {shown!r} is not a finite number")
+
+
+def _to_integer(word: bytes, number: float, dtype: str, at: int, where: str) -> int:
+    """Return the integer in a word, exactly; it may be written as 5.0 or 5e3."""
+    if re.fullmatch(rb"[+-]?[0-9]+", word):
+        return int(word)
+    if not number.is_integer():
+        shown = word[:20].decode("ascii", "backslashreplace")
+        raise BadValue(f"{where}: not all values are {dtype}: line {at} has {shown}")
+    return int(number)

@@ -114,6 +114,35 @@ def test_other_types_and_shapes_come_back(dtype: str, shape: tuple[int, ...]) ->
     assert np.array_equal(found, array)
 
 
+@pytest.mark.parametrize("layout", ["as it is written", "with a blank at the end of each line", "with other words"])
+@pytest.mark.parametrize("dtype", ["uint64", "int64"])
+def test_large_integers_are_exact(dtype: str, layout: str) -> None:
+    limits = np.iinfo(dtype)
+    array = np.array([[limits.min, limits.max, 2**53 + 1], [limits.max - 1, 5, 4000]], dtype)
+    raw = written(array)
+    if layout == "with a blank at the end of each line":
+        raw = raw.replace(b"\n", b" \n")
+    elif layout == "with other words":
+        raw = raw.replace(b" 5 4000", b" 5.0 4e3")
+    found = parse_text(raw, "x")
+    assert found.array.dtype == dtype
+    assert np.array_equal(found.array, array)
+    assert found.values.dtype == np.float64
+    assert np.array_equal(found.values, array.astype(np.float64))
+
+
+def test_a_dtype_can_take_the_place_of_the_header() -> None:
+    rows = b"18446744073709551615 9007199254740993\nX 1\n"
+    found = parse_text(rows.replace(b"X", b"0"), "x", "uint64").array
+    assert found.tolist() == [[2**64 - 1, 2**53 + 1], [0, 1]]
+    assert parse_text(rows.replace(b"X", b"0"), "x").array.dtype == REAL
+    for word in (b"-1", b"0.5", b"18446744073709551616", b"1e20", b"9" * 300):
+        with pytest.raises(BadValue, match=r"^x: not all values are uint64: "):
+            parse_text(rows.replace(b"X", word), "x", "uint64")
+        with pytest.raises(BadValue, match=r"^x: not all values are uint64: "):
+            parse_text(b"1 2\n" + word + b" 3\n", "x", "uint64")
+
+
 @pytest.mark.parametrize("bad", [1.0, np.zeros((0, 3)), [np.nan], [1, np.inf], ["x"], [1j], [None]])
 def test_what_is_no_array_of_finite_numbers_is_not_written(bad: Any) -> None:
     with pytest.raises(BadValue):
