@@ -42,6 +42,16 @@ _DTYPES = {
 
 
 @dataclass(frozen=True, slots=True)
+class TextHead:
+    """What the lines before the rows say."""
+
+    dtype: str  # float32 if they do not say it
+    shape: tuple[int, ...]  # empty if they do not say it
+    start: int  # the offset of the first row
+    lines: int  # how many lines come before it
+
+
+@dataclass(frozen=True, slots=True)
 class TextArray:
     """The contents of a text file of constants."""
 
@@ -125,6 +135,20 @@ def parse_text(raw: bytes, where: str, as_dtype: str | None = None) -> TextArray
 
     `as_dtype` takes the place of the header's dtype.
     """
+    head = parse_head(raw, where)
+    shape, dtype = head.shape, as_dtype or head.dtype
+    rows = parse_rows(raw, dtype, where, head.lines, head.start)
+    if shape and math.prod(shape) != rows.size:
+        lines = raw.count(b"\n") + (not raw.endswith(b"\n"))
+        raise BadValue(
+            f"{where}, line {lines}: {rows.size} values until the end, "
+            f"but its header promises {math.prod(shape)} ({'x'.join(map(str, shape))})"
+        )
+    return TextArray(rows.reshape(shape) if shape else rows[0] if len(rows) == 1 else rows, dtype, bool(shape))
+
+
+def parse_head(raw: bytes, where: str) -> TextHead:
+    """Return what the lines before the rows say; BadValue if they are malformed, or if no row follows in `raw`."""
     keys: dict[str, tuple[int, str]] = {}
     start, number = 0, 0
     while start < len(raw):
@@ -138,19 +162,49 @@ def parse_text(raw: bytes, where: str, as_dtype: str | None = None) -> TextArray
             keys[match[1].decode("ascii", "replace")] = number, match[2].decode("ascii", "replace")
     if start >= len(raw):
         raise BadValue(f"{where}, line {number or 1}: the file ends before any value")
-    dtype, shape = _parse_header(keys, where)
-    dtype = as_dtype or dtype
-    columns = len(line.split())
+    return TextHead(*_parse_header(keys, where), start, number)
+
+
+def parse_rows(raw: bytes, dtype: str, where: str, lines: int = 0, start: int = 0) -> NDArray[Any]:
+    """Return rows of text.
+
+    Parameters
+    ----------
+    raw : bytes
+        Rows of values.
+    dtype : str
+        The dtype that the values have to fit.
+    where : str
+        What to call the file in an error.
+    lines : int
+        How many lines of the file come before the rows.
+    start : int
+        The offset of the first row in `raw`.
+
+    Returns
+    -------
+    ndarray
+        Of two dimensions: float64, or for a dtype of integers int64 or uint64.
+
+    Raises
+    ------
+    BadValue
+        If the rows differ in length, or a value is not a finite number or does not fit the dtype.
+    """
+    columns = len(raw[start : raw.find(b"\n", start) % (len(raw) + 1)].split())
     if columns > _COLUMNS_LIMIT:
-        raise BadValue(f"{where}, line {number + 1}: {columns} values, more than the {_COLUMNS_LIMIT} of a row")
-    rows = _parse_rows(raw, start, columns, number, dtype, where)
-    if shape and math.prod(shape) != rows.size:
-        lines = number + raw.count(b"\n", start) + (not raw.endswith(b"\n"))
-        raise BadValue(
-            f"{where}, line {lines}: {rows.size} values until the end, "
-            f"but its header promises {math.prod(shape)} ({'x'.join(map(str, shape))})"
-        )
-    return TextArray(rows.reshape(shape) if shape else rows[0] if len(rows) == 1 else rows, dtype, bool(shape))
+        raise BadValue(f"{where}, line {lines + 1}: {columns} values, more than the {_COLUMNS_LIMIT} of a row")
+    kind = np.dtype(dtype).kind
+    code = {"i": "q", "u": "Q"}.get(kind, "d")
+    rows = _read_quickly(raw, start, columns, code)
+    if rows is None:
+        words = _read_carefully(raw[start:], lines, where, dtype)
+        if kind in "iu":
+            _check_range(min(map(min, words)), max(map(max, words)), dtype, where)
+        return np.array(words, code)
+    if kind in "iu":
+        _check_range(int(rows.min()), int(rows.max()), dtype, where)
+    return rows
 
 
 def _parse_header(keys: dict[str, tuple[int, str]], where: str) -> tuple[str, tuple[int, ...]]:
@@ -167,21 +221,6 @@ def _parse_header(keys: dict[str, tuple[int, str]], where: str) -> tuple[str, tu
         if not re.fullmatch(r"[1-9][0-9]{0,9}", size, re.ASCII):
             raise BadValue(f"{where}, line {at}: {size!r} is not the size of a dimension")
     return _DTYPES[name], tuple(int(size) for _, size in keys.values())
-
-
-def _parse_rows(raw: bytes, start: int, columns: int, number: int, dtype: str, where: str) -> NDArray[Any]:
-    """Return the rows from `start` on, after line `number`: float64, or int64 or uint64 for a dtype of integers."""
-    kind = np.dtype(dtype).kind
-    code = {"i": "q", "u": "Q"}.get(kind, "d")
-    rows = _read_quickly(raw, start, columns, code)
-    if rows is None:
-        words = _read_carefully(raw[start:], number, where, dtype)
-        if kind in "iu":
-            _check_range(min(map(min, words)), max(map(max, words)), dtype, where)
-        return np.array(words, code)
-    if kind in "iu":
-        _check_range(int(rows.min()), int(rows.max()), dtype, where)
-    return rows
 
 
 def _check_range(least: float, most: float, dtype: str, where: str) -> None:
