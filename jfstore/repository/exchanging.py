@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from jfstore.repository.adding import Added, Entry, add_entries
 from jfstore.repository.governed import GovernedRepository
 
 if TYPE_CHECKING:
+    from jfstore.core.instants import Instant
     from jfstore.core.lock import Lock
     from jfstore.repository.answer import Answer
     from jfstore.repository.bundle import ExportedBundle
     from jfstore.repository.exchange import Exported
     from jfstore.repository.export_tree import ExportedTree
+    from jfstore.repository.module_panels import Panels
 
 Progress = Callable[[int, int], None]
 
@@ -118,6 +121,25 @@ class ExchangingRepository(GovernedRepository):
         options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
         options |= {"experiment": experiment, "source": source}
         return import_calibdir(self, path, message, progress=progress, **options)
+
+    def import_psi(
+        self,
+        path: str | os.PathLike[str],
+        message: str,
+        *,
+        panels: Panels | None = None,
+        time: str | datetime | Instant | None = None,
+        about: Mapping[str, str] | None = None,
+        accept: Sequence[str] | str = (),
+        request: str | None = None,
+        dry_run: bool = False,
+        progress: Progress = lambda done, total: None,
+    ) -> Added:
+        """Import gain maps of PSI in one commit; see `jfstore.repository.import_psi.import_psi`."""
+        from jfstore.repository.import_psi import import_psi
+
+        options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
+        return import_psi(self, path, message, panels=panels, time=time, progress=progress, **options)
 
     def export_bundle(
         self,
