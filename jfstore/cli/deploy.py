@@ -21,12 +21,16 @@ from jfstore.cli.program import warn_all
 from jfstore.errors import BadValue
 
 EPILOG = """\
-The command deploys the constants that are valid at the start of the run, to
+The command deploys the constants that are valid at the start of the run, of -t or of every type that psana1 reads
+(pixel_gain, pixel_offset, pedestals, pixel_rms, pixel_status, status_extra, pixel_mask), to
 CALIBDIR/Jungfrau::CalibV1/<source>/<type>/<run>-end.data. Running jobs find the previous or the new file, whole; the
 previous file is kept beside it under a dated name. A file with the same values stays as it is; a file that jfstore did
 not write is replaced with --replace only. The note <run>-end.jfstore.json beside each file holds its versions, and
 HISTORY gets a line. Constants of a test repository go to the experiment's own calibration directory only if you
 confirm, or with --yes.
+
+psana1 reads pixel_status as 16 bits: a status that needs more is refused. psana2 reads its calibration database and no
+files: for a run of LCLS-II, see jfstore generate --help.
 
 --undo brings back the file from before the last deployment for the run, or removes the file if there was none. It
 needs no XTC files, and keeps the deployed file under a dated name. The notes record the previous file for the last 50
@@ -39,6 +43,7 @@ examples:
   jfstore deploy exp=xcsls3716:run=631
   jfstore deploy --locked run631.lock
   jfstore deploy exp=xcsls3716:run=631 Jungfrau.0 -c ./calib
+  jfstore deploy exp=xcsls3716:run=631 -t pedestals -t pixel_rms -t pixel_status
   jfstore deploy exp=xcsls3716:run=631 --undo
 """
 
@@ -55,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         return _undo(args)
     from jfstore.deployment.generate import write_constants
 
-    constants = read_constants(args)
+    constants = read_constants(args, psana1=True)
     output = make_output(args, "jfstore", deploy=True, from_test=args.yes)
     if not args.yes and not args.dry_run:
         output = confirm_test(constants, output)
@@ -72,10 +77,11 @@ def run(args: argparse.Namespace) -> int:
 def _undo(args: argparse.Namespace) -> int:
     from jfstore.deployment.undo import undo_deploy
 
-    names = ("time", "repo", "format", "as_of", "locked")
+    names = ("types", "time", "repo", "format", "as_of", "locked")
     useless = [option for option in names if getattr(args, option, None) is not None]
     if useless:
-        raise BadValue(f"--undo brings back the previous file: leave out --{useless[0].replace('_', '-')}")
+        option = "-t" if useless[0] == "types" else f"--{useless[0].replace('_', '-')}"
+        raise BadValue(f"--undo brings back the previous file: leave out {option}")
     dataset, source = read_run(args)
     options: dict[str, Any] = {"replace": args.replace, "dry_run": args.dry_run, "rights": rights_of(args)}
     rows = [

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.as_of import reading_variable
 from jfstore.cli.locking import add_lock, add_locked, check_lock, refuse_question, write_lock
-from jfstore.cli.options import Once, Parser, add_as_of, add_json, add_repo, add_rights, add_time, choose, rights_of
+from jfstore.cli.options import (
+    Once,
+    Parser,
+    add_as_of,
+    add_json,
+    add_repo,
+    add_rights,
+    add_time,
+    add_types,
+    choose,
+    rights_of,
+)
 from jfstore.cli.output import emit, emit_json, note, progress, report_rows
 from jfstore.cli.program import warn_all
 from jfstore.cli.run_options import add_experiment, dataset_of, panels_text
@@ -21,11 +32,19 @@ if TYPE_CHECKING:
     from jfstore.deployment.generate import Generated, Output
 
 EPILOG = """\
-The command takes the constants that are valid at the start of the run, for every panel of its Jungfrau. If a panel
-has none, it writes nothing. It writes four files to the working directory: pixel_gain and pixel_offset as .npy, and as
-text with all the digits that bring back every bit. It replaces a file that holds other values with --force only. With
--D it deploys the texts, too: see jfstore deploy --help. --lock writes a small file that pins the constants and the run:
---locked with that file writes the same values at any later time, and needs no XTC files.
+The command takes the constants that are valid at the start of the run, for every panel of its Jungfrau: those of
+every calibration type that is valid then, or of -t. If a panel has none, it writes nothing. It writes two files of
+each type to the working directory: an .npy file with the stored bits, and a text with all the digits that bring back
+every bit. It replaces a file that holds other values with --force only. With -D it deploys what psana reads, too: see
+jfstore deploy --help. --lock writes a small file that pins the constants and the run: --locked with that file writes
+the same values at any later time, and needs no XTC files.
+
+For a run whose first gain range is the high one, pixel_gain and so on mean the types of that one, such as
+pixel_gain_hg0. Their files have the names of the normal types, because psana has no others.
+
+The arrays of a run of LCLS-II have a place for every segment of the detector, as those of psana2: absent segments are
+zeros. -U prints for such a run the commands of psana2 that add the arrays to its calibration database. jfstore does
+not run them; they need psana2 and a Kerberos ticket.
 
 examples:
   jfstore generate exp=xcsls3716:run=631
@@ -33,6 +52,7 @@ examples:
   jfstore generate exp=xcsls3716:run=631 --lock run631.lock
   jfstore generate --locked run631.lock
   jfstore generate -e xcsls3716 -r 631 --repo test -c ./calib -D
+  jfstore generate exp=mfx101332224:run=7 -t pedestals -t pixel_rms -t pixel_status -U
 """
 
 
@@ -45,6 +65,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add("-d", "--detector", metavar="DATASET|SOURCE", action=Once, help=text)
     add("-s", "--source", dest="source_option", metavar="SOURCE", action=Once, help="the same as SOURCE")
     add_experiment(parser)
+    add_types(parser, "only this calibration type; may be repeated")
     add_time(parser, "another time than the start of the run")
     add_locked(parser, "DATASET")
     add_as_of(parser, "the constants that were valid after that commit, or at that time")
@@ -61,7 +82,7 @@ def add_output_options(parser: argparse.ArgumentParser, calibdir: str) -> None:
     add = parser.add_argument
     text = "the calibration directory (default: that of the experiment)"
     add("-c", calibdir, dest="calibdir", metavar="CALIBDIR", action=Once, help=text)
-    text = "format of the values in text, such as %%.4f as the old command has for gains (default: all the digits that "
+    text = "format of floats in text, such as %%.4f as the old command has for gains (default: all the digits that "
     add("--format", metavar="FORMAT", help=f"{text}bring back every bit)")
     add("--replace", action="store_true", help="also replace deployed files that jfstore did not write")
     add_rights(parser)
@@ -78,17 +99,17 @@ def read_run(args: argparse.Namespace) -> tuple[str, str | None]:
     return found, choose("source", sources)
 
 
-def read_constants(args: argparse.Namespace) -> Constants:
-    """Return the constants that the options name."""
+def read_constants(args: argparse.Namespace, psana1: bool = False) -> Constants:
+    """Return the constants that the options name; without -t, perhaps only those of types that psana1 reads."""
     from jfstore.deployment.constants import constants_of
 
+    options: dict[str, Any] = {"types": args.types, "psana1": psana1, "repo": getattr(args, "repo", None)}
     if args.locked:
         refuse_question(args)
-        return constants_of(locked=args.locked, repo=getattr(args, "repo", None))
+        return constants_of(locked=args.locked, **options)
     dataset, source = read_run(args)
     with reading_variable(args.as_of) as as_of:
-        repo = getattr(args, "repo", None)
-        return constants_of(dataset, source=source, time=args.time, repo=repo, as_of=as_of)
+        return constants_of(dataset, source=source, time=args.time, as_of=as_of, **options)
 
 
 def make_output(args: argparse.Namespace, program: str, **more: Any) -> Output:
@@ -109,7 +130,8 @@ def add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from jfstore.deployment.generate import make_upload_commands, write_constants
+    from jfstore.deployment.generate import write_constants
+    from jfstore.deployment.upload import make_upload_commands
 
     check_lock(args)
     constants = read_constants(args)
@@ -186,7 +208,12 @@ def make_value(done: Generated) -> dict[str, Any]:
         "time": {"stamp": constants.time.stamp, "utc": constants.time.iso},
         "origin": dict(constants.origin),
         "constants": [
-            {"type": name, "panel": panel.panel, "version": panel.version, "blake3": panel.blake3}
+            {
+                "type": constants.find_stored_type(name),
+                "panel": panel.panel,
+                "version": panel.version,
+                "blake3": panel.blake3,
+            }
             for name, panels in constants.panels.items()
             for panel in panels
         ],

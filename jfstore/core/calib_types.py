@@ -240,6 +240,24 @@ def high_g0_type(name: str) -> str | None:
     return found if found in CALIB_TYPES else None
 
 
+def type_for_run(name: str, has_high_g0: bool | None) -> str:
+    """Return the type that a run needs in place of `name`, which may be one of the high first gain range or not.
+
+    Examples
+    --------
+    >>> type_for_run("pixel_gain", True), type_for_run("pixel_gain_hg0", False), type_for_run("pixel_mask", True)
+    ('pixel_gain_hg0', 'pixel_gain', 'pixel_mask')
+    """
+    normal = calib_type(name).normal or name
+    return (high_g0_type(normal) or normal) if has_high_g0 else normal
+
+
+def psana1_dtype(name: str) -> str | None:
+    """Return the dtype in which psana1 reads a type, also one of the high first gain range; None if it does not."""
+    meaning = calib_type(name)
+    return CALIB_TYPES[meaning.normal or name].psana1
+
+
 def order_types(names: set[str]) -> tuple[str, ...]:
     """Return calibration types in the order of the table."""
     return tuple(name for name in CALIB_TYPES if name in names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from jfstore.core.arrays import CalibArray, describe_conversion
-from jfstore.core.calib_types import PAIRS, order_types
+from jfstore.core.calib_types import PAIRS, order_types, type_for_run
 from jfstore.core.hashing import digest
 from jfstore.core.ids import resolve_detector
 from jfstore.core.instants import DEFAULT_ZONE, Instant, find_zone, instant_at, parse_instant
+from jfstore.deployment.file_types import SpreadArrays, name_files, note_names, select_psana1_types
 from jfstore.deployment.note import PanelConstants
 from jfstore.errors import BadValue, Busy, Damaged, NotFound, Refused
 from jfstore.formats.gain_tree import (
@@ -26,6 +27,7 @@ from jfstore.formats.gain_tree import (
     select_names,
 )
 from jfstore.repository.answer import Answer
+from jfstore.repository.asked_types import check_types, choose_types
 from jfstore.repository.catalogue import open_repository, read_names
 from jfstore.repository.finding import Target
 from jfstore.repository.locking import replay
@@ -44,17 +46,27 @@ Place = str | os.PathLike[str] | Repository
 
 @dataclass(frozen=True, slots=True)
 class Constants:
-    """What is valid for a run; arrays and panels by calibration type."""
+    """What is valid for a run; arrays and panels by calibration type, as psana calls it.
+
+    The arrays have the shape (gain, panel, row, column) or (panel, row, column), of LCLS-II with a place for every
+    segment of the detector.
+    """
 
     run: Run
     jungfrau: Jungfrau
     time: Instant  # the start of the run, or another time that was asked for
     zone: ZoneInfo  # in which stamps are written
-    arrays: Mapping[str, CalibArray]  # of shape (gain, panel, row, column)
+    arrays: Mapping[str, CalibArray]
     panels: Mapping[str, tuple[PanelConstants, ...]]
     origin: Mapping[str, Any]  # the repository or gain tree, as in `Deployment`
     notes: tuple[str, ...] = ()
     lock: Lock | None = None  # which pins them; None for a gain tree
+    stored: Mapping[str, str] = field(default_factory=dict)  # the stored type by its name in files, if they differ
+    ends: Mapping[str, int] = field(default_factory=dict)  # when the first of a type's panels has other constants
+
+    def find_stored_type(self, name: str) -> str:
+        """Return the stored type that a file called `name` holds."""
+        return self.stored.get(name, name)
 
     @property
     def origin_text(self) -> str:
@@ -67,6 +79,8 @@ class Constants:
 def constants_of(
     dataset: str | None = None,
     *,
+    types: Sequence[str] | str | None = None,
+    psana1: bool = False,
     source: str | None = None,
     time: Time | None = None,
     repo: Place | None = None,
@@ -79,6 +93,11 @@ def constants_of(
     ----------
     dataset : str, optional
         ``exp=EXP:run=RUN``, or the path of an XTC file.
+    types : sequence of str, optional
+        Calibration types; default every type that is valid then. For a run whose first gain range is the high one,
+        the types of that one, such as ``pixel_gain_hg0``, stand for the normal ones.
+    psana1 : bool
+        Whether the default is only those types that psana1 reads.
     source : str, optional
         Which Jungfrau of the run: its source, alias or a part of the source.
     time : str, datetime or Instant, optional
@@ -99,10 +118,11 @@ def constants_of(
     JfstoreError
         As `jfstore.replay`, for a lock.
     """
+    wanted = _Wanted(check_types(types), psana1)
     if locked is not None:
         if (dataset, source, time, as_of) != (None, None, None, None):
             raise BadValue("a lock says the run, its Jungfrau, the time and the commit: leave these out")
-        return _replay(locked, repo)
+        return _replay(locked, repo, wanted)
     if dataset is None:
         raise BadValue("the dataset is missing: exp=EXP:run=RUN, or a lock")
     repo = "real" if repo is None else repo
@@ -119,11 +139,24 @@ def constants_of(
     when = instant_at(run.require_start(), zone) if time is None else parse_instant(time, zone)
     notes = (*run.notes, *run.problems, *stated_notes)
     if repository:
-        return _read_repository(run, jungfrau, detector, when, repository, as_of, notes)
+        asked = Target(resolve_detector(detector), when, run, jungfrau, notes)
+        return _read_repository(asked, repository, seq, wanted)
     assert tree
     if as_of is not None:
         raise BadValue(f"{tree} is a gain tree, which has no commits: as of {as_of} cannot be answered")
-    return _read_tree(run, jungfrau, when, zone, tree, notes)
+    return _read_tree(run, jungfrau, when, zone, tree, wanted, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which types are wanted: `types`, or those that are valid, of which perhaps only those that psana1 reads."""
+
+    types: tuple[str, ...] | None
+    psana1: bool
+
+    def narrow(self, valid: tuple[str, ...], label: str) -> tuple[str, ...]:
+        """Return which of the valid types are wanted, if none are named."""
+        return select_psana1_types(valid, label) if self.psana1 and self.types is None else valid
 
 
 def _find_gain_tree(place: str | os.PathLike[str]) -> Path | None:
@@ -136,43 +169,51 @@ def _find_gain_tree(place: str | os.PathLike[str]) -> Path | None:
     return path
 
 
-def _read_repository(
-    run: Run,
-    jungfrau: Jungfrau,
-    detector: str,
-    when: Instant,
-    repository: Repository,
-    as_of: int | str | None,
-    notes: tuple[str, ...],
-) -> Constants:
-    panels, seq = resolve_detector(detector), repository.seq_of(as_of)
-    answer = repository.find_target(Target(panels, when, run, jungfrau), None, seq)
+def _read_repository(asked: Target, repository: Repository, seq: int | None, wanted: _Wanted) -> Constants:
+    run, jungfrau, types = asked.run, asked.jungfrau, wanted.types
+    assert run
+    assert jungfrau
+    if types is None and wanted.psana1:
+        panels = list(map(str, asked.panels))
+        options: dict[str, Any] = {"of_run": True, "has_high_g0": jungfrau.has_high_g0}
+        valid = choose_types(repository.log.table(seq), panels, asked.time.ns, None, seq, **options)
+        types = wanted.narrow(valid, run.label)
+    answer = repository.find_target(asked, types, seq)
     try:
-        lock = answer.lock()
+        return _make_constants(answer, run, jungfrau, answer.types, answer.notes, answer.lock())
     except (Damaged, Busy) as error:
         # The index has the versions, so they can be read all the same.
-        lock = None
-        notes = (*notes, f"the constants cannot be pinned by a lock: {error}")
-    return _make_constants(answer, run, jungfrau, (*notes, *answer.notes), lock)
+        unpinned = f"the constants cannot be pinned by a lock: {error}"
+    return _make_constants(answer, run, jungfrau, answer.types, (*answer.notes, unpinned), None)
 
 
-def _replay(locked: Lock | str | os.PathLike[str], repo: Place | None) -> Constants:
+def _replay(locked: Lock | str | os.PathLike[str], repo: Place | None, wanted: _Wanted) -> Constants:
     """Return the constants that a lock pins."""
     answer = replay(locked, repo)
     run, jungfrau = answer.run, answer.jungfrau
     if run is None or jungfrau is None or not run.experiment or run.run < 0:
         raise BadValue("the lock is not of a run of an experiment, but of a detector at a time: jfstore get --locked")
-    return _make_constants(answer, run, jungfrau, answer.notes, answer.lock())
+    types = answer.types if wanted.types is None else tuple(answer.of(name)[0].type for name in wanted.types)
+    types = wanted.narrow(tuple(dict.fromkeys(types)), run.label)
+    return _make_constants(answer, run, jungfrau, types, answer.notes, answer.lock())
 
 
 def _make_constants(
-    answer: Answer, run: Run, jungfrau: Jungfrau, notes: tuple[str, ...], lock: Lock | None
+    answer: Answer, run: Run, jungfrau: Jungfrau, types: Sequence[str], notes: tuple[str, ...], lock: Lock | None
 ) -> Constants:
     repository = answer.repository
     assert repository is not None
+    named = name_files(types, jungfrau.has_high_g0)
     panels = {
-        name: tuple(PanelConstants(s.version.panel, s.version.name, s.version.array(name).blake3) for s in selections)
-        for name, selections in answer.by_type
+        name: tuple(
+            PanelConstants(s.version.panel, s.version.name, s.version.array(stored).blake3) for s in answer.of(stored)
+        )
+        for name, stored in named.items()
+    }
+    ends = {
+        name: min(until)
+        for name, stored in named.items()
+        if (until := [s.valid_to.ns for s in answer.of(stored) if s.valid_to is not None])
     }
     origin = {
         "repository": repository.id,
@@ -180,25 +221,48 @@ def _make_constants(
         "path": repository.location,
         "as_of": answer.as_of,
     }
-    arrays = {name: answer[name] for name in answer.types}
-    return Constants(run, jungfrau, answer.time, repository.zone, arrays, panels, origin, notes, lock)
+    arrays, spread = _spread({name: answer[stored] for name, stored in named.items()}, named, jungfrau)
+    notes = (*notes, *note_names(named), *spread)
+    pinned = None if lock is None else lock.select_types(list(types))
+    return Constants(run, jungfrau, answer.time, repository.zone, arrays, panels, origin, notes, pinned, named, ends)
+
+
+def _spread(
+    arrays: Mapping[str, CalibArray], named: Mapping[str, str], jungfrau: Jungfrau
+) -> tuple[Mapping[str, CalibArray], tuple[str, ...]]:
+    """Return the arrays with a place for every segment of the detector, and a note if segments are absent."""
+    segments = jungfrau.segments
+    if not segments or jungfrau.places == len(segments):
+        return arrays, ()
+    absent = [number for number in range(jungfrau.places) if number not in segments]
+    places = f"{', '.join(map(str, absent[:8]))}{', ...' if len(absent) > 8 else ''} of {jungfrau.places}"
+    note = (
+        f"{jungfrau.source} lacks the segments {places}: their places in the arrays are zero, in pixel_status all bits"
+    )
+    return SpreadArrays(arrays, named, segments), (note,)
 
 
 def _read_tree(
-    run: Run, jungfrau: Jungfrau, when: Instant, zone: ZoneInfo, root: Path, notes: tuple[str, ...]
+    run: Run,
+    jungfrau: Jungfrau,
+    when: Instant,
+    zone: ZoneInfo,
+    root: Path,
+    wanted: _Wanted,
+    notes: tuple[str, ...],
 ) -> Constants:
     tree = scan_gain_tree(root, zone)
     names = select_names(tree, [str(panel) for panel in jungfrau.panels], when.ns, zone)
     shape = read_gain_shape(names[0].directory)
     parts = [read_gain_directory(found.directory, shape) for found in names]
-    wanted = order_types({*PAIRS[0]}.union(*parts))
+    named = name_files(_choose_tree_types(parts, jungfrau, wanted, run.label), jungfrau.has_high_g0)
     arrays: dict[str, CalibArray] = {}
     panels: dict[str, tuple[PanelConstants, ...]] = {}
     converted = []
-    for name in wanted:
-        if lacking := [found.name for found, part in zip(names, parts, strict=True) if name not in part]:
-            raise NotFound(f"{root} has no {name} in {', '.join(lacking)}")
-        checked = [part[name] for part in parts]
+    for name, stored in named.items():
+        if lacking := [found.name for found, part in zip(names, parts, strict=True) if stored not in part]:
+            raise NotFound(f"{root} has no {stored} in {', '.join(lacking)}")
+        checked = [part[stored] for part in parts]
         arrays[name] = np.stack([one.array for one in checked], axis=-3)
         panels[name] = tuple(
             PanelConstants(found.panel, found.name, digest(one.array.reshape(-1).view("u1")))
@@ -206,9 +270,22 @@ def _read_tree(
         )
         for found, one in zip(names, checked, strict=True):
             if text := describe_conversion(one):
-                converted.append(f"{name} of {found.name} was {text}")
+                converted.append(f"{stored} of {found.name} was {text}")
+    spread, remarks = _spread(arrays, named, jungfrau)
+    notes = (*notes, *converted, *note_names(named), *remarks)
     origin = {"gains": str(root.absolute())}
-    return Constants(run, jungfrau, when, zone, arrays, panels, origin, (*notes, *converted))
+    return Constants(run, jungfrau, when, zone, spread, panels, origin, notes, stored=named)
+
+
+def _choose_tree_types(
+    parts: Sequence[Mapping[str, Any]], jungfrau: Jungfrau, wanted: _Wanted, label: str
+) -> tuple[str, ...]:
+    """Return the types of a gain tree that are wanted for a run, from what the directory of each panel holds."""
+    has_high_g0 = jungfrau.has_high_g0
+    if wanted.types is not None:
+        return tuple(dict.fromkeys(type_for_run(name, True) if has_high_g0 else name for name in wanted.types))
+    found = {name for part in parts for name in part if name == type_for_run(name, has_high_g0)}
+    return wanted.narrow(order_types({*PAIRS[bool(has_high_g0)], *found}), label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +322,8 @@ def runs_with_constants(
     repository : Repository
         Where to look for constants.
     types : sequence of str, optional
-        Calibration types that are needed; default all.
+        Calibration types that are needed; default those that are valid at the start of the run, at least gains and
+        offsets.
     as_of : int or str, optional
         As the repository was then, as for `Repository.get`.
     progress : callable
@@ -270,7 +348,8 @@ def _find_missing(
             return f"no panel Ids (ConfigV{jungfrau.version})"
         if run.start is None:
             return "no start time"
-        repository.find(jungfrau.detector_id, types, instant_at(run.start, repository.zone), as_of=as_of)
+        asked = Target(resolve_detector(jungfrau.detector_id), instant_at(run.start, repository.zone), run, jungfrau)
+        repository.find_target(asked, types, as_of)
     except (NotFound, BadValue) as error:
         return error.message.partition("; jfstore explain ")[0]  # a table has no room for it
     return None

@@ -9,17 +9,20 @@ import shlex
 import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jfstore._version import __version__
 from jfstore.core.arrays import CalibArray
+from jfstore.core.calib_types import CALIB_TYPES, psana1_dtype
 from jfstore.core.ids import file_id
-from jfstore.core.instants import SECOND, exact_stamp, iso, now
+from jfstore.core.instants import iso, now
 from jfstore.core.lock import Lock, lock_value
 from jfstore.deployment.calibdir import CalibFile
 from jfstore.deployment.constants import Constants, Place, constants_of
 from jfstore.deployment.deploy import Deployed, Deployer, check
+from jfstore.deployment.file_types import convert_for_psana1
 from jfstore.deployment.note import Deployment
 from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, Refused
 from jfstore.formats.text import FORMAT, format_text, parse_text
@@ -27,13 +30,13 @@ from jfstore.fs import durable, owner
 from jfstore.fs.files import pieces_of
 from jfstore.fs.output_file import npy_pieces, place_of_file
 from jfstore.fs.owner import Rights
-from jfstore.repository.catalogue import locate
+from jfstore.runs.records import LCLS2
 from jfstore.runs.tree import Tree
 
 if TYPE_CHECKING:
     from jfstore.repository.finding import Time
 
-_NAME_LIMIT = 255
+NAME_LIMIT = 255
 Progress = Callable[[int, int], None]
 
 
@@ -68,6 +71,7 @@ class Output:
 def generate(
     dataset: str | None = None,
     *,
+    types: Sequence[str] | str | None = None,
     source: str | None = None,
     time: Time | None = None,
     repo: Place | None = None,
@@ -83,14 +87,15 @@ def generate(
 
     Parameters
     ----------
-    dataset, source, time, repo, as_of, locked
+    dataset, types, source, time, repo, as_of, locked
         As for `constants_of`.
     directory : path
         Where the files go.
     replace : bool
         Whether files with other values may be replaced.
     fmt : str, optional
-        printf format of the values in text, such as ``%.4f``; default all digits, which bring back every bit.
+        printf format of floats in text, such as ``%.4f``; default all digits, which bring back every bit. Integers
+        have all their digits.
     rights : Rights
         Modes and group of new files.
     progress : callable
@@ -104,13 +109,14 @@ def generate(
         As `constants_of`.
     """
     output = Output(directory=directory, replace_local=replace, fmt=fmt, rights=rights)
-    constants = constants_of(dataset, source=source, time=time, repo=repo, as_of=as_of, locked=locked)
+    constants = constants_of(dataset, types=types, source=source, time=time, repo=repo, as_of=as_of, locked=locked)
     return write_constants(constants, output, progress=progress)
 
 
 def deploy(
     dataset: str | None = None,
     *,
+    types: Sequence[str] | str | None = None,
     source: str | None = None,
     time: Time | None = None,
     repo: Place | None = None,
@@ -124,12 +130,14 @@ def deploy(
     dry_run: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Generated:
-    """Deploy the constants of a run to where psana reads them.
+    """Deploy the constants of a run to where psana1 reads them.
 
     Parameters
     ----------
     dataset, source, time, repo, as_of, locked
         As for `constants_of`.
+    types : sequence of str, optional
+        Calibration types that psana1 reads; default those of them that are valid then.
     calibdir : path, optional
         The calibration directory; default that of the experiment.
     replace : bool
@@ -144,14 +152,16 @@ def deploy(
     Raises
     ------
     Refused
-        If `replace` or `from_test` would be needed.
+        If `replace` or `from_test` would be needed, a value does not fit the dtype that psana reads, or the run is one
+        of LCLS-II, for which psana2 reads its database.
     JfstoreError
         As `constants_of`.
     """
     output = Output(
         deploy=True, calibdir=calibdir, replace_deployed=replace, from_test=from_test, fmt=fmt, rights=rights
     )
-    constants = constants_of(dataset, source=source, time=time, repo=repo, as_of=as_of, locked=locked)
+    options: dict[str, Any] = {"source": source, "time": time, "repo": repo, "as_of": as_of, "locked": locked}
+    constants = constants_of(dataset, types=types, psana1=True, **options)
     return write_constants(constants, output, dry_run=dry_run, progress=progress)
 
 
@@ -165,10 +175,12 @@ def write_constants(
     """Write constants as `output` says; everything is checked before the first file is written."""
     if output.fmt is not None and not FORMAT.fullmatch(output.fmt):
         raise BadValue(f"{output.fmt!r} is not a format of values, such as %.4f")
+    if output.deploy:
+        _check_can_deploy(constants, output)
     calibdir, is_own = _find_calibration_directory(constants, output)
     is_test = constants.origin.get("role") == "test"
     needs_confirmation = output.deploy and is_test and is_own
-    notes = list(constants.notes)
+    notes = [*constants.notes, *(_note_not_deployed(constants) if output.deploy else ())]
     if output.deploy and is_test:
         notes.append(f"{constants.origin['path']} is a test repository: psana would read constants from there")
     if needs_confirmation and not output.from_test and not dry_run:
@@ -180,7 +192,8 @@ def write_constants(
     targets = _make_deployments(constants, output, calibdir) if output.deploy and calibdir else {}
     planned = []
     for name, (file, deployment) in targets.items():
-        is_unchanged = check(file, deployment, constants.arrays[name], output.replace_deployed)
+        array = convert_for_psana1(name, constants.arrays[name], [panel.panel for panel in constants.panels[name]])
+        is_unchanged = check(file, deployment, array, output.replace_deployed)
         planned.append(Deployed(file, "unchanged" if is_unchanged else "would deploy"))
     if dry_run:
         return Generated(constants, (), tuple(planned), calibdir, needs_confirmation, tuple(notes))
@@ -200,15 +213,43 @@ def _write(
         for done, (name, array) in enumerate(constants.arrays.items()):
             progress(done, total)
             local = make_local_name(constants, name)
-            pieces = _format_text(constants, name, array, f"{local}.txt", output.fmt)
+            pieces: list[bytes] = []
             if output.directory is not None:
+                pieces = _format_text(constants, name, array, f"{local}.txt", output.fmt)
                 written += _write_local(Path(output.directory) / local, array, pieces, output.rights)
             if name in targets:
-                copy_of = "-" if output.directory is None else f"{local}.txt"
-                deployer.stage(*targets[name], array, pieces, copy_of)
+                panels = [panel.panel for panel in constants.panels[name]]
+                converted = convert_for_psana1(name, array, panels)
+                is_copy = pieces != [] and converted.dtype == array.dtype
+                if not is_copy:
+                    pieces = _format_text(constants, name, converted, f"{local}.txt", output.fmt)
+                deployer.stage(*targets[name], converted, pieces, f"{local}.txt" if is_copy else "-")
         deployed = deployer.finish()
     progress(total, total)
     return tuple(written), tuple(deployed)
+
+
+def _check_can_deploy(constants: Constants, output: Output) -> None:
+    """Refuse to deploy for psana2, and types that psana1 does not read."""
+    run = constants.run
+    if run.daq == LCLS2:
+        raise Refused(
+            f"{run.label} is a run of LCLS-II, for which psana2 reads its calibration database, not files: "
+            f"jfstore generate {run.label} -U writes the arrays and prints the commands that add them to it"
+        )
+    useless = _find_not_deployed(constants)
+    if useless and (output.directory is None or len(useless) == len(constants.arrays)):
+        readable = [name for name, known in CALIB_TYPES.items() if known.psana1]
+        raise BadValue(f"psana does not read {', '.join(useless)}: it reads {', '.join(readable)}")
+
+
+def _find_not_deployed(constants: Constants) -> list[str]:
+    return [name for name in constants.arrays if psana1_dtype(name) is None]
+
+
+def _note_not_deployed(constants: Constants) -> Iterator[str]:
+    if names := _find_not_deployed(constants):
+        yield f"{', '.join(names)}: written, not deployed, because psana does not read them"
 
 
 def _find_calibration_directory(constants: Constants, output: Output) -> tuple[Path | None, bool]:
@@ -245,17 +286,24 @@ def _make_deployments(constants: Constants, output: Output, calibdir: Path) -> d
                 start=run.start,
                 valid_at=constants.time.ns,
                 panels=panels,
-                fmt=output.fmt,
+                fmt=_format_of(name, output.fmt),
                 origin=constants.origin,
                 replaced=None,
                 time=time,
                 call=call,
                 about=about,
-                lock=None if lock is None else lock_value(lock.select_types([name])),
+                lock=None if lock is None else lock_value(lock.select_types([constants.find_stored_type(name)])),
+                stored_type=None if (stored := constants.find_stored_type(name)) == name else stored,
             ),
         )
         for name, panels in constants.panels.items()
+        if psana1_dtype(name)
     }
+
+
+def _format_of(name: str, fmt: str | None) -> str | None:
+    """Return the format of the values of a type; None, for all digits, if they are integers."""
+    return None if CALIB_TYPES[name].is_integer else fmt
 
 
 def make_local_name(constants: Constants, calib_type: str) -> str:
@@ -264,17 +312,18 @@ def make_local_name(constants: Constants, calib_type: str) -> str:
     run = constants.run
     head = f"{run.experiment}-r{run.run:04d}_{constants.jungfrau.source}_"
     longest = max(map(len, constants.arrays)) + len("_.npy")
-    return f"{head}{file_id(constants.jungfrau.detector_id, _NAME_LIMIT - len(head) - longest)}_{calib_type}"
+    return f"{head}{file_id(constants.jungfrau.detector_id, NAME_LIMIT - len(head) - longest)}_{calib_type}"
 
 
 def _format_text(constants: Constants, name: str, array: CalibArray, file_name: str, fmt: str | None) -> list[bytes]:
-    pieces = format_text(array, _make_header(constants, name, array.shape, file_name), fmt)
+    fmt = _format_of(name, fmt)
+    pieces = format_text(array, _make_header(constants, name, array, file_name), fmt)
     if fmt is None and parse_text(b"".join(pieces), file_name).array.tobytes() != array.tobytes():
         raise Failed(f"{name}: the text of the constants does not bring back their bits; nothing was written of it")
     return pieces
 
 
-def _make_header(constants: Constants, name: str, shape: tuple[int, ...], file_name: str) -> Iterator[tuple[str, str]]:
+def _make_header(constants: Constants, name: str, array: CalibArray, file_name: str) -> Iterator[tuple[str, str]]:
     """Yield the lines of a text's header beside the shape: the origin of the constants, and the keys of psana."""
     run = constants.run
     yield from [
@@ -285,6 +334,10 @@ def _make_header(constants: Constants, name: str, shape: tuple[int, ...], file_n
         ("VALID_AT", iso(constants.time.ns)),
         ("ORIGIN", constants.origin_text),
     ]
+    if (stored := constants.find_stored_type(name)) != name:
+        yield "STORED_TYPE", stored
+    if constants.jungfrau.segments:
+        yield "SEGMENTS", " ".join(map(str, constants.jungfrau.segments))
     yield from (("VERSION", panel.version) for panel in constants.panels[name])
     yield from [
         ("PROGRAM", f"jfstore {__version__}"),
@@ -294,8 +347,8 @@ def _make_header(constants: Constants, name: str, shape: tuple[int, ...], file_n
         ("FILE_NAME", file_name),
         ("DATE_TIME", clock.strftime("%Y-%m-%dT%H:%M:%S")),
         ("UID", owner.user()),
-        ("SHAPE", f"({','.join(map(str, shape))})"),
-        ("DATATYPE", "float32"),
+        ("SHAPE", f"({','.join(map(str, array.shape))})"),
+        ("DATATYPE", array.dtype.name),
     ]
 
 
@@ -303,7 +356,8 @@ def _refuse_other_values(constants: Constants, directory: Path, fmt: str | None)
     """Refuse if a local file exists that holds other values: it may be of another time or repository."""
     for name, array in constants.arrays.items():
         local = directory / make_local_name(constants, name)
-        for suffix, encode in ((".npy", npy_pieces), (".txt", lambda values: format_text(values, (), fmt))):
+        text = partial(format_text, facts=(), fmt=_format_of(name, fmt))
+        for suffix, encode in ((".npy", npy_pieces), (".txt", text)):
             path = Path(f"{local}{suffix}")
             if os.path.lexists(path) and _read_values(path) != _strip_header(b"".join(map(bytes, encode(array)))):
                 raise Refused(f"{path} exists and holds other values; --force replaces it")
@@ -329,32 +383,3 @@ def _write_local(local: Path, array: CalibArray, text: Sequence[Any], rights: Ri
         except OSError as error:
             raise Failed(f"{path}: {error.strerror}") from None
     return sorted(files, reverse=True)
-
-
-def make_upload_commands(constants: Constants, program: str) -> list[tuple[str, list[list[str]]]]:
-    """Return the commands that add the local files to the test and the real repository: for each group of commands
-    its purpose and their words."""
-    run, detector = constants.run, constants.jungfrau.detector_id
-    start = constants.time.ns - constants.time.ns % SECOND
-    try:
-        stamp = exact_stamp(start, constants.zone)
-    except BadValue:
-        stamp = f"@{start // SECOND}"
-    message = f"See command: {program} -d {run.label} -U"
-    files = {name: f"{make_local_name(constants, name)}.npy" for name in constants.arrays}
-    groups = []
-    # The commands that change a real repository come last.
-    for role in ("test", "real"):
-        arrays = [word for name, file in files.items() for word in ("-t", name, "-f", file)]
-        yes = ["--yes"] if role == "real" else []
-        add = ["jfstore", "add", detector, "-T", stamp, *arrays, "-m", message, "--repo", role, *yes]
-        groups.append((f"to the {role} repository", [add]))
-        directory = locate(role)[1]
-        if not isinstance(directory, Path):
-            continue  # there are no DCS files in a bucket
-        store = directory / f"jungfrau-{file_id(detector, _NAME_LIMIT - len('jungfrau-.h5'))}.h5"
-        of_run = ["-e", run.experiment, "-r", str(run.run), "-d", constants.jungfrau.source]
-        when = ["-T", str(start // SECOND), "-m", message]
-        adds = [["dcs", "add", str(store), "-t", name, "-f", file, *when, *of_run] for name, file in files.items()]
-        groups.append((f"to the DCS file of the detector in the directory of the {role} repository", adds))
-    return groups

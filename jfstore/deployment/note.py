@@ -57,6 +57,7 @@ class Deployment:
     call: str  # random text that the files deployed together share
     about: Mapping[str, Any]  # user, host, program, dataset and command
     lock: Mapping[str, Any] | None = None  # of the constants, as JSON; None of a gain tree, and before 0.2.0
+    stored_type: str | None = None  # the stored calibration type, if the file has the name of another one
 
     @property
     def detector(self) -> str:
@@ -102,6 +103,7 @@ def _encode(deployment: Deployment) -> dict[str, Any]:
         "time": iso(deployment.time),
         "call": deployment.call,
         **{name: deployment.about.get(name) for name in _ABOUT},
+        **({} if deployment.stored_type is None else {"stored_type": deployment.stored_type}),
         **({} if deployment.lock is None else {"lock": dict(deployment.lock)}),
     }
 
@@ -150,6 +152,7 @@ def _decode(body: Any, file: CalibFile) -> Deployment:
         about={name: value for name, value in body.items() if name in _ABOUT},
         # It is decoded only if somebody wants to replay it: an audit reads very many notes.
         lock=None if body.get("lock") is None else dict(body["lock"]),
+        stored_type=None if body.get("stored_type") is None else _check_text(body["stored_type"]),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jfstore._version import __version__
 from jfstore.cli.as_of import reading_variable
@@ -66,13 +66,16 @@ def _run(argv: list[str]) -> int:
             raise BadValue(f"the dataset is missing: -d exp=EXP:run=RUN; see {_NAME} --help")
         parser.print_help()
         return 0
+    from jfstore.core.calib_types import PAIRS
     from jfstore.deployment.constants import constants_of
-    from jfstore.deployment.generate import make_upload_commands, write_constants
+    from jfstore.deployment.generate import write_constants
+    from jfstore.deployment.upload import make_upload_commands
 
     source = choose("source", dict.fromkeys((args.source, args.source_option))) or ANY_JUNGFRAU
     time = choose("time", dict.fromkeys((args.stamp, args.tstamp)))
     with reading_variable(None) as as_of:
-        constants = constants_of(dataset, source=source, time=time, repo=args.repdir, as_of=as_of)
+        options: dict[str, Any] = {"source": source, "time": time, "repo": args.repdir, "as_of": as_of}
+        constants = constants_of(dataset, types=PAIRS[0], **options)
     # This command has always replaced its local files, and scripts rely on it.
     output = make_output(args, _NAME, directory=".", replace_local=True, deploy=args.deploy)
     with progress("writing") as show:
