@@ -13,9 +13,10 @@ from jfstore.cli.writing import open_to_read
 from jfstore.errors import Damaged
 
 EPILOG = """\
-The command compares every deployed file of pixel_gain and pixel_offset with the repository, also files that were
-made before jfstore: by the file's hash, which the note beside it holds; else by the hash of each panel's array; else
-by its values, which the old commands rounded to %.4f (gains) and %.1f (offsets). It prints the state of each file:
+The command compares every deployed file of the types that psana1 reads with the repository, also files that were made
+before jfstore: by the file's hash, which the note beside it holds; else by the hash of each panel's array; else by its
+values, which psana's commands rounded: gains to %.4f, offsets to %.1f, pedestals and noise to %.3f. It prints the state
+of each file:
 
   current       it holds the constants that are valid now for its run
   stale         other constants are valid now; the command says which, and since when

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from jfstore.core.calib_types import high_g0_type, type_for_run
 from jfstore.core.changes import Change
 from jfstore.core.ids import parse_version
 from jfstore.core.instants import Instant, instant_at
 from jfstore.core.records import Version
 from jfstore.core.validity import Timeline, timeline
-from jfstore.deployment.audit import Auditor, Expectation
+from jfstore.deployment.audit import Auditor, Expectation, find_stored_type
 from jfstore.deployment.calibdir import CalibFile, find_files
 from jfstore.deployment.note import Deployment, read_note
 from jfstore.errors import JfstoreError
@@ -97,9 +98,10 @@ class RunSearch:
                 elif run.start is None:
                     self.without_start.append(run.label)
                 else:
-                    panels = tuple(map(name_panel, jungfrau.panels))
-                    self.expected[run.experiment, run.run, jungfrau.source] = Expectation(panels, run.start)
-                    found = [c for p in panels for name in lines.types if (c := lines.find(p, name, run.start))]
+                    panels, high = tuple(map(name_panel, jungfrau.panels)), jungfrau.has_high_g0
+                    self.expected[run.experiment, run.run, jungfrau.source] = Expectation(panels, run.start, high)
+                    types = [name for name in lines.types if name == type_for_run(name, high)]
+                    found = [c for p in panels for name in types if (c := lines.find(p, name, run.start))]
                     if found:
                         changed = (tuple(dict.fromkeys(c.panel for c in found)), tuple(sorted({c.type for c in found})))
                         start = instant_at(run.start, repository.zone)
@@ -153,16 +155,18 @@ class FileSearch:
         self.searched = len(files)
         for done, (experiment, file) in enumerate(files):
             progress(done, len(files))
-            if file.type in self.lines.types:
+            if {file.type, high_g0_type(file.type)} & {*self.lines.types}:
                 self._judge(experiment, file)
         progress(len(files), len(files))
 
     def _judge(self, experiment: str, file: CalibFile) -> None:
         """Decide whether the valid constants of a file change, and whether it holds the old or the new ones."""
         expected = self.runs.expected.get((experiment, file.run, file.source))
-        if expected and not self._changes_of(file, expected):
+        types = {file.type, high_g0_type(file.type) or file.type}
+        if expected and not any(self._changes_of(name, expected) for name in types):
             return  # whatever the file holds
         deployment, why = _read_deployment(file)
+        stored = find_stored_type(file.type, expected, deployment)
         if deployment and expected is None:
             t = deployment.valid_at if deployment.start is None else deployment.start
             expected = Expectation(tuple(panel.panel for panel in deployment.panels), t)
@@ -173,27 +177,33 @@ class FileSearch:
         elif expected is None:
             why += ", and its run is not known"
         elif self.compare:
-            held, why = self._recognise(file, expected)
+            held, why = self._recognise(file, stored, expected)
         if held is None or expected is None:
             self.undecided.append((str(file.path), why))
         elif len(held.hashes) != len(expected.panels):
             self.undecided.append((str(file.path), "it has another number of panels than the detector of its run"))
-        elif changes := self._changes_of(file, expected):
-            self._append(experiment, file, expected, held, changes)
+        elif changes := self._changes_of(stored, expected):
+            self._append(experiment, file, stored, expected, held, changes)
 
-    def _changes_of(self, file: CalibFile, expected: Expectation) -> dict[str, Change]:
-        found = {panel: self.lines.find(panel, file.type, expected.t) for panel in expected.panels}
+    def _changes_of(self, stored: str, expected: Expectation) -> dict[str, Change]:
+        found = {panel: self.lines.find(panel, stored, expected.t) for panel in expected.panels}
         return {panel: change for panel, change in found.items() if change}
 
     def _append(
-        self, experiment: str, file: CalibFile, expected: Expectation, held: _Held, changes: Mapping[str, Change]
+        self,
+        experiment: str,
+        file: CalibFile,
+        stored: str,
+        expected: Expectation,
+        held: _Held,
+        changes: Mapping[str, Change],
     ) -> None:
         was = is_then = True
         for panel, blake3 in zip(expected.panels, held.hashes, strict=True):
             if change := changes.get(panel):
                 was, is_then = was and blake3 == change.before_blake3, is_then and blake3 == change.after_blake3
             else:
-                is_valid = self._find_valid(panel, file.type, expected.t) == blake3
+                is_valid = self._find_valid(panel, stored, expected.t) == blake3
                 was, is_then = was and is_valid, is_then and is_valid
         state = BECOMES_STALE if was else BECOMES_CURRENT if is_then else STAYS_STALE
         what = (str(file.path), experiment, file.source, file.type, file.run)
@@ -213,14 +223,14 @@ class FileSearch:
             self._valid[*key, place] = version.content[calib_type] if version else None
         return self._valid[*key, place]
 
-    def _recognise(self, file: CalibFile, expected: Expectation) -> tuple[_Held | None, str]:
+    def _recognise(self, file: CalibFile, stored: str, expected: Expectation) -> tuple[_Held | None, str]:
         """Return what a file without a note holds, by its values; None and the reason if that is not clear."""
         self._expected[file.path] = expected
         finding = self._auditor.examine(file)
         if finding.state in ("unknown", "unreadable", "edited"):
             return None, f"{finding.state}: {finding.detail}"
         versions = [find_version(self.repository, name) for name in finding.versions]
-        hashes = [version.content[file.type] for version in versions if version]
+        hashes = [version.content[stored] for version in versions if version]
         return _Held(hashes, finding.versions, False), ""
 
 

@@ -1,8 +1,9 @@
 """Check whether the files of a calibration directory still match a repository.
 
 A file is recognised by its own hash, which the note beside it holds; else by the hash of each panel's array; else by
-its values, which psana's old commands rounded to ``%.4f`` (gains) and ``%.1f`` (offsets). It is current if it holds
-what is valid for its run. The run's XTC files say when the run started and with which panels; without them, the note.
+its values, which psana's commands rounded: gains to ``%.4f``, offsets to ``%.1f``, pedestals and noise to ``%.3f``. It
+is current if it holds what is valid for its run. The run's XTC files say when the run started and with which panels;
+without them, the note.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 
-from jfstore.core.calib_types import CALIB_TYPES
+from jfstore.core.calib_types import CALIB_TYPES, type_for_run
 from jfstore.core.hashing import digest_of_pieces
 from jfstore.core.instants import SECOND, iso, iso_second, stamp_at
 from jfstore.core.records import Version
 from jfstore.deployment.calibdir import GROUP, CalibFile, find_files
-from jfstore.deployment.compare import Likeness, Recogniser, find_decimals
+from jfstore.deployment.compare import Likeness, Recogniser, find_decimals, read_values
 from jfstore.deployment.note import Deployment, read_note
 from jfstore.errors import BadValue, Damaged, Failed, JfstoreError, NotFound, Refused
 from jfstore.formats.text import read_text
@@ -126,7 +127,8 @@ def _scan(directories: Sequence[str | os.PathLike[str]]) -> tuple[list[CalibFile
         findings += [Finding("unreadable", name, None, None, None, (), why) for name, why in listing.problems]
         notes += [f"{name}: psana does not read a file of that name" for name in listing.ignored]
         if not listing.files and not listing.problems:
-            notes.append(f"{directory} holds no deployed file of {' or '.join(CALIB_TYPES)}")
+            read = [name for name, known in CALIB_TYPES.items() if known.psana1]
+            notes.append(f"{directory} holds no deployed file of {' or '.join(read)}")
         for file, other in pairwise(listing.files):
             if (file.source, file.type, file.run) == (other.source, other.type, other.run):
                 notes.append(f"{other.path}: psana reads {file.name} instead for run {file.run}")
@@ -137,10 +139,14 @@ def _scan(directories: Sequence[str | os.PathLike[str]]) -> tuple[list[CalibFile
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a file should hold constants for: panel Ids in order, and the start of its run in nanoseconds UTC."""
+    """What a file should hold constants for: panel Ids in order, and the start of its run in nanoseconds UTC.
+
+    `has_high_g0` says whether the first gain range of the run is the high one; None if that is not known.
+    """
 
     panels: tuple[str, ...]
     t: int
+    has_high_g0: bool | None = None
 
 
 def _read_expectation(stated: RunStatements, experiment: str, source: str, number: int) -> Expectation | None:
@@ -150,7 +156,7 @@ def _read_expectation(stated: RunStatements, experiment: str, source: str, numbe
             for bare in run.jungfraus:
                 panels = fill_panels(run, bare, stated)[0].panels if bare.source == source else ()
                 if panels and run.start is not None:
-                    return Expectation(tuple(map(str, panels)), run.start)
+                    return Expectation(tuple(map(str, panels)), run.start, bare.has_high_g0)
     except JfstoreError:
         pass  # the XTC files may not be on this machine
     return None
@@ -189,14 +195,16 @@ class Auditor:
         deployment = next((entry for entry in noted if entry.blake3 == blake3), None)
         if deployment is not None:
             return self._judge_unchanged(file, deployment, expected)
-        finding = self._judge_other(file, expected, bool(noted))
+        stored = find_stored_type(file.type, expected, noted[0] if noted else None)
+        finding = self._judge_other(file, stored, expected, bool(noted))
         return replace(finding, detail=finding.detail + remark)
 
     # -- a file that jfstore wrote and nobody changed
 
     def _judge_unchanged(self, file: CalibFile, deployment: Deployment, expected: Expectation | None) -> Finding:
         names = tuple(panel.version for panel in deployment.panels)
-        state, detail = self._judge(file, [panel.blake3 for panel in deployment.panels], names, expected)
+        stored = find_stored_type(file.type, expected, deployment)
+        state, detail = self._judge(file, stored, [panel.blake3 for panel in deployment.panels], names, expected)
         if deployment.start not in (None, deployment.valid_at):
             detail += f"; deployed as valid at {self._format_time(deployment.valid_at)}"
         if deployment.fmt is not None:
@@ -205,33 +213,34 @@ class Auditor:
 
     # -- any other file
 
-    def _judge_other(self, file: CalibFile, expected: Expectation | None, is_noted: bool) -> Finding:
+    def _judge_other(self, file: CalibFile, stored: str, expected: Expectation | None, is_noted: bool) -> Finding:
         """Recognise the versions of a file by its values, and judge them."""
         try:
             text = read_text(file.path)
         except (BadValue, Failed) as error:
             return _report(file, "unreadable", (), error.message.removeprefix(f"{file.path}, "))
-        parts = self._recogniser.split(text.values, text.has_shape)
+        parts = self._recogniser.split(text, stored)
         if parts is None:
-            return _report(file, "unknown", (), "its shape is not that of panels of this repository")
-        decimals, likes = find_decimals(parts, file.type), []
+            why = "" if read_values(text, stored) is not None else f", or its values are not those of {stored}"
+            return _report(file, "unknown", (), f"its shape is not that of panels of this repository{why}")
+        decimals, likes = find_decimals(parts, stored), []
         run = expected.panels if expected else ()
         problems = self._recogniser.problems
         problems.clear()
         for part, panel in zip(parts, run if len(run) == len(parts) else [None] * len(parts), strict=True):
-            valid = self._find_valid(panel, file.type, expected.t)[0] if expected and panel else None
-            likes.append(self._recogniser.recognise(file.type, part, decimals, valid, panel, run))
+            valid = self._find_valid(panel, stored, expected.t)[0] if expected and panel else None
+            likes.append(self._recogniser.recognise(stored, part, decimals, valid, panel, run))
         if None in likes:
             numbers = ", ".join(str(number) for number, like in enumerate(likes) if like is None)
             detail = "; ".join([f"its values of panel {numbers} match no stored version", *sorted(problems)])
             return _report(file, "unknown", (), ("changed after jfstore deployed it; " if is_noted else "") + detail)
-        return self._judge_values(file, [like for like in likes if like], expected, is_noted)
+        return self._judge_values(file, stored, [like for like in likes if like], expected, is_noted)
 
     def _judge_values(
-        self, file: CalibFile, likes: Sequence[Likeness], expected: Expectation | None, is_noted: bool
+        self, file: CalibFile, stored: str, likes: Sequence[Likeness], expected: Expectation | None, is_noted: bool
     ) -> Finding:
         names = tuple(like.version.name for like in likes)
-        state, detail = self._judge(file, [like.version.content[file.type] for like in likes], names, expected)
+        state, detail = self._judge(file, stored, [like.version.content[stored] for like in likes], names, expected)
         if all(like.is_equal for like in likes):
             return _report(file, state, names, ("only its header was changed; " if is_noted else "") + detail)
         if all(like.is_rounded or (like.is_equal and not is_noted) for like in likes):
@@ -244,20 +253,20 @@ class Auditor:
     # -- is it what is valid?
 
     def _judge(
-        self, file: CalibFile, hashes: Sequence[str], names: Sequence[str], expected: Expectation | None
+        self, file: CalibFile, stored: str, hashes: Sequence[str], names: Sequence[str], expected: Expectation | None
     ) -> tuple[str, str]:
         """Return whether constants with these hashes, of the versions called `names`, are current, and why."""
         if expected is None:
-            return self._judge_without_run(file, names)
+            return self._judge_without_run(file, stored, names)
         if len(expected.panels) != len(hashes):
             return "unknown", f"it has {len(hashes)} panels, the detector of its run has {len(expected.panels)}"
         when = self._format_time(expected.t)
         reasons, ends = [], []
         for panel, blake3, name in zip(expected.panels, hashes, names, strict=True):
-            valid, end = self._find_valid(panel, file.type, expected.t)
+            valid, end = self._find_valid(panel, stored, expected.t)
             if valid is None:
                 reasons.append(f"{name} was deployed, but nothing is valid for panel {panel} at {when}")
-            elif valid.content[file.type] != blake3:
+            elif valid.content[stored] != blake3:
                 old = self._recogniser.versions.get(name)
                 is_newer = old and old.panel == panel and old.seq < valid.seq
                 verb = "was replaced by" if is_newer else f"was deployed, but the valid version at {when} is"
@@ -269,12 +278,12 @@ class Auditor:
         until = f" and until {stamp_at(min(ends), self._repository.zone)}" if ends else ""
         return "current", f"valid at {when}{until}"
 
-    def _judge_without_run(self, file: CalibFile, names: Iterable[str]) -> tuple[str, str]:
+    def _judge_without_run(self, file: CalibFile, stored: str, names: Iterable[str]) -> tuple[str, str]:
         """Judge without the start of the run: a version that another one replaced is stale, no other is known."""
         reasons, ranges = [], []
         for name in names:
             version = self._recogniser.versions[name]
-            valid, end = self._find_valid(version.panel, file.type, version.start)
+            valid, end = self._find_valid(version.panel, stored, version.start)
             if valid and valid.name != name:
                 reasons.append(f"{name} was replaced by {self._describe(valid)}")
             until = "" if end is None else f" until {stamp_at(end, self._repository.zone)}"
@@ -306,3 +315,14 @@ def _report(file: CalibFile, state: str, versions: tuple[str, ...], detail: str)
 def _expect_from_note(deployment: Deployment) -> Expectation:
     t = deployment.valid_at if deployment.start is None else deployment.start
     return Expectation(tuple(panel.panel for panel in deployment.panels), t)
+
+
+def find_stored_type(calib_type: str, expected: Expectation | None, deployment: Deployment | None) -> str:
+    """Return the stored type that a file should hold, whose directory has the name of a type that psana knows.
+
+    The run says whether it needs the type of the high first gain range, else the note on the file.
+    """
+    if expected is not None and expected.has_high_g0 is not None:
+        return type_for_run(calib_type, expected.has_high_g0)
+    noted = deployment.stored_type if deployment else None
+    return noted if noted in CALIB_TYPES else calib_type

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jfstore.core.arrays import CalibArray
-from jfstore.core.calib_types import CALIB_TYPES
+from jfstore.core.calib_types import CALIB_TYPES, panel_shape_of
 from jfstore.core.hashing import digest
 from jfstore.core.records import Version
-from jfstore.core.rounding import MOST_DECIMALS, NEARLY_ALL, Values, find_rounded
+from jfstore.core.rounding import MOST_DECIMALS, NEARLY_ALL, find_rounded
+from jfstore.core.slabs import detector_shape, panel_of
 from jfstore.errors import JfstoreError
+from jfstore.formats.text import TextArray
 from jfstore.repository import Repository
 
 FAR_LIMIT = 64  # arrays of other panels than the run's that are downloaded to recognise the values of one panel
-_DECIMALS = {"pixel_gain": 4, "pixel_offset": 1}  # psana's old commands wrote %.4f and %.1f
+_DECIMALS = {"pixel_gain": 4, "pixel_offset": 1}
+"""The fewest decimals of a type in texts: psana's old commands wrote gains with %.4f and offsets with %.1f, and later
+ones %.6f; pedestals and noise have %.3f (Detector, UtilsJungfrauCalib.py)."""
+_FEWEST_DECIMALS = 1
 _SAMPLE = 61
 _LARGE_SAMPLE = 10_000
+
+Values = NDArray[Any]
+"""Values of a text: float64, or of a type of integers those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +66,21 @@ class Recogniser:
                 contents.setdefault(name, {}).setdefault(blake3, []).append(version)
         return contents
 
-    def split(self, values: Values, has_shape: bool) -> list[Values] | None:
-        """Return the values of each panel as (gain, row, column); None if the shape is not that of panels."""
-        gains, rows, columns = self._repository.panel_shape
-        count, rest = divmod(values.size, gains * rows * columns)
-        if rest or not count or values.shape[-1] != columns:
+    def split(self, text: TextArray, calib_type: str) -> list[Values] | None:
+        """Return the values of each panel as (gain, row, column) or (row, column); None if they are not of panels.
+
+        They are not if the shape is another one, or if the values of a type of integers are none.
+        """
+        values = read_values(text, calib_type)
+        shape = panel_shape_of(calib_type, self._repository.panel_shape)
+        count, rest = divmod(text.values.size, math.prod(shape))
+        if values is None or rest or not count or values.shape[-1] != shape[-1]:
             return None
         # Without metadata the values are rows.
-        if has_shape and values.shape not in ((gains, count, rows, columns), (gains, rows, columns)):
+        whole = detector_shape(shape, count)
+        if text.has_shape and values.shape not in (whole, *([shape] if count == 1 else [])):
             return None
-        whole = values.reshape(gains, count, rows, columns)
-        return [np.ascontiguousarray(whole[:, number]) for number in range(count)]
+        return [np.ascontiguousarray(panel_of(values.reshape(whole), number)) for number in range(count)]
 
     def recognise(
         self,
@@ -87,7 +102,7 @@ class Recogniser:
             return is_valid, version.panel == panel, version.panel in run, version.seq
 
         with np.errstate(over="ignore"):
-            blake3 = digest(values.astype(np.float32).reshape(-1).view("u1"))
+            blake3 = digest(values.astype(CALIB_TYPES[calib_type].dtype).reshape(-1).view("u1"))
         if same := self._contents[calib_type].get(blake3):
             return Likeness(max(same, key=rank), values.size, 0, True, True)
         best: Likeness | None = None
@@ -138,8 +153,12 @@ class Recogniser:
 
 def compare(version: Version, values: Values, stored: CalibArray, decimals: int) -> Likeness:
     """Compare `values`, which a text holds with so many decimals, with `stored`, the array of `version`."""
+    if stored.dtype.kind != "f":
+        equal = values == stored
+        different = int(values.size - np.count_nonzero(equal))
+        return Likeness(version, values.size, different, different == 0, different == 0)
     with np.errstate(over="ignore"):
-        equal = values.astype(np.float32) == stored
+        equal = values.astype(stored.dtype) == stored
     # A value may have been rounded from float64, of which the stored one is half a float32 away at most.
     slack = 0.5 * 10.0**-decimals * (1 + 1e-6) + 0.5 * np.spacing(np.abs(stored)).astype(np.float64)
     rounded = find_rounded(values, decimals) & (np.abs(values - stored) <= slack)
@@ -147,10 +166,28 @@ def compare(version: Version, values: Values, stored: CalibArray, decimals: int)
     return Likeness(version, values.size, different, bool(equal.all()), bool(rounded.all()))
 
 
+def read_values(text: TextArray, calib_type: str) -> Values | None:
+    """Return the values of a text for a calibration type: float64, or its integers; None if they are no such integers.
+
+    Integers are taken exactly if the header says that the text has some. Other texts are read as psana does, which
+    converts the values.
+    """
+    meaning = CALIB_TYPES[calib_type]
+    if not meaning.is_integer:
+        return text.values
+    values = text.array if np.dtype(text.dtype).kind in "iu" else text.values
+    limit = np.iinfo(meaning.dtype).max
+    # What float64 cannot hold exactly is larger than every integer in a text that says it has floats.
+    are_whole = values.dtype.kind != "f" or bool((np.rint(values) == values).all() and values.max() < 2**53)
+    return values.astype(meaning.dtype) if are_whole and values.min() >= 0 and int(values.max()) <= limit else None
+
+
 def find_decimals(parts: Sequence[Values], calib_type: str) -> int:
     """Return to how many decimals nearly all values of a sample are rounded: as by the old command, or up to six."""
+    if CALIB_TYPES[calib_type].is_integer:
+        return 0
     values = np.concatenate([part.reshape(-1)[:: max(1, part.size // _LARGE_SAMPLE)] for part in parts])
-    least = _DECIMALS[calib_type]
+    least = _DECIMALS.get(CALIB_TYPES[calib_type].normal or calib_type, _FEWEST_DECIMALS)
     for decimals in range(least, MOST_DECIMALS + 1):
         if np.count_nonzero(find_rounded(values, decimals)) >= NEARLY_ALL * values.size:
             return decimals
