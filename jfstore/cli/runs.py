@@ -14,6 +14,7 @@ from jfstore.cli.writing import open_to_read, open_to_write, state_confirmed
 from jfstore.errors import BadValue, NotFound
 
 if TYPE_CHECKING:
+    from jfstore.deployment.constants import RunConstants
     from jfstore.repository.governing import Stated
     from jfstore.runs.run import RunList
 
@@ -31,7 +32,8 @@ last run as a dataset, the first and the last run, the source, the detector Id (
 has no Ids), and in how many runs of the range it is.
 
 With --resolve, the last column is yes if every panel has constants at the start of the run,
-and otherwise says what is missing. The exit code is 3 if constants are missing.
+and otherwise says what is missing. If the run ends after the first of them has ended to be valid, the
+column says until when. The exit code is 3 if constants are missing.
 
 examples:
   jfstore runs                              every instrument
@@ -41,6 +43,9 @@ examples:
   jfstore runs MFX | awk -F'\\t' '$6 == "V3"'
   jfstore runs --panels M044 exp=mfx00616:run=1-40 --repo real -m "from the logbook"
 """
+
+
+_YES = "yes"
 
 
 def add_options(parser: Parser) -> None:
@@ -77,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     emit(args, values, rows, [*COLUMNS, *(["constants"] if args.resolve else [])])
     if code := report_errors(found.errors):
         return code
-    if missing := sum(cell != "yes" for cell in cells):
+    if missing := sum(not cell.startswith(_YES) for cell in cells):
         note(f"{count(missing, 'row')} without constants")
     return NotFound.exit_code if missing else 0
 
@@ -143,7 +148,7 @@ def _find_runs(args: argparse.Namespace) -> tuple[RunList, list[str]]:
             repository = open_to_read(args)
             as_of = resolve_as_of(args, repository)
             coverage = runs_with_constants(args.place, repository, args.types, as_of=as_of, progress=show)
-            return coverage.runs, [constants.missing or "yes" for constants in coverage.constants]
+            return coverage.runs, [_format_constants(one) for one in coverage.constants]
         from jfstore.runs.listing import list_runs
 
         return list_runs(args.place, progress=show), []
@@ -162,3 +167,9 @@ def _values(found: RunList, cells: list[str]) -> list[dict[str, Any]]:
         for jungfrau in run.jungfraus:
             values.append({**run_value(run, jungfrau), **({"constants": next(unused)} if cells else {})})
     return values
+
+
+def _format_constants(constants: RunConstants) -> str:
+    if constants.missing:
+        return constants.missing
+    return f"{_YES}, until {constants.until}" if constants.until else _YES

@@ -31,6 +31,7 @@ from jfstore.repository.asked_types import check_types, choose_types
 from jfstore.repository.catalogue import open_repository, read_names
 from jfstore.repository.finding import Target
 from jfstore.repository.locking import replay
+from jfstore.repository.remarks import find_early_ends
 from jfstore.repository.repository import Repository
 from jfstore.repository.run_panels import fill_panels, find_run_panels
 from jfstore.runs.listing import Progress, list_runs
@@ -290,11 +291,15 @@ def _choose_tree_types(
 
 @dataclass(frozen=True, slots=True)
 class RunConstants:
-    """Whether the panels of one Jungfrau have constants at the start of a run; `missing` is None, or the reason."""
+    """Whether the panels of one Jungfrau have constants at the start of a run; `missing` is None, or the reason.
+
+    ``until`` is the stamp at which the first of them ends to be valid, if the run ends later; else None.
+    """
 
     run: Run
     jungfrau: Jungfrau
     missing: str | None
+    until: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,9 +335,9 @@ def runs_with_constants(
         As for `jfstore.runs`.
     """
     seq = repository.seq_of(as_of)
-    runs = list_runs(place, progress=progress)
+    runs = list_runs(place, ends=True, progress=progress)
     constants = [
-        RunConstants(run, jungfrau, _find_missing(run, jungfrau, repository, types, seq))
+        RunConstants(run, jungfrau, *_find_missing(run, jungfrau, repository, types, seq))
         for run in runs.runs
         for jungfrau in run.jungfraus
     ]
@@ -341,15 +346,17 @@ def runs_with_constants(
 
 def _find_missing(
     run: Run, jungfrau: Jungfrau, repository: Repository, types: Sequence[str] | None, as_of: int | None
-) -> str | None:
+) -> tuple[str | None, str | None]:
+    """Return why constants are missing, and the stamp at which the first of them ends before the run does."""
     try:
         jungfrau, _ = fill_panels(run, jungfrau, find_run_panels(repository.log.table(as_of), as_of))
         if not jungfrau.panels:
-            return f"no panel Ids (ConfigV{jungfrau.version})"
+            return f"no panel Ids (Config{jungfrau.config})", None
         if run.start is None:
-            return "no start time"
+            return "no start time", None
         asked = Target(resolve_detector(jungfrau.detector_id), instant_at(run.start, repository.zone), run, jungfrau)
-        repository.find_target(asked, types, as_of)
+        answer = repository.find_target(asked, types, as_of)
     except (NotFound, BadValue) as error:
-        return error.message.partition("; jfstore explain ")[0]  # a table has no room for it
-    return None
+        return error.message.partition("; jfstore explain ")[0], None  # a table has no room for it
+    early = [] if run.end is None else list(find_early_ends(run.end, answer.by_type))
+    return None, (early[0] if early else None)

@@ -93,17 +93,20 @@ def _note_gain_mode(asked: Target, by_type: ByType) -> Iterator[str]:
 
 def _note_end(asked: Target, by_type: ByType) -> Iterator[str]:
     """Yield a note if constants are no longer valid at the end of the run."""
-    if asked.run is None or asked.run.end is None:
-        return
-    end = asked.run.end
+    if asked.run is not None and asked.run.end is not None:
+        for stamp, names in find_early_ends(asked.run.end, by_type).items():
+            when = iso_second(asked.run.end)
+            yield f"{', '.join(names)} are valid until {stamp}, and {asked.run.label} ends later, at {when}"
+
+
+def find_early_ends(end: int, by_type: ByType) -> dict[str, list[str]]:
+    """Return the types that are no longer valid at an instant, by the stamps at which their validity ends."""
     ending: dict[str, list[str]] = {}
     for name, chosen in by_type:
-        for selection in chosen:
-            if selection.valid_to is not None and selection.valid_to.ns <= end:
-                ending.setdefault(selection.valid_to.stamp, []).append(name)
-    for stamp, names in sorted(ending.items()):
-        types = ", ".join(dict.fromkeys(names))
-        yield f"{types} are valid until {stamp}, and {asked.run.label} ends later, at {iso_second(end)}"
+        stamps = {one.valid_to.stamp for one in chosen if one.valid_to is not None and one.valid_to.ns <= end}
+        for stamp in stamps:
+            ending.setdefault(stamp, []).append(name)
+    return dict(sorted(ending.items()))
 
 
 def _judge_ages(asked: Target, by_type: ByType, limits: Limits) -> Iterator[str]:

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from jfstore.fs import durable
 from jfstore.fs.files import read_regular
 from jfstore.runs.dataset import is_dataset
 from jfstore.runs.run import Jungfrau, Run, RunList, read_run
+from jfstore.runs.tail import read_end
 from jfstore.runs.tree import Experiment, RunFiles, Tree
 
 # Another version of the program may read a run differently.
@@ -42,6 +44,7 @@ def list_runs(
     place: str | None = None,
     *,
     root: str | os.PathLike[str] | None = None,
+    ends: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> RunList:
     """List the runs under ``SIT_PSDM_DATA``.
@@ -52,6 +55,8 @@ def list_runs(
         An instrument or an experiment; default all instruments.
     root : path, optional
         The directory of the instruments, in place of ``SIT_PSDM_DATA``.
+    ends : bool
+        Whether the end of each run with a Jungfrau is looked for, too, which takes longer.
     progress : callable
         Is called with the number of runs that were read, and the number of all.
 
@@ -75,7 +80,7 @@ def list_runs(
     total = sum(len(files) for _, files in experiments)
     runs: list[Run] = []
     for experiment, files in experiments:
-        for run, problems in read_all(experiment, files):
+        for run, problems in read_all(experiment, files, ends=ends):
             runs.append(run)
             errors += problems
             progress(len(runs), total)
@@ -102,8 +107,13 @@ def _find_experiments(tree: Tree, place: str | None, errors: list[JfstoreError])
     return experiments
 
 
-def read_all(experiment: Experiment, runs: Sequence[RunFiles]) -> Iterator[tuple[Run, list[JfstoreError]]]:
-    """Yield all runs of an experiment with their errors, from the cache if they are in it; then update the cache."""
+def read_all(
+    experiment: Experiment, runs: Sequence[RunFiles], *, ends: bool = False
+) -> Iterator[tuple[Run, list[JfstoreError]]]:
+    """Yield all runs of an experiment with their errors, from the cache if they are in it; then update the cache.
+
+    With `ends`, the end of each run with a Jungfrau is looked for; it is never cached, because a file may grow.
+    """
     path = _cache_path(experiment)
     cached = _load(path)
     fresh: dict[str, Any] = {}
@@ -121,6 +131,8 @@ def read_all(experiment: Experiment, runs: Sequence[RunFiles]) -> Iterator[tuple
             continue
         if not run.problems:
             fresh[key] = cached[key] if is_cached else {"files": identity, "run": run}
+        if ends and run.jungfraus:
+            run = replace(run, end=read_end(files, run))
         yield run, [Damaged(problem) for problem in run.problems]
     if fresh != cached:
         _save(path, fresh)

@@ -186,3 +186,14 @@ def test_constants_that_end_before_the_run_are_warned_of(repository: Repository,
         code, _, err = tell(capsys, "get", f"exp={EXP}:run={number}", "-t", "pedestals", "--repo", "./R")
         text = f"pedestals are valid until 20250328140000, and exp={EXP}:run={number} ends later"
         assert (code, text in err) == (0, warned)
+
+
+def test_resolve_says_what_ends_before_a_run(repository: Repository, capsys: Capture) -> None:
+    write_run(8, length=7200)
+    write_run(9, start=made.START - 900_000)
+    repository.add(DETECTOR, STAMP, {"pedestals": stack("pedestals")}, "dark")
+    repository.add(DETECTOR, "20250328140000", {"pedestals": stack("pedestals", 9)}, "later dark")
+    code, out, _ = tell(capsys, "runs", EXP, "--resolve", "-t", "pedestals", "--repo", "./R")
+    cells = [row["constants"] for row in rows_of(out)]
+    assert (code, cells[:2]) == (3, ["yes", "yes, until 20250328140000"])
+    assert "no pedestals" in cells[2]
