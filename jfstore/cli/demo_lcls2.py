@@ -28,7 +28,7 @@ DARKS = {5: "20250328100000", 8: "20250329100000"}
 LAST = max(RUNS)
 _STREAMS = 2
 _DISTINCT = 2
-"""Texts of a dark run are those of so many panels."""
+"""Number of panels whose texts a dark run has; the others have links to them."""
 _LEVELS = (2400, 14800, 14300)
 _EPOCH = 631_152_000
 _UINT64, _UINT32, _TEXT, _ENUM = 3, 2, 10, 11

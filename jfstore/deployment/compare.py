@@ -67,7 +67,7 @@ class Recogniser:
         return contents
 
     def split(self, text: TextArray, calib_type: str) -> list[Values] | None:
-        """Return the values of each panel as (gain, row, column) or (row, column); None if they are not of panels.
+        """Return the values of each panel as (gain, row, column) or (row, column); None if their shape is not that of panels.
 
         They are not if the shape is another one, or if the values of a type of integers are none.
         """
