@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from jfstore.cli.as_of import resolve_as_of
@@ -16,11 +17,17 @@ if TYPE_CHECKING:
     from jfstore.repository.listing import ComparedVersion, ListedVersion
     from jfstore.repository.repository import Repository
 
+_MOST_FILES = 16
+"""DCS files in the directory of a repository that are compared with it; the tables of each are read."""
+
 EPILOG = """\
 The table has a row for each panel, stamp and content: when it is valid, its calibration types, its number in the test
 and in the real repository, and who added it, when and why (to the real repository if both have it). Brackets mark
 what a higher number of the same stamp supersedes. If the end of validity differs, valid_to has one for each type
 (A,B), or one for test and real (A/B); - means no end. Times are stamps in the repository's zone.
+
+A DCS file in the directory of a repository, jungfrau-<detector Id>.h5, is named on standard error until jfstore import
+has imported it as it is.
 
 examples:
   jfstore list
@@ -56,6 +63,7 @@ def add_options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from jfstore.repository.listing import compare_listings
+    from jfstore.repository.unimported import find_unimported
 
     repositories, missing = _open_repositories(args)
     wanted, stamps = _find_panels([*args.panels, *args.panels_option], repositories)
@@ -70,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     compared = tuple(row for row in compared if row.start.stamp in (stamps.get(row.panel) or {row.start.stamp}))
     if args.only_different:
         compared = tuple(row for row in compared if row.is_different)
+    unimported = {name: find_unimported(repository, _MOST_FILES) for name, repository in repositories.items()}
     value = {
         "repositories": [
             {
@@ -79,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
                 "role": r.role,
                 "zone": r.identity.zone,
                 "as_of": r.log.table().seq if as_of[name] is None else as_of[name],
+                "not_imported": [asdict(file) for file in unimported[name]],
             }
             for name, r in repositories.items()
         ],
@@ -90,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
         note("nothing matches" if is_filtered else "nothing is stored yet")
     columns = ["panel", "valid_from", "valid_to", "types", *repositories, "user", "time", "message"]
     emit(args, value, [_row(row) for row in compared], columns)
+    warn_all(f"{file.path}: {file}" for files in unimported.values() for file in files)
     return 0
 
 

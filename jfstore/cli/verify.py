@@ -12,7 +12,8 @@ _DAY = 86400.0
 EPILOG = """\
 The command reads every file and compares it with the log: size, BLAKE3 of the file and of each array, the chain of
 the commits, the links of the index. It lists all problems with the versions that they affect; the exit code is 4 if
-there are any. Files that an interrupted writer left behind do no harm; they are listed as notes.
+there are any. Files that an interrupted writer left behind do no harm; they are listed as notes. So are DCS files in
+the directory of the repository (jungfrau-<detector Id>.h5) that jfstore import has not imported as they are now.
 
 examples:
   jfstore verify --repo real

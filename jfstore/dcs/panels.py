@@ -45,6 +45,33 @@ class Importable:
     produced: float
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One version of a file that an import would take if its array is acceptable; `message` is that of its addition."""
+
+    type: str
+    range: str
+    start: float
+    number: int
+    produced: float | None
+    message: str
+
+
+def list_candidates(contents: DcsContents) -> list[Candidate]:
+    """Return the versions of a file that an import would look at, without reading an array."""
+    found = []
+    for dcs_type in contents.types:
+        is_stored = dcs_type.name in CALIB_TYPES and all(one.end in (math.inf, None) for one in dcs_type.ranges)
+        for dcs_range in dcs_type.ranges if is_stored else ():
+            if dcs_range.start is None or dcs_range.problem or not 0 <= dcs_range.start < LATEST:
+                continue
+            for version in dcs_range.usable:
+                message = _find_message(dcs_range.notes.history, version.number)
+                numbers = version.number, version.produced
+                found.append(Candidate(dcs_type.name, dcs_range.key, dcs_range.start, *numbers, message))
+    return found
+
+
 class ImportPlan:
     """The versions of a file that can be imported, and everything else with the reason why not.
 

@@ -13,6 +13,7 @@ from jfstore.repository.catalogue import open_repository
 from jfstore.repository.commits import IDENTITY_NAME, commit_name, read_commit
 from jfstore.repository.making import read_identity
 from jfstore.repository.repository import Repository
+from jfstore.repository.unimported import find_unimported
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `verify` found: problems, and notes (file, text) on leftover files, which do no harm."""
+    """What `verify` found: problems, and notes (file, text) on leftover and DCS files, which do no harm."""
 
     commits: int
     versions: int
@@ -96,6 +97,8 @@ def verify(
     temporary, other = storage.strays(set(files) | {commit_name(n) for n in numbers} | {IDENTITY_NAME})
     notes = [(name, "left by a writer that was stopped; --clean removes it after a day") for name in temporary]
     notes += [(name, "nothing in the log refers to it") for name in other]
+    if not problems:  # else the log may not say what was imported
+        notes += [(os.path.basename(file.path), str(file)) for file in find_unimported(repository)]
     return Report(len(commits), sum(map(len, files.values())), len(files), tuple(problems), tuple(notes))
 
 

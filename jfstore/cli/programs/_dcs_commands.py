@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -193,7 +194,17 @@ def _add(args: argparse.Namespace, place: _Place) -> str:
     _change(args, place, change, create=True)
     if valid != added:
         warn_all([f"at {start:.17g} get returns {valid}, not {added}, which was added"])
+    if not args.quiet:
+        _note_repository(place.path)
     return f"added {added} to {place.path}"
+
+
+def _note_repository(path: Path) -> None:
+    """Note that a file is in the directory of a repository, which does not see it."""
+    directory = path.parent
+    if (directory / "repository.json").exists():
+        command = shlex.join(["jfstore", "import", str(path), "-m", "MESSAGE", "--repo", str(directory.absolute())])
+        note(f"{directory} is a repository of jfstore, which does not see the file until it is imported: {command}")
 
 
 def _delete(args: argparse.Namespace, place: _Place) -> str:
