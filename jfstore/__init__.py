@@ -21,6 +21,7 @@ Functions
     run_ranges                     in which ranges of runs a Jungfrau has the same panels
     runs_with_constants            which runs of an experiment have constants in a repository
     generate, deploy, undo_deploy  write the constants of a run to files, and to where psana reads them
+    calibconst                     return the constants of a run as psana2's detectors take them
     replay                         find again, with the same bits, what a lock file pins
     audit                          check deployed files against a repository
     impact                         find the runs and deployed files that a write concerns, and by how much
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from jfstore.core.lock import Lock
     from jfstore.core.validity import Selection, Timeline
     from jfstore.deployment.audit import Audit, Finding, audit
+    from jfstore.deployment.calibconst import calibconst
     from jfstore.deployment.constants import runs_with_constants
     from jfstore.deployment.generate import deploy, generate
     from jfstore.deployment.impact import Impact
@@ -124,6 +126,7 @@ _PLACES = {
     "repository.repository": "Repository",
     "repository.verify": "verify",
     "deployment.audit": "audit Audit Finding",
+    "deployment.calibconst": "calibconst",
     "deployment.constants": "runs_with_constants",
     "runs.listing": "runs:list_runs",
     "runs.ranges": "run_ranges:find_ranges",
@@ -167,6 +170,7 @@ __all__ = [
     "Timeline",
     "__version__",
     "audit",
+    "calibconst",
     "check_array",
     "deploy",
     "diff",

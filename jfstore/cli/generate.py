@@ -44,7 +44,8 @@ pixel_gain_hg0. Their files have the names of the normal types, because psana ha
 
 The arrays of a run of LCLS-II have a place for every segment of the detector, as those of psana2: absent segments are
 zeros. -U prints for such a run the commands of psana2 that add the arrays to its calibration database. jfstore does
-not run them; they need psana2 and a Kerberos ticket.
+not run them; they need psana2 and a Kerberos ticket. They follow psana2's source, and were never tried with the real
+database.
 
 examples:
   jfstore generate exp=xcsls3716:run=631

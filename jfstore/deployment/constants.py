@@ -63,7 +63,8 @@ class Constants:
     notes: tuple[str, ...] = ()
     lock: Lock | None = None  # which pins them; None for a gain tree
     stored: Mapping[str, str] = field(default_factory=dict)  # the stored type by its name in files, if they differ
-    ends: Mapping[str, int] = field(default_factory=dict)  # when the first of a type's panels has other constants
+    starts: Mapping[str, int] = field(default_factory=dict)  # since when all panels have these constants of a type
+    ends: Mapping[str, int] = field(default_factory=dict)  # when the first of the panels has others
 
     def find_stored_type(self, name: str) -> str:
         """Return the stored type that a file called `name` holds."""
@@ -211,6 +212,7 @@ def _make_constants(
         )
         for name, stored in named.items()
     }
+    starts = {name: max(s.valid_from.ns for s in answer.of(stored)) for name, stored in named.items()}
     ends = {
         name: min(until)
         for name, stored in named.items()
@@ -225,7 +227,9 @@ def _make_constants(
     arrays, spread = _spread({name: answer[stored] for name, stored in named.items()}, named, jungfrau)
     notes = (*notes, *note_names(named), *spread)
     pinned = None if lock is None else lock.select_types(list(types))
-    return Constants(run, jungfrau, answer.time, repository.zone, arrays, panels, origin, notes, pinned, named, ends)
+    return Constants(
+        run, jungfrau, answer.time, repository.zone, arrays, panels, origin, notes, pinned, named, starts, ends
+    )
 
 
 def _spread(

@@ -167,6 +167,19 @@ def test_one_other_integer_is_another_file(name: str, repository: Repository) ->
     assert (code, "was not written by jfstore" in err) == (5, True)
 
 
+def test_integers_beyond_float64_are_compared_exactly(repository: Repository, tree: Path) -> None:
+    array = arrays_of(("status_extra",))["status_extra"]
+    array[1, 1, 2, 3] = 2**63 + 1
+    repository.add(PAIR_ID, "20180621000000", {"status_extra": array}, "a high bit", accept="other-panel")
+    assert command(["deploy", RUN, "-c", "calib", "-t", "status_extra"], "jfstore")[0] == 0
+    path = deployed_file("calib", "status_extra")
+    assert read_as_psana1(path, "status_extra").tobytes() == array.tobytes()
+    CalibFile(Path("calib"), SOURCE, "status_extra", 1).note.unlink()
+    path.write_text(path.read_text().replace(str(2**63 + 1), str(2**63 + 3)))
+    code, _, err = command(["deploy", RUN, "-c", "calib", "-t", "status_extra"], "jfstore")
+    assert (code, "was not written by jfstore" in err) == (5, True)
+
+
 def test_a_status_that_needs_more_bits_is_refused(repository: Repository) -> None:
     array = arrays_of(("pixel_status",))["pixel_status"]
     array[2, 1, 7, 9] = 1 << 16
