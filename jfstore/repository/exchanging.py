@@ -141,6 +141,24 @@ class ExchangingRepository(GovernedRepository):
         options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
         return import_psi(self, path, message, panels=panels, time=time, progress=progress, **options)
 
+    def import_panel_repository(
+        self,
+        path: str | os.PathLike[str],
+        message: str,
+        *,
+        types: Sequence[str] | str | None = None,
+        about: Mapping[str, str] | None = None,
+        accept: Sequence[str] | str = (),
+        request: str | None = None,
+        dry_run: bool = False,
+        progress: Progress = lambda done, total: None,
+    ) -> Added:
+        """Import a panel repository of LCLS-II; see `jfstore.repository.import_panels.import_panel_repository`."""
+        from jfstore.repository.import_panels import import_panel_repository
+
+        options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
+        return import_panel_repository(self, path, message, types=types, progress=progress, **options)
+
     def export_bundle(
         self,
         answer: Answer | Lock | str | os.PathLike[str],
