@@ -9,6 +9,7 @@ import jfstore
 PANEL = "171113-154920171025-3d00fb"
 DETECTOR = "170505-149520170815-3d00b0_170505-149520170815-3d00f7"
 RUN = "exp=xcsls3716:run=631"
+MODERN = "exp=mfx101332224"
 
 
 def play(root: str) -> dict[str, object]:
@@ -91,9 +92,22 @@ def play(root: str) -> dict[str, object]:
     for commit in real.history(last=3):
         print(commit.seq, commit.op, commit.message)
 
+    # A detector of today, in LCLS-II: nominal gains until they are measured, and pedestals of two dark runs.
+    nominal = {"pixel_gain": (41.5, -1.39, -0.11), "pixel_offset": 0.0}
+    test.add(f"{MODERN}:run=5", None, nominal, "nominal gains")
+    test.import_panel_repository(f"{root}/constants", "dark runs 5 and 8")
+    pedestals = {run: test.get(f"{MODERN}:run={run}", "pedestals") for run in (7, 9)}
+
+    # In run 20 a panel has new firmware, and so a new Id. The repository proposes which one it was; people decide.
+    coverage = jfstore.runs_with_constants(MODERN.removeprefix("exp="), test)
+    print(sum(one.missing is not None for one in coverage.constants), "runs lack constants")
+    for proposal in test.propose_panels(runs=coverage.runs.runs):
+        if proposal.panel.sightings:
+            test.join_panels(proposal.panel.id, proposal.other.id, "new firmware")
+
     # A copy elsewhere, in another storage; every stored byte is checked.
     mirrored = jfstore.mirror(real, f"{root}/library-copy", storage="zarr")
     reports = [jfstore.verify(repository) for repository in (test, real, mirrored.copy)]
     print(sum(len(report.problems) for report in reports), "problems in", len(reports), "repositories")
-    records = {"audit": audit, "impact": impact, "mirrored": mirrored, "reports": reports}
+    records = {"pedestals": pedestals, "audit": audit, "impact": impact, "mirrored": mirrored, "reports": reports}
     return {"arrays": arrays, "states": states, "wrong": wrong, "real": real, "test": test, **records}

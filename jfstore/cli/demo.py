@@ -6,30 +6,36 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from jfstore.cli.demo_names import CHANGED, EXPERIMENT, LAST, name_panels
 from jfstore.cli.options import Parser, add_json
 from jfstore.cli.output import emit_json, note
-from jfstore.errors import Failed, Refused
+from jfstore.errors import Failed, NotFound, Refused
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 EPILOG = """\
-The command makes a directory of about 250 MB with a gain tree, XTC files of runs, and a test and a real
-repository. It then runs the commands of a typical day and prints each before it runs. A second run walks
-through the same directory and adds nothing twice. The directory may be removed at any time.
+The command makes a directory of about 600 MB with a gain tree, XTC files of runs of LCLS-I and LCLS-II,
+text files of dark runs, and a test and a real repository. It then runs the commands of a typical day and
+prints each before it runs. A second run walks through the same directory and adds nothing twice. The
+directory may be removed at any time.
 
 examples:
   jfstore demo ~/jfstore-demo
   jfstore demo ~/jfstore-zarr --storage zarr
 """
-_BYTES = 300_000_000
+_BYTES = 800_000_000
 _PANEL = "171113-154920171025-3d00fb"
 _HALVES = ("170505-149520170815-3d00b0", "170505-149520170815-3d00f7")
 _RUN = "exp=xcsls3716:run=631"
+_MODERN = f"exp={EXPERIMENT}"
 _PROMOTED = " ".join([f"{_PANEL}/20180306000000/v2", *(f"{panel}/20171025000000/v1" for panel in _HALVES)])
 _WRONG = " ".join(f"{panel}/20171101000000/v1" for panel in _HALVES)
+_ENDINGS = {"": (0,), "!": (Refused.exit_code,), "?": (0, NotFound.exit_code)}
+"""Exit codes with which a command of the story may end, by the mark before it."""
 # A repetition with the same request adds nothing twice, though the versions were withdrawn meanwhile.
 _REQUESTS = [f"{number:032x}" for number in (1, 2, 3)]
 _STORY = f"""\
@@ -77,6 +83,20 @@ history -n 3
 runs xcsls3716 --resolve
 list
 
+# A detector of today, in LCLS-II: 32 panels. Until its gains are measured, the nominal ones do.
+add {_MODERN}:run=5 --fill pixel_gain=41.5,-1.39,-0.11 --fill pixel_offset=0 -m 'nominal gains' --repo test
+
+# Its pedestals come from two dark runs, as text files of a panel repository. Each run gets those before it.
+import {{root}}/constants -m 'dark runs 5 and 8' --repo test
+get {_MODERN}:run=7 -t pedestals -f {{root}}/pedestals-7.npy --force --repo test
+get {_MODERN}:run=9 -t pedestals -f {{root}}/pedestals-9.npy --force --repo test
+
+# In run 20 a panel has new firmware, and so a new Id, for which nothing is stored.
+? runs {EXPERIMENT} --resolve --repo test
+panel --propose --runs {EXPERIMENT} --repo test
+panel {name_panels(LAST)[CHANGED]} --same-as {name_panels(5)[CHANGED]} -m 'new firmware' --repo test
+runs {EXPERIMENT} --resolve --repo test
+
 # Finally, every stored byte is checked.
 verify --repo test
 verify --repo real
@@ -102,7 +122,8 @@ def run(args: argparse.Namespace) -> int:
     environment = {name: str(path) for name, path in variables.items()}
     exports = [f"export {name}={shlex.quote(path)}" for name, path in environment.items()]
     out = sys.stderr if args.json else sys.stdout
-    print(f"\nA gain tree is in {root / 'gains'}, XTC files of runs are in {root / 'psdm'}.", file=out)
+    print(f"\nA gain tree is in {root / 'gains'}, XTC files of runs are in {root / 'psdm'},", file=out)
+    print(f"text files of dark runs are in {root / 'constants'}.", file=out)
     print("\n# Two empty repositories are made beside them.", *(f"$ {line}" for line in exports), sep="\n", file=out)
     for role in ("test", "real"):
         if not (root / role / "repository.json").exists():
@@ -111,8 +132,9 @@ def run(args: argparse.Namespace) -> int:
         if line.startswith("#") or not line:
             print(line, file=out)
         else:
-            words = [word.format(root=root) for word in shlex.split(line.removeprefix("! "))]
-            _run_command(words, environment, out, Refused.exit_code if line.startswith("! ") else 0)
+            mark = line[0] if line[0] in _ENDINGS else ""
+            words = [word.format(root=root) for word in shlex.split(line.removeprefix(f"{mark} "))]
+            _run_command(words, environment, out, _ENDINGS[mark])
     print("\nTo go on by hand:\n", *exports, "jfstore list", sep="\n", file=out)
     if args.json:
         emit_json({"directory": str(root), "environment": environment})
@@ -122,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
 def _make_data(root: Path) -> None:
     import shutil
 
-    from jfstore.cli import demo_data
+    from jfstore.cli import demo_data, demo_lcls2
     from jfstore.core.guard import DEMO_FILE
     from jfstore.fs import durable
 
@@ -132,7 +154,7 @@ def _make_data(root: Path) -> None:
         raise Refused(f"{root} exists and is not a demo: name another directory")
     if shutil.disk_usage(root.parent).free < _BYTES:
         raise Failed(f"{root.parent} has less than {_BYTES // 1_000_000} MB free")
-    note(f"making a gain tree and runs in {root} ...")
+    note(f"making a gain tree, dark runs and runs in {root} ...")
     if not root.is_dir():
         durable.make_directory(root, 0o755)
     durable.overwrite(root / DEMO_FILE, [b"made by jfstore demo; may be removed at any time\n"], mode=0o644)
@@ -140,10 +162,12 @@ def _make_data(root: Path) -> None:
     demo_data.write_new_constants(root / "M044-new")
     demo_data.write_new_gains(root / "gain-2018.npy")
     demo_data.write_runs(root / "psdm")
+    demo_lcls2.write_runs(root / "psdm")
+    demo_lcls2.write_darks(root / "constants")
 
 
-def _run_command(words: list[str], environment: dict[str, str], out: TextIO, code: int = 0) -> None:
-    """Print a command and run it; Failed if it does not end with exit code `code`."""
+def _run_command(words: list[str], environment: dict[str, str], out: TextIO, codes: Sequence[int] = (0,)) -> None:
+    """Print a command and run it; Failed if it does not end with one of these exit codes."""
     import subprocess
 
     print(f"$ {shlex.join(['jfstore', *words])}", file=out, flush=True)
@@ -152,5 +176,5 @@ def _run_command(words: list[str], environment: dict[str, str], out: TextIO, cod
     program = [sys.executable, "-m", "jfstore", *words]
     environment = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(places)}
     done = subprocess.run(program, env=environment, stdout=out, check=False)  # noqa: S603 - our own words
-    if done.returncode != code:
+    if done.returncode not in codes:
         raise Failed(f"jfstore {words[0]} ended with exit code {done.returncode}")

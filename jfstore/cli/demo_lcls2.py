@@ -13,19 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from jfstore.cli.demo_names import EXPERIMENT, RUNS, name_panels
 from jfstore.fs import durable
 
-EXPERIMENT = "mfx101332224"
 SHAPE = (512, 1024)
-COUNT = 32
-_SOFTWARE, _FIRMWARE, _BOARD, _MODULE = 0x8000000020000, 0x230920, 0x2000, 0x2C
-_NEW_FIRMWARE, CHANGED = 0x230921, 17
-"""Segment whose firmware is new in the last run."""
-
-RUNS = {5: 1743181200, 7: 1743184800, 8: 1743267600, 9: 1743271200, 20: 1743440400}
-"""Start of each run in Unix seconds; 5 and 8 are dark runs, on two days at 10 o'clock in Los Angeles."""
 DARKS = {5: "20250328100000", 8: "20250329100000"}
-LAST = max(RUNS)
 _STREAMS = 2
 _DISTINCT = 2
 """Number of panels whose texts a dark run has; the others have links to them."""
@@ -34,15 +26,6 @@ _EPOCH = 631_152_000
 _UINT64, _UINT32, _TEXT, _ENUM = 3, 2, 10, 11
 
 Value = tuple[str, int, int, bytes]
-
-
-def name_panels(run: int) -> list[str]:
-    """Return the Ids of the panels of a run, in the order of the segments."""
-    firmware = [_NEW_FIRMWARE if run == LAST and segment == CHANGED else _FIRMWARE for segment in range(COUNT)]
-    return [
-        f"{_SOFTWARE:x}-{version:x}-{_BOARD + segment << 16 | _MODULE + segment:x}"
-        for segment, version in enumerate(firmware)
-    ]
 
 
 def make_pedestals(run: int, segment: int) -> NDArray[np.float32]:

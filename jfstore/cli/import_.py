@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from jfstore.cli.options import Once, Parser, about_of, add_about, add_accept, add_write_options
+from jfstore.cli.options import Once, Parser, about_of, add_about, add_accept, add_time, add_types, add_write_options
 from jfstore.cli.output import progress
 from jfstore.cli.writing import add_confirmed, open_to_write
 
@@ -31,6 +31,14 @@ and is closed where psana takes nothing, or a file that cannot be stored. Files 
 reported with the reason; the exit code is then 1. -e names the experiment of a copy, and -d chooses a Jungfrau.
 docs/importing.md has the details.
 
+A directory of panels, <panel Id>/<type>/<name>-g0.data and so on, or one with such a directory jungfrau in it, is a
+panel repository of LCLS-II. The texts of a panel with one stamp become a version; experiment and dark run are in its
+about. Merged files are read where those of panels are missing.
+
+Files gainMaps_M044.bin, or a directory of them, are gain maps of PSI. A panel must have the name of the module, M044
+(see jfstore panel --name), or --panels says it; -T says from when on they are valid. The maps of the high gain become
+pixel_gain_hg0.
+
 The name of a file, or the names in a directory, tell the kind of the source. --kind overrides them.
 
 The guard judges new constants first: signs and magnitude, the order of the gain ranges, and for panels of real size
@@ -41,14 +49,23 @@ examples:
   jfstore import /reg/g/psdm/detector/gains/jungfrau -m "legacy gains" --repo test
   jfstore import jungfrau-171113-154920171025-3d00fb.h5 -m "from dcs" --repo test
   jfstore import /reg/d/psdm/MFX/mfxls0816/calib -m "as psana takes them" --repo test
+  jfstore import /sdf/group/lcls/ds/ana/detector/calib2/constants -t pedestals -m "darks" --repo test
+  jfstore import gainMaps_M044_2017-09-21.bin -T 20170921000000 -m "from PSI" --repo test
 """
 
-_OPTIONS = {"recover": "--recover", "experiment": "-e", "source": "-d"}
+_OPTIONS = {
+    "recover": "--recover",
+    "experiment": "-e",
+    "source": "-d",
+    "types": "-t",
+    "panels": "--panels",
+    "time": "-T",
+}
 """Options of single kinds of sources, by the name of the parameter."""
 
 
 def add_options(parser: Parser) -> None:
-    text = "a gain tree (M044, M068, ... and names that link to them), a DCS file, or a calibration directory of psana1"
+    text = "a gain tree, a DCS file, a calibration directory, a panel repository, or files of PSI or SwissFEL"
     parser.add_argument("path", metavar="SOURCE", help=text)
     text = "what the source is, if names do not tell: gains, dcs, calibdir, panels, psi, swissfel or psana2"
     parser.add_argument("--kind", metavar="KIND", help=text)
@@ -56,6 +73,10 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("-e", "--experiment", metavar="EXP", action=Once, help=text)
     text = "which Jungfrau of a calibration directory: a source, or a part of one (default: all)"
     parser.add_argument("-d", "--detector", dest="source", metavar="SOURCE", action=Once, help=text)
+    add_types(parser, "only this calibration type of a panel repository; may be repeated (default: all)")
+    text = "the panel of a gain map of PSI, or the detector Id of a file of SwissFEL, if no panel has a module's name"
+    parser.add_argument("--panels", metavar="DETECTOR", action=Once, help=text)
+    add_time(parser, "start of validity of gain maps of PSI, or of a file of SwissFEL")
     text = "also import versions of a DCS file that lost their number because Python 3 wrote them"
     parser.add_argument("--recover", action="store_true", help=text)
     add_about(parser, "a short text that every version carries, such as report=R7; may be repeated")

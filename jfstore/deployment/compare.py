@@ -67,9 +67,9 @@ class Recogniser:
         return contents
 
     def split(self, text: TextArray, calib_type: str) -> list[Values] | None:
-        """Return the values of each panel as (gain, row, column) or (row, column); None if their shape is not that of panels.
+        """Return the values of each panel as (gain, row, column) or (row, column); None if they do not fit panels.
 
-        They are not if the shape is another one, or if the values of a type of integers are none.
+        They do not fit if the shape is another one, or if values of a type of integers are not integers.
         """
         values = read_values(text, calib_type)
         shape = panel_shape_of(calib_type, self._repository.panel_shape)

@@ -81,14 +81,16 @@ def _is_swissfel_file(path: str) -> bool:
 
 
 _RUNS = ("experiment", "source")
+_TYPES = ("types",)
+_MODULES = ("panels", "time")
 
 KINDS = {
     kind.name: kind
     for kind in (
         ImportKind("psana2", "a detector of psana2's database", lambda path: path.startswith(PSANA2_PREFIX), None),
         ImportKind("calibdir", "a calibration directory of psana", _has_calibdir_group, "import_calibdir", _RUNS),
-        ImportKind("panels", "a panel repository of LCLS-II", _has_panels, None),
-        ImportKind("psi", "gain maps of PSI", _has_gain_maps, None),
+        ImportKind("panels", "a panel repository of LCLS-II", _has_panels, "import_panel_repository", _TYPES),
+        ImportKind("psi", "gain maps of PSI", _has_gain_maps, "import_psi", _MODULES),
         ImportKind("swissfel", "a file of SwissFEL", _is_swissfel_file, None),
         ImportKind("gains", "a gain tree", None, "import_gains"),
         ImportKind("dcs", "a DCS file", None, "import_dcs", ("recover",), may_be_empty=True),

@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import jfstore
 from jfstore.cli.app import main
+from jfstore.cli.demo_lcls2 import make_pedestals
+from jfstore.cli.demo_names import COUNT
 from tests.conftest import ROOT
 
 SCRIPT = ROOT / "docs/library_demo.py"
@@ -64,6 +67,14 @@ def test_it_ends_with_the_arrays_of_the_command_line(
     assert states["withdrawn"] == states["before"] == right
     assert states["mistaken"] == states["as of the mistake"] != right
     assert "exp=xcsls3716:run=631" in [run.label for run in done["impact"].runs]
+    for run, dark in ((7, 5), (9, 8)):
+        made = np.stack([make_pedestals(dark, segment) for segment in range(COUNT)], axis=1)
+        assert done["pedestals"][run].shape == made.shape == (3, 32, 512, 1024)
+        assert done["pedestals"][run].tobytes() == made.tobytes()
+        assert np.load(world / f"pedestals-{run}.npy").tobytes() == made.tobytes()
+    gains = jfstore.open(world / "test").get("exp=mfx101332224:run=20", "pixel_gain")
+    assert gains.shape == (3, 32, 512, 1024)
+    assert all(one.missing is None for one in jfstore.runs_with_constants("mfx101332224", done["test"]).constants)
     done["real"].restore(done["wrong"], "the stamp was right")
     assert done["real"].get("exp=xcsls3716:run=631", "pixel_gain").tobytes() == states["mistaken"]
     assert [commit.op for commit in done["real"].history(last=3)] == ["add", "withdraw", "restore"]
