@@ -7,6 +7,8 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +22,31 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LINE = 1 << 16
 _BYTES = 2 << 30
 _RANK = 8
+
+
+@dataclass(slots=True)
+class Hdf5Contents:
+    """What was read of an HDF5 file.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        Array of each dataset, by its path.
+    stored : dict of str to str
+        The dtype that the values have in the file, little-endian.
+    left_out : dict of str to str
+        Names of datasets that were asked for and are not arrays of panels, each with the reason.
+    texts : dict of str to str
+        Attributes that are short texts.
+    panels : tuple of str
+        Panel Ids that the file names.
+    """
+
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    stored: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    panels: tuple[str, ...] = ()
 
 
 def read_hdf5(path: Path, columns: int) -> tuple[list[tuple[str, NDArray[Any]]], tuple[str, ...]]:
@@ -44,6 +71,37 @@ def read_hdf5(path: Path, columns: int) -> tuple[list[tuple[str, NDArray[Any]]],
     BadValue
         If libhdf5 cannot read the file, or takes too long or too much memory.
     """
+    found = _read(path, columns, ())
+    return sorted(found.arrays.items()), found.panels
+
+
+def read_hdf5_datasets(path: Path, columns: int, names: Sequence[str]) -> Hdf5Contents:
+    """Return the datasets with some names in the root group of a file, of numbers or booleans, and the attributes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    columns : int
+        Columns of a panel, which the last axis of each dataset must have.
+    names : sequence of str
+        Names of datasets.
+
+    Returns
+    -------
+    Hdf5Contents
+        Arrays by name, floats as float32 and booleans as uint8; `stored` has their dtypes in the file. Names that the
+        file does not have are in neither `arrays` nor `left_out`.
+
+    Raises
+    ------
+    BadValue
+        As `read_hdf5`.
+    """
+    return _read(path, columns, names)
+
+
+def _read(path: Path, columns: int, names: Sequence[str]) -> Hdf5Contents:
     with user_errors(path), open_checked(path, follow=True) as fd:
         package = str(Path(__file__).resolve().parents[2])
         environment = {
@@ -54,8 +112,8 @@ def read_hdf5(path: Path, columns: int) -> tuple[list[tuple[str, NDArray[Any]]],
         }
         if "LD_LIBRARY_PATH" in os.environ:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
-        with subprocess.Popen(  # noqa: S603 - the words are constant
-            [sys.executable, "-P", "-m", "jfstore.formats.hdf5_child", str(columns)],
+        with subprocess.Popen(  # noqa: S603 - the words are ours
+            [sys.executable, "-P", "-m", "jfstore.formats.hdf5_child", str(columns), *names],
             stdin=fd,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -75,16 +133,15 @@ def read_hdf5(path: Path, columns: int) -> tuple[list[tuple[str, NDArray[Any]]],
     return found
 
 
-def _read_answer(stream: IO[bytes], path: Path) -> tuple[list[tuple[str, NDArray[Any]]], tuple[str, ...]]:
+def _read_answer(stream: IO[bytes], path: Path) -> Hdf5Contents:
     """Read what `hdf5_child` writes, which a file may have spoiled."""
-    arrays, panels, total = [], tuple[str, ...](), 0
+    found, total = Hdf5Contents(), 0
     while line := stream.readline(_LINE):
         try:
             head = json.loads(line)
             if "refused" in head:
                 raise BadValue(f"{path}: {head['refused']}")
-            if "panels" in head:
-                panels = tuple(map(str, head["panels"]))
+            if _read_note(head, found):
                 continue
             dtype, shape = np.dtype(str(head["dtype"])), tuple(int(size) for size in head["shape"])
             size = math.prod(shape) * dtype.itemsize
@@ -101,5 +158,20 @@ def _read_answer(stream: IO[bytes], path: Path) -> tuple[list[tuple[str, NDArray
             raise BadValue(f"{path}: libhdf5 failed at this file") from None
         if done < size:
             break  # the process ended early, and its exit code says so
-        arrays.append((str(head["name"]), np.frombuffer(data, dtype).reshape(shape)))
-    return sorted(arrays, key=lambda named: named[0]), panels
+        name = str(head["name"])
+        found.arrays[name] = np.frombuffer(data, dtype).reshape(shape)
+        found.stored[name] = str(head["stored"])
+    return found
+
+
+def _read_note(head: dict[str, Any], found: Hdf5Contents) -> bool:
+    """Put what a line without an array says into `found`; return whether it is such a line."""
+    if "panels" in head:
+        found.panels = tuple(map(str, head["panels"]))
+    elif "left_out" in head:
+        found.left_out[str(head["name"])] = str(head["left_out"])
+    elif "attribute" in head:
+        found.texts[str(head["attribute"])] = str(head["text"])
+    else:
+        return False
+    return True

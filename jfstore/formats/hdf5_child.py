@@ -4,10 +4,14 @@ libhdf5 can be made to crash, to hang and to open other files by what is in a fi
 on memory and time, and cannot open another: the process may not open files any more. No link and no dataset that leads
 out of the file is followed. `read_hdf5` of `jfstore.formats.hdf5_arrays` starts it and reads the answer.
 
-    python -m jfstore.formats.hdf5_child COLUMNS < FILE
+    python -m jfstore.formats.hdf5_child COLUMNS [NAME ...] < FILE
 
 The answer is a line of JSON and the bytes, little-endian, for each dataset of numbers whose last axis has so many
 columns; or a line that says which panel Ids the file names, or why it is refused.
+
+With names, it is for the datasets with these names in the root group only. Floats are sent as float32, which halves
+what is in memory, and booleans as uint8; `stored` names their dtype in the file. A line says why a dataset is left out,
+and each short text among the attributes of the file and of these datasets has a line.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ MEMORY = 1 << 30
 SECONDS = 60
 BYTES = 2 << 30
 _OBJECTS, _DEPTH, _NAME, _PANELS, _PIECE = 10_000, 6, 200, 256, 64 << 20
+_ATTRIBUTES, _TEXT = 100, 8000
 
 
 class _Refusal(Exception):
@@ -100,10 +105,69 @@ def _answer(file: Any, columns: int) -> Iterator[bytes]:
         total += dataset.size * dtype.itemsize
         if total > BYTES:
             raise _Refusal(f"its arrays have more than {BYTES} bytes")
-        yield json.dumps({"name": name, "dtype": dtype.str, "shape": dataset.shape}).encode() + b"\n"
-        each = max(1, _PIECE // (math.prod(dataset.shape[1:]) * dtype.itemsize))
-        for first in range(0, len(dataset), each):
-            yield dataset[first : first + each].astype(dtype).tobytes()
+        yield from _send(name, dataset, dtype)
+
+
+def _send(name: str, dataset: Any, dtype: Any) -> Iterator[bytes]:
+    """Yield the values of a dataset as a dtype, piece by piece, after the line that says what they are."""
+    stored = dataset.dtype.newbyteorder("<").str
+    head = {"name": name, "dtype": dtype.str, "shape": dataset.shape, "stored": stored}
+    yield json.dumps(head).encode() + b"\n"
+    each = max(1, _PIECE // (math.prod(dataset.shape[1:]) * dtype.itemsize))
+    for first in range(0, len(dataset), each):
+        yield dataset[first : first + each].astype(dtype).tobytes()
+
+
+def _answer_datasets(file: Any, columns: int, names: list[str]) -> Iterator[bytes]:
+    """Yield the pieces of the answer about the datasets with some names in the root group."""
+    import numpy
+    from h5py import h5l
+
+    total, links = 0, file.id.links
+    yield from _send_texts(file.attrs)
+    for name in names:
+        raw = name.encode()
+        if not links.exists(raw):
+            continue
+        is_link = links.get_info(raw).type != h5l.TYPE_HARD
+        dataset: Any = None if is_link else file[name]
+        if reason := "it is a link" if is_link else _find_fault(dataset, columns):
+            yield json.dumps({"name": name, "left_out": reason}).encode() + b"\n"
+            continue
+        dtype = numpy.dtype({"f": "<f4", "b": "|u1"}.get(dataset.dtype.kind, dataset.dtype.newbyteorder("<")))
+        total += dataset.size * dtype.itemsize
+        if total > BYTES:
+            raise _Refusal(f"its arrays have more than {BYTES} bytes")
+        yield from _send_texts(dataset.attrs)
+        yield from _send(name, dataset, dtype)
+
+
+def _find_fault(dataset: Any, columns: int) -> str:
+    """Return why an object is not an array of panels; empty if it is."""
+    import h5py
+
+    if not isinstance(dataset, h5py.Dataset):
+        return "it is not a dataset"
+    if not _is_inside(dataset.id):
+        return "its values are in other files"
+    if dataset.dtype.kind not in "fiub" or not 1 <= dataset.dtype.itemsize <= 8:
+        return "its values are not numbers"
+    if dataset.ndim < 2 or not dataset.size or dataset.shape[-1] != columns:
+        return f"its shape is {str(dataset.shape)[:_NAME]}, and panels have {columns} columns"
+    return ""
+
+
+def _send_texts(attributes: Any) -> Iterator[bytes]:
+    """Yield a line for each attribute that is a short text."""
+    for name in list(attributes)[:_ATTRIBUTES]:
+        try:
+            value = attributes[name]
+        except (OSError, TypeError, ValueError, UnicodeError):
+            continue
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "backslashreplace")
+        if isinstance(value, str) and len(value) <= _TEXT and len(name) <= _NAME:
+            yield json.dumps({"attribute": name, "text": str(value)}).encode() + b"\n"
 
 
 def main() -> int:
@@ -116,14 +180,17 @@ def main() -> int:
     import numpy
 
     out = sys.stdout.buffer
-    columns = int(sys.argv[1])
+    columns, names = int(sys.argv[1]), sys.argv[2:]
     with open(0, "rb", closefd=False) as source:
         # What is loaded on first use must be loaded before nothing can be opened.
         with h5py.File.in_memory() as warm:
             warm["panel_id"] = ["1-2-3"]
             warm["data"] = numpy.zeros((2, 2))
             warm["text"] = numpy.array([b"a"])
+            warm.attrs["text"] = "text"
+            warm["bool"] = numpy.zeros((2, 2), bool)
             list(_answer(warm, 2))
+            list(_answer_datasets(warm, 2, ["data", "bool", "text", "none"]))
         with suppress(OSError):
             h5py.File(io.BytesIO(b"no HDF5"), "r")
         assert encodings.ascii
@@ -131,7 +198,7 @@ def main() -> int:
         _limit()
         try:
             with h5py.File(source, "r") as file:
-                for piece in _answer(file, columns):
+                for piece in _answer_datasets(file, columns, names) if names else _answer(file, columns):
                     out.write(piece)
         except _Refusal as error:
             out.write(json.dumps({"refused": str(error)}).encode() + b"\n")
