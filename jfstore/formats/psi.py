@@ -28,7 +28,7 @@ GAIN_MAPS = (3, 4, 6)
 NORMAL = (0, 1, 2)
 """The planes of the three gain ranges."""
 
-_HIGH = {4: (3, 1, 2), 6: (3, 4, 5)}
+HIGH = {4: (3, 1, 2), 6: (3, 4, 5)}
 """By the number of maps the planes that are valid in the high gain mode; a lack is filled as PSI's converter does."""
 
 _NAME = re.compile(r"gainMaps_M([0-9]{1,6})(?![0-9]).*\.bin", re.ASCII | re.DOTALL)
@@ -43,8 +43,8 @@ class GainMaps:
     Attributes
     ----------
     arrays : dict of str to Checked
-        ``pixel_gain``, and ``pixel_gain_hg0`` if the file has maps of the high gain mode; both (gain, row, column), in
-        ADU/keV.
+        ``pixel_gain``, and ``pixel_gain_hg0`` if the file has maps of the high gain mode, see `check_gains`; both
+        (gain, row, column), in ADU/keV.
     maps : int
         How many maps the file has.
     size : int
@@ -123,13 +123,17 @@ def read_gain_maps(path: Path, panel_shape: tuple[int, int, int], follow: bool =
 def check_gains(maps: NDArray[Any], panel_shape: tuple[int, int, int], where: str) -> dict[str, Checked]:
     """Return the gains in 3, 4 or 6 maps (map, row, column), as they may be stored, by calibration type.
 
+    If HG0 repeats G0, there are no gains of the high gain mode: PSI's converter fills their maps with copies if it has
+    only three. They would be wrong by a factor of 2.5.
+
     Raises
     ------
     BadValue
         As `check_array`.
     """
     arrays = {"pixel_gain": maps[list(NORMAL)]}
-    if high := _HIGH.get(len(maps)):
+    high = HIGH.get(len(maps))
+    if high and not np.array_equal(maps[high[0]], maps[0]):
         arrays["pixel_gain_hg0"] = maps[list(high)]
     return {name: check_array(values, name, panel_shape, where) for name, values in arrays.items()}
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from jfstore.core.arrays import Checked
 from jfstore.core.ids import resolve_panel
 from jfstore.core.instants import BEGINNING_STAMP, Instant, start_of_validity
 from jfstore.errors import BadValue, Failed, NotFound
-from jfstore.formats.psi import name_module, parse_module_name, read_gain_maps, require_three_ranges
+from jfstore.formats.psi import NORMAL, name_module, parse_module_name, read_gain_maps, require_three_ranges
 from jfstore.repository.adding import Added, Entry, missing_type_notes, require_about
 from jfstore.repository.entries import rounding_notes
 from jfstore.repository.module_panels import ModulePanels, Panels, split_panels
@@ -61,8 +62,8 @@ def import_psi(
     """Import gain maps of PSI in one commit: files ``gainMaps_M<number>*.bin``.
 
     A file becomes a version of one panel with `pixel_gain`, and `pixel_gain_hg0` if it has maps of the high gain mode:
-    HG0, HG1, HG2, or HG0, G1, G2 if it has four maps. float64 is rounded to float32. Content that the panel and stamp
-    ever held is skipped, so that an import can be repeated.
+    HG0, HG1, HG2, or HG0, G1, G2 if it has four maps. If HG0 is a copy of G0, it is left out. float64 is rounded to
+    float32. Content that the panel and stamp ever held is skipped, so that an import can be repeated.
 
     Parameters
     ----------
@@ -100,6 +101,7 @@ def import_psi(
     start = require_start(time, repository.zone, place)
     files = _assign_panels(repository, place, paths, panels, skipped)
     notes: dict[str, None] = dict.fromkeys([start.note] if start.note else [])
+    repeated: list[str] = []
 
     def entries() -> Iterator[Entry]:
         for done, file in enumerate(files):
@@ -112,12 +114,14 @@ def import_psi(
                 skipped[file.path.name] = error.message
                 continue
             notes.update(dict.fromkeys(rounding_notes([entry])))
+            if is_repeated(entry.arrays, (entry.origin or {})["maps"]):
+                repeated.append(file.path.name)
             yield entry
         progress(len(files), len(files))
 
     options: dict[str, Any] = {"accept": accept, "request": request, "dry_run": dry_run}
     added = repository.add_entries(entries(), message, once=True, **options)
-    more = (*notes, *missing_type_notes(added.versions))
+    more = (*notes, *note_repeats(repeated), *missing_type_notes(added.versions))
     return replace(added, skipped=tuple(sorted(skipped.items())), notes=(*added.notes, *more))
 
 
@@ -137,6 +141,17 @@ def require_start(time: Time | None, zone: ZoneInfo, path: Path) -> Instant:
             f"or {BEGINNING_STAMP} if they are valid from the beginning"
         )
     return start_of_validity(time, zone, floor=time == "now")
+
+
+def is_repeated(arrays: Mapping[str, Checked], maps: int) -> bool:
+    """Return whether gains of the high gain mode were left out, because HG0 repeats G0."""
+    return maps > len(NORMAL) and "pixel_gain_hg0" not in arrays
+
+
+def note_repeats(names: Sequence[str]) -> Iterator[str]:
+    """Yield a note on the files or modules whose gains of the high gain mode were left out."""
+    if names:
+        yield f"{', '.join(names)}: HG0 repeats G0, as PSI's converter fills it, and so is not stored as pixel_gain_hg0"
 
 
 def _find_files(place: Path) -> tuple[list[Path], dict[str, str]]:

@@ -61,6 +61,17 @@ def test_maps_become_gains(repository: Repository, tmp_path: Path, count: int, h
             repository.get(A, "pixel_gain_hg0", STAMP)
 
 
+@pytest.mark.parametrize("count", [4, 6])
+def test_high_gains_that_repeat_the_normal_ones_are_left_out(
+    repository: Repository, tmp_path: Path, count: int
+) -> None:
+    maps = gain_maps(count)
+    maps[3:] = maps[: count - 3]
+    added = repository.import_psi(write_gain_maps(tmp_path / "gainMaps_M044.bin", maps), "x", time=STAMP)
+    assert list(added.versions[0].content) == ["pixel_gain"]
+    assert [note for note in added.notes if note.startswith("gainMaps_M044.bin: HG0 repeats G0")]
+
+
 def test_a_directory_is_one_commit_and_a_second_import_none(repository: Repository, tmp_path: Path) -> None:
     place = tmp_path / "maps"
     for number, module in enumerate(("M044", "M068", "M088")):
