@@ -159,6 +159,27 @@ class ExchangingRepository(GovernedRepository):
         options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
         return import_panel_repository(self, path, message, types=types, progress=progress, **options)
 
+    def import_swissfel(
+        self,
+        path: str | os.PathLike[str],
+        message: str,
+        *,
+        panels: Panels | None = None,
+        time: str | datetime | Instant | None = None,
+        contents: str | None = None,
+        about: Mapping[str, str] | None = None,
+        accept: Sequence[str] | str = (),
+        request: str | None = None,
+        dry_run: bool = False,
+        progress: Progress = lambda done, total: None,
+    ) -> Added:
+        """Import a file of SwissFEL in one commit; see `jfstore.repository.import_swissfel.import_swissfel`."""
+        from jfstore.repository.import_swissfel import import_swissfel
+
+        options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
+        options |= {"panels": panels, "time": time, "contents": contents}
+        return import_swissfel(self, path, message, progress=progress, **options)
+
     def export_bundle(
         self,
         answer: Answer | Lock | str | os.PathLike[str],

@@ -35,9 +35,10 @@ def write_gains_h5(path: Path, modules: Mapping[str, np.ndarray], dtype: str = "
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         file["gains"] = np.concatenate(list(modules.values()), axis=1).astype(dtype)
-        file.attrs["creator"] = "somebody"
-        file.attrs["date"] = "20201211 10:20:30"
-        file.attrs["original_filenames"] = " ".join(f"gainMaps_{name}.bin" for name in modules)
+        attributes = file["gains"].attrs
+        attributes["creator"] = "somebody"
+        attributes["date"] = "20201211 10:20:30"
+        attributes["original_filenames"] = " ".join(f"gainMaps_{name}.bin" for name in modules)
     return path
 
 
