@@ -32,15 +32,10 @@ Functions
 
 Classes
     Repository                     find, get, read, replay, explain, diff, identify, timeline, list, history, show, add,
-<<<<<<< HEAD
-                                   import_gains, import_dcs, import_calibdir, promote, withdraw, restore, close, tag,
-                                   freeze, join_panels, separate_panels, propose_panels, name_panel, panel_history,
-                                   run_panels, export_dcs, export_bundle, export_tree
-=======
-                                   import_gains, import_dcs, import_calibdir, import_psi, import_swissfel, promote,
-                                   withdraw, restore, close, tag, freeze, join_panels, separate_panels,
-                                   name_panel, panel_history, run_panels, export_dcs, export_bundle
->>>>>>> 5bfb3dd (Import gains and pedestals of SwissFEL with Repository.import_swissfel)
+                                   import_gains, import_dcs, import_calibdir, import_panel_repository, import_psi,
+                                   import_swissfel, promote, withdraw, restore, close, tag, freeze, join_panels,
+                                   separate_panels, propose_panels, name_panel, panel_history, run_panels, export_dcs,
+                                   export_bundle, export_tree
     Answer, Selection, Timeline    what is valid
     Explanation                    why it is
     Lock                           what pins an answer

@@ -37,7 +37,8 @@ about. Merged files are read where those of panels are missing.
 
 Files gainMaps_M044.bin, or a directory of them, are gain maps of PSI. A panel must have the name of the module, M044
 (see jfstore panel --name), or --panels says it; -T says from when on they are valid. The maps of the high gain become
-pixel_gain_hg0.
+pixel_gain_hg0. A file gains.h5 or *.res.h5 of SwissFEL has the gains, or pedestals, noise and mask, of the modules of a
+detector; docs/importing_psi.md has the details.
 
 The name of a file, or the names in a directory, tell the kind of the source. --kind overrides them.
 
@@ -50,6 +51,7 @@ examples:
   jfstore import jungfrau-171113-154920171025-3d00fb.h5 -m "from dcs" --repo test
   jfstore import /reg/d/psdm/MFX/mfxls0816/calib -m "as psana takes them" --repo test
   jfstore import /sdf/group/lcls/ds/ana/detector/calib2/constants -t pedestals -m "darks" --repo test
+  jfstore import run_000042.JF07T32V01.res.h5 --panels $DETECTOR -T 20240301120000 -m "pedestals" --repo test
   jfstore import gainMaps_M044_2017-09-21.bin -T 20170921000000 -m "from PSI" --repo test
 """
 
@@ -60,6 +62,7 @@ _OPTIONS = {
     "types": "-t",
     "panels": "--panels",
     "time": "-T",
+    "contents": "--contents",
 }
 """Options of single kinds of sources, by the name of the parameter."""
 
@@ -74,9 +77,11 @@ def add_options(parser: Parser) -> None:
     text = "which Jungfrau of a calibration directory: a source, or a part of one (default: all)"
     parser.add_argument("-d", "--detector", dest="source", metavar="SOURCE", action=Once, help=text)
     add_types(parser, "only this calibration type of a panel repository; may be repeated (default: all)")
-    text = "the panel of a gain map of PSI, or the detector Id of a file of SwissFEL, if no panel has a module's name"
-    parser.add_argument("--panels", metavar="DETECTOR", action=Once, help=text)
+    text = "the panel of each module, if no panel has its name: M044=ID,M088=ID, or the Ids in the order of the file"
+    parser.add_argument("--panels", metavar="PANELS", action=Once, help=text)
     add_time(parser, "start of validity of gain maps of PSI, or of a file of SwissFEL")
+    text = "whether a file of SwissFEL has gains or pedestals, if its name and its datasets do not tell"
+    parser.add_argument("--contents", choices=("gains", "pedestals"), help=text)
     text = "also import versions of a DCS file that lost their number because Python 3 wrote them"
     parser.add_argument("--recover", action="store_true", help=text)
     add_about(parser, "a short text that every version carries, such as report=R7; may be repeated")

@@ -91,7 +91,7 @@ KINDS = {
         ImportKind("calibdir", "a calibration directory of psana", _has_calibdir_group, "import_calibdir", _RUNS),
         ImportKind("panels", "a panel repository of LCLS-II", _has_panels, "import_panel_repository", _TYPES),
         ImportKind("psi", "gain maps of PSI", _has_gain_maps, "import_psi", _MODULES),
-        ImportKind("swissfel", "a file of SwissFEL", _is_swissfel_file, None),
+        ImportKind("swissfel", "a file of SwissFEL", _is_swissfel_file, "import_swissfel", (*_MODULES, "contents")),
         ImportKind("gains", "a gain tree", None, "import_gains"),
         ImportKind("dcs", "a DCS file", None, "import_dcs", ("recover",), may_be_empty=True),
     )
