@@ -16,6 +16,9 @@ _SHORT_WITH_STAMP = re.compile(r"[^-]*-[^-]*-([0-9]{4})([0-9]{2})([0-9]{2})([0-9
 _NAME = re.compile(r"(?=.*[^0-9a-fA-FxX-])[A-Za-z][A-Za-z0-9.+-]*", re.ASCII)
 _PREFIX = "jungfrau_"  # LCLS-II writes it before a detector Id
 _PLACES = (1, 2, 8, 32)
+LARGEST_SEGMENT = _PLACES[-1] - 1
+"""The largest number of a segment of a Jungfrau."""
+
 _FIELD_NAMES = ("moduleVersion", "firmwareVersion", "serialNumber")
 
 
@@ -306,12 +309,19 @@ def count_places(segments: Sequence[int]) -> int:
 
     The sizes of a Jungfrau are 1, 2, 8 and 32 panels (psana/detector/UtilsJungfrau.py of lcls2).
 
+    Raises
+    ------
+    BadValue
+        If a segment has a number above 31.
+
     Examples
     --------
     >>> count_places([0]), count_places([0, 5]), count_places([2, 9])
     (1, 8, 32)
     """
-    return next(size for size in (*_PLACES, 1 << 16) if max(segments) < size)
+    if max(segments) > LARGEST_SEGMENT:
+        raise BadValue(f"a Jungfrau has no segment {max(segments)}: the largest is {LARGEST_SEGMENT}")
+    return next(size for size in _PLACES if max(segments) < size)
 
 
 def file_id(detector: str, room: int) -> str:

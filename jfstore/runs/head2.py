@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from jfstore.core.ids import PanelId, parse_panel
+from jfstore.core.ids import LARGEST_SEGMENT, PanelId, parse_panel
 from jfstore.errors import BadValue, Damaged
 from jfstore.runs.xtc import CutOff, Readable
 from jfstore.runs.xtc2 import (
@@ -25,10 +25,11 @@ JUNGFRAU = "jungfrau"
 """The detType of a Jungfrau."""
 
 _RUN_INFO = "runinfo"
-_CONFIG = "config"
+_CONFIG, _RAW = "config", "raw"
+GAIN_MODE, GAIN0 = "user.gainMode", "user.gain0"
+"""Values of the configuration."""
 _OF_THE_DAQ = (_RUN_INFO, "chunkinfo", "smdinfo", "transition", "enable")
 """Types of what the DAQ writes about itself, which are not detectors."""
-_LARGEST_SEGMENT = 1 << 10
 _AFTER_START = (Service.BeginStep, Service.Enable, Service.L1Accept, Service.L1AcceptEndOfBatch)
 _MOST_DATAGRAMS = 1000
 _GAIN_MODES = ("DYNAMIC", "FORCE_SWITCH_G1", "FORCE_SWITCH_G2", "FIX_G1", "FIX_G2", "FIX_G0")
@@ -37,14 +38,15 @@ _GAIN_MODES = ("DYNAMIC", "FORCE_SWITCH_G1", "FORCE_SWITCH_G2", "FIX_G1", "FIX_G
 
 @dataclass(frozen=True, slots=True)
 class Detector2:
-    """A Jungfrau in the configuration of a stream: its segments there, and how its amplifiers were set.
+    """A Jungfrau in the configuration of a stream: its segments there, and how their amplifiers were set.
 
-    ``has_high_g0`` is None if the configuration does not say.
+    There are several gain modes if segments differ. None stands for a value that has no word.
     """
 
     segments: Mapping[int, PanelId]
-    gain_mode: str | None = None
-    has_high_g0: bool | None = None
+    gain_modes: frozenset[str | None] = frozenset()
+    high_g0: frozenset[bool | None] = frozenset()
+    scanned: frozenset[str] = frozenset()  # what a scan changes within the run: names of values such as user.gainMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def read_head2(file: Readable) -> Head2:
     info = {} if begin is None else _read_run_info(file, begin, configured)
     number, experiment = info.get("runnum", 0), info.get("expt", "")
     return Head2(
-        {name: found.finish() for name, found in sorted(configured.jungfraus.items())},
+        dict(sorted(configured.jungfraus.items())),
         tuple(sorted(configured.others)),
         None if begin is None else begin.clock,
         experiment if isinstance(experiment, str) else "",
@@ -106,25 +108,22 @@ def _find_begin(file: Readable) -> tuple[_Configured | None, Datagram2 | None, s
 
 @dataclass
 class _Jungfrau:
-    segments: dict[int, PanelId] = field(default_factory=dict)
-    modes: set[tuple[str | None, bool | None]] = field(default_factory=set)
-
-    def finish(self) -> Detector2:
-        # Segments are set together; where they differ, nobody can say which mode the run had.
-        mode, is_high = next(iter(self.modes)) if len(self.modes) == 1 else (None, None)
-        return Detector2(dict(sorted(self.segments.items())), mode, is_high)
+    names: list[tuple[Object2, Names]] = field(default_factory=list)
+    gain_modes: set[str | None] = field(default_factory=set)
+    high_g0: set[bool | None] = field(default_factory=set)
 
 
 @dataclass
 class _Configured:
     names: dict[int, Names] = field(default_factory=dict)
-    jungfraus: dict[str, _Jungfrau] = field(default_factory=dict)
+    jungfraus: dict[str, Detector2] = field(default_factory=dict)
     others: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 
 def _read_configure(file: Readable, datagram: Datagram2) -> _Configured:
     configured = _Configured()
+    found_jungfraus: dict[str, _Jungfrau] = {}
     data: list[Object2] = []
     for found in read_objects2(file, datagram):
         if not is_names(found):
@@ -133,39 +132,66 @@ def _read_configure(file: Readable, datagram: Datagram2) -> _Configured:
         names = read_names(file, found)
         configured.names[found.source] = names
         if names.type == JUNGFRAU:
-            _add_segment(configured.jungfraus.setdefault(names.detector, _Jungfrau()), file, found, names)
+            found_jungfraus.setdefault(names.detector, _Jungfrau()).names.append((found, names))
         elif names.type not in _OF_THE_DAQ:
             configured.others.add(names.detector)
     for found in data:
         described = configured.names.get(found.source)
         if described and described.type == JUNGFRAU and described.algorithm == _CONFIG:
-            _add_modes(configured.jungfraus[described.detector], described, read_values(file, found, described))
-    for name, jungfrau in configured.jungfraus.items():
-        if len(jungfrau.modes) > 1:
-            configured.notes.append(f"{file.name}: the segments of {name} are set to different gain modes")
+            _add_modes(found_jungfraus[described.detector], described, read_values(file, found, described))
+    with_data = {found.source for found in data}
+    for name, jungfrau in found_jungfraus.items():
+        segments = _find_segments(file, name, jungfrau.names, configured.notes)
+        scanned = _find_scanned(names for found, names in jungfrau.names if found.source not in with_data)
+        modes = frozenset(jungfrau.gain_modes), frozenset(jungfrau.high_g0)
+        configured.jungfraus[name] = Detector2(segments, *modes, scanned)
     return configured
 
 
-def _add_segment(jungfrau: _Jungfrau, file: Readable, found: Object2, names: Names) -> None:
-    """Add the panel of a segment; a segment has a Names for each algorithm, and perhaps more for a scan."""
-    where = f"{file.name}: the Names at offset {found.offset}"
-    if names.segment > _LARGEST_SEGMENT:
-        raise Damaged(f"{where} are of segment {names.segment}")
-    try:
-        panel = parse_panel(names.id)
-    except BadValue as error:
-        raise Damaged(f"{where}: segment {names.segment} of {names.detector}: {error.message}") from None
-    if jungfrau.segments.setdefault(names.segment, panel) != panel:
-        raise Damaged(f"{where} say that segment {names.segment} of {names.detector} is another panel than before")
+def _find_segments(
+    file: Readable, name: str, all_names: Iterable[tuple[Object2, Names]], notes: list[str]
+) -> dict[int, PanelId]:
+    """Return the panel of each segment.
+
+    A segment has a Names for its data, one for its configuration, and one for what a scan changes. If their Ids differ,
+    that of the data counts: until June 2025 the DAQ joined the Ids of all connections in those of configurations.
+    """
+    by_segment: dict[int, list[tuple[Object2, Names]]] = {}
+    for found, names in all_names:
+        if names.segment > LARGEST_SEGMENT:
+            raise Damaged(f"{file.name}: the Names at offset {found.offset} are of segment {names.segment}")
+        by_segment.setdefault(names.segment, []).append((found, names))
+    segments: dict[int, PanelId] = {}
+    for segment, described in sorted(by_segment.items()):
+        deciding = [one for one in described if one[1].algorithm == _RAW] or described
+        for found, names in deciding:
+            where = f"{file.name}: the Names at offset {found.offset}"
+            try:
+                panel = parse_panel(names.id)
+            except BadValue as error:
+                raise Damaged(f"{where}: segment {segment} of {name}: {error.message}") from None
+            if segments.setdefault(segment, panel) != panel:
+                raise Damaged(f"{where} say that segment {segment} of {name} is another panel than before")
+        if odd := {names.id for _, names in described} - {names.id for _, names in deciding}:
+            text = f"segment {segment} of {name} is configured as {min(odd)!r}; the Id of its data counts"
+            notes.append(f"{file.name}: {text}")
+    return segments
 
 
 def _add_modes(jungfrau: _Jungfrau, names: Names, values: Mapping[str, int | str]) -> None:
-    number, word = find_enum_word(names, values, "user.gainMode")
-    if number is not None and word is None and 0 <= number < len(_GAIN_MODES):
-        word = _GAIN_MODES[number]
-    high, _ = find_enum_word(names, values, "user.gain0")
-    if number is not None or high is not None:
-        jungfrau.modes.add((word, {0: False, 1: True}.get(high) if high is not None else None))
+    number, word = find_enum_word(names, values, GAIN_MODE)
+    if number is not None:
+        is_known = word is None and 0 <= number < len(_GAIN_MODES)
+        jungfrau.gain_modes.add(_GAIN_MODES[number] if is_known else word)
+    high, _ = find_enum_word(names, values, GAIN0)
+    if high is not None:
+        jungfrau.high_g0.add({0: False, 1: True}.get(high))
+
+
+def _find_scanned(all_names: Iterable[Names]) -> frozenset[str]:
+    """Return which values the steps of a scan change; Configure has Names for them, of which it has no data."""
+    stems = (full.partition(":")[0] for names in all_names if names.algorithm == _CONFIG for full, _, _ in names.values)
+    return frozenset(stems) & {GAIN_MODE, GAIN0}
 
 
 def _read_run_info(file: Readable, datagram: Datagram2, configured: _Configured) -> dict[str, int | str]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from jfstore.core.ids import PanelId
 from jfstore.core.instants import iso
 from jfstore.errors import Damaged, Failed
 from jfstore.fs.files import open_checked
-from jfstore.runs.head2 import Detector2, Head2, read_head2
+from jfstore.runs.head2 import GAIN0, GAIN_MODE, Detector2, Head2, read_head2
 from jfstore.runs.records import LCLS2, Jungfrau, Run
 from jfstore.runs.streams import note_unknown_begin
 from jfstore.runs.tree import RunFiles
 from jfstore.runs.xtc import XtcBytes
 
 _Heads = Mapping[int, tuple[str, Head2]]
+_T = TypeVar("_T")
 
 
 def read_run2(files: RunFiles) -> Run:
@@ -94,13 +96,25 @@ def _merge(name: str, heads: _Heads, notes: list[str]) -> Jungfrau:
     panels = tuple(segments[segment][1] for segment in ordered)
     if len(set(panels)) < len(panels):
         raise Damaged(f"{found[0][0]}: two segments of {name} are the same panel")
-    mode, is_high = _merge_modes(name, found, notes)
+    mode, is_high = _merge_modes(name, [one for _, one in found], notes)
     return Jungfrau(name, None, 0, len(panels), panels, ordered, mode, is_high)
 
 
-def _merge_modes(name: str, found: list[tuple[str, Detector2]], notes: list[str]) -> tuple[str | None, bool | None]:
+def _merge_modes(name: str, found: list[Detector2], notes: list[str]) -> tuple[str | None, bool | None]:
     """Return gain mode and whether the first gain range is the high one; None if the streams do not say or differ."""
-    said = {(one.gain_mode, one.has_high_g0) for _, one in found if (one.gain_mode, one.has_high_g0) != (None, None)}
-    if len(said) > 1:
-        notes.append(f"{found[0][0]} and other streams disagree on the gain mode of {name}")
-    return next(iter(said)) if len(said) == 1 else (None, None)
+    modes = {mode for one in found for mode in one.gain_modes}
+    high = {is_high for one in found for is_high in one.high_g0}
+    scanned = {value for one in found for value in one.scanned}
+    if len(modes) > 1:
+        notes.append(f"the segments of {name} are set to different gain modes: {', '.join(sorted(map(str, modes)))}")
+    if len(high) > 1:
+        notes.append(f"the segments of {name} differ in whether the first gain range is the high one")
+    for value in sorted(scanned):
+        notes.append(f"{value} of {name} changes within the run, which is a scan")
+    return None if GAIN_MODE in scanned else _find_only(modes), None if GAIN0 in scanned else _find_only(high)
+
+
+def _find_only(values: Iterable[_T | None]) -> _T | None:
+    """Return the only one of different values; None if there are several or none."""
+    different = set(values)
+    return different.pop() if len(different) == 1 else None

@@ -22,7 +22,9 @@ class Plain:
     """What a head says."""
 
     panels: dict[str, dict[int, str]] = field(default_factory=dict)
-    modes: dict[str, set[tuple[Any, Any]]] = field(default_factory=dict)
+    gain_modes: dict[str, set[Any]] = field(default_factory=dict)
+    high_g0: dict[str, set[Any]] = field(default_factory=dict)
+    scanned: dict[str, set[str]] = field(default_factory=dict)
     others: set[str] = field(default_factory=set)
     start: int | None = None
     experiment: str = ""
@@ -141,17 +143,23 @@ WORDS = ("DYNAMIC", "FORCE_SWITCH_G1", "FORCE_SWITCH_G2", "FIX_G1", "FIX_G2", "F
 def configure(payload: bytes, plain: Plain) -> dict[int, dict[str, Any]]:
     known: dict[int, dict[str, Any]] = {}
     objects = flatten(payload)
+    ids: list[tuple[str, int, bool, str]] = []
     for source, kind, body in objects:
         if kind != 4:
             continue
         names = known[source] = parse_names(body)
         if names["type"] == "jungfrau":
-            check(names["segment"] <= 1024)
-            segments = plain.panels.setdefault(names["name"], {})
-            check(segments.setdefault(names["segment"], normal(names["id"])) == normal(names["id"]))
-            plain.modes.setdefault(names["name"], set())
+            check(names["segment"] <= 31)
+            ids.append((names["name"], names["segment"], names["alg"] == "raw", names["id"]))
+            if names["alg"] == "config" and not any(k == 1 and s == source for s, k, _ in objects):
+                words = {full.split(":")[0] for full, _, _ in names["values"]}
+                plain.scanned.setdefault(names["name"], set()).update(words & {"user.gainMode", "user.gain0"})
         elif names["type"] not in OWN:
             plain.others.add(names["name"])
+    for name, segment, is_raw, written in ids:
+        if is_raw or not any(one[:3] == (name, segment, True) for one in ids):
+            segments = plain.panels.setdefault(name, {})
+            check(segments.setdefault(segment, normal(written)) == normal(written))
     for source, kind, body in objects:
         names = known.get(source, {})
         if kind == 1 and names.get("type") == "jungfrau" and names["alg"] == "config":
@@ -160,8 +168,10 @@ def configure(payload: bytes, plain: Plain) -> dict[int, dict[str, Any]]:
             high, _ = enum_of(names, values, "user.gain0")
             if number is not None and mode is None and 0 <= number < len(WORDS):
                 mode = WORDS[number]
-            if number is not None or high is not None:
-                plain.modes[names["name"]].add((mode, {0: False, 1: True}.get(high)))
+            if number is not None:
+                plain.gain_modes.setdefault(names["name"], set()).add(mode)
+            if high is not None:
+                plain.high_g0.setdefault(names["name"], set()).add({0: False, 1: True}.get(high))
     return known
 
 

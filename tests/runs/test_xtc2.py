@@ -150,18 +150,58 @@ def test_how_the_amplifiers_are_set(
     assert (jungfrau.gain_mode, jungfrau.has_high_g0) == (mode, is_high)
 
 
+def test_a_scan_changes_the_gain_mode_within_the_run(root: Path) -> None:
+    """A run of the experiment mfx101332224 is so: a pedestal scan has Names of what its steps change, and no data."""
+    scanned: list[made.Value] = [("user.gainMode:gainModeEnum", made.ENUM_VALUE, 0, b"")]
+    objects = made.configured({0: made.panel(1)}) + made.names(
+        0x114, "jungfrau", "jungfrau", made.panel(1), "config", 0, scanned
+    )
+    made.write(root, EXP, 7, made.stream(objects))
+    run = jfstore.run(f"exp={EXP}:run=7")
+    assert (run.jungfrau.gain_mode, run.jungfrau.has_high_g0) == (None, False)
+    assert run.notes == ("user.gainMode of jungfrau changes within the run, which is a scan",)
+
+
+@pytest.mark.parametrize("other", ["8000000020000-230920-200000018000000020000-230920-20000001", "", "serial1234"])
+def test_the_id_of_the_data_counts(other: str, root: Path) -> None:
+    """Until June 2025 the configurations of the DAQ had the Ids of all connections in one."""
+    values = made.modes(0, 1)
+    objects = made.names(0x10A, "jungfrau", "jungfrau", made.panel(1), "raw", 3, made.RAW)
+    objects += made.names(0x100, "jungfrau", "jungfrau", other, "config", 3, values) + made.shapes_data(0x100, values)
+    made.write(root, EXP, 7, made.stream(objects))
+    run = jfstore.run(f"exp={EXP}:run=7")
+    assert (run.detector_id, run.jungfrau.segments) == (made.panel(1), (3,))
+    assert (run.jungfrau.gain_mode, run.jungfrau.has_high_g0) == ("DYNAMIC", True)
+    (note,) = run.notes
+    assert note.endswith(f"segment 3 of jungfrau is configured as {other!r}; the Id of its data counts")
+
+
+def test_segments_in_different_gain_modes_may_all_have_high_g0(root: Path) -> None:
+    objects = made.configured({0: made.panel(1)}, gain_mode=0, gain0=1)
+    objects += made.configured({1: made.panel(2)}, gain_mode=3, gain0=1, first=0x300)
+    made.write(root, EXP, 7, made.stream(objects), made.stream(made.configured({2: made.panel(3)}, gain0=1)))
+    run = jfstore.run(f"exp={EXP}:run=7")
+    assert (run.jungfrau.gain_mode, run.jungfrau.has_high_g0) == (None, True)
+    assert run.notes == ("the segments of jungfrau are set to different gain modes: DYNAMIC, FIX_G1",)
+
+
 def test_streams_that_disagree(root: Path) -> None:
     one, other = made.panel(1), made.panel(2)
     first = made.stream(made.configured({0: one}))
-    second = made.stream(made.configured({0: other, 1: made.panel(3)}, gain0=1), start=made.START + 5)
-    made.write(root, EXP, 7, first, second)
+    second = made.configured({0: other, 1: made.panel(3)}, gain_mode=3, gain0=1)
+    made.write(root, EXP, 7, first, made.stream(second, start=made.START + 5))
     run = jfstore.run(f"exp={EXP}:run=7")
     assert panels_of(run) == [one, made.panel(3)]
     assert run.start == made.START * 10**9 + 123456789
     notes = "\n".join(run.notes)
-    for text in ("disagree on segment 0 of jungfrau", "disagree on the start", "disagree on the gain mode"):
+    for text in (
+        "disagree on segment 0 of jungfrau",
+        "disagree on the start",
+        "set to different gain modes",
+        "differ in whether",
+    ):
         assert text in notes
-    assert run.jungfrau.has_high_g0 is None
+    assert (run.jungfrau.gain_mode, run.jungfrau.has_high_g0) == (None, None)
 
 
 def test_one_panel_in_two_segments_is_damage(root: Path) -> None:
@@ -309,8 +349,10 @@ def changed(offset: int, data: bytes) -> bytes:
         (changed(NAMES_AT + 8, b"\x0b\x00\x00\x00"), "has the extent 11"),
         (changed(NAMES_AT + 12 + 516, b"x" * 256), "without an end"),
         (changed(NAMES_AT + 12 + 516, b"no panel\0"), "is not a panel Id"),
-        (changed(NAMES_AT + 12 + 516, b"0" * 17 + b"1-2-3\0"), "9-2-3|is not a panel Id|another panel"),
+        (changed(NAMES_AT + 12 + 516, b"f" * 17 + b"-2-3\0"), "needs more than 64 bits"),
+        (made.stream(made.configured({0: "1-2-3"}) + made.configured({0: "1-2-4"}, first=0x300)), "is another panel"),
         (changed(NAMES_AT + 12 + 1032, b"\xff\xff\xff\xff"), "are of segment 4294967295"),
+        (changed(NAMES_AT + 12 + 1032, b"\x20\x00\x00\x00"), "are of segment 32"),
         (changed(NAMES_AT + 12 + 1036 + 516, b"\x63"), "a value of type 99"),
         (changed(NAMES_AT + 12 + 1036 + 520, b"\x09"), "rank 9"),
         (made.datagram(made.BEGIN_RUN, made.START) + SOUND, "starts with BeginRun, not with Configure"),
@@ -389,9 +431,10 @@ def compare(data: bytes) -> str:
     assert expected is not None, f"{got}; the bytes say nothing"
     panels = {name: {n: str(panel) for n, panel in one.segments.items()} for name, one in got.jungfraus.items()}
     assert panels == expected.panels
-    for name, modes in expected.modes.items():
-        one = got.jungfraus[name]
-        assert (one.gain_mode, one.has_high_g0) == (next(iter(modes)) if len(modes) == 1 else (None, None))
+    for name, one in got.jungfraus.items():
+        assert one.gain_modes == expected.gain_modes.get(name, set())
+        assert one.high_g0 == expected.high_g0.get(name, set())
+        assert one.scanned == expected.scanned.get(name, set())
     assert set(got.others) == expected.others
     assert (got.start, got.experiment, got.run) == (expected.start, expected.experiment, expected.run)
     assert bool(got.problem) >= expected.is_cut
