@@ -32,6 +32,10 @@ _OF_THE_DAQ = (_RUN_INFO, "chunkinfo", "smdinfo", "transition", "enable")
 """Types of what the DAQ writes about itself, which are not detectors."""
 _AFTER_START = (Service.BeginStep, Service.Enable, Service.L1Accept, Service.L1AcceptEndOfBatch)
 _MOST_DATAGRAMS = 1000
+_LARGEST_CONFIGURE = 1 << 26
+"""The DAQ makes no transition larger than 16 MB (Dgram::MaxSize of lcls2)."""
+_MOST_VALUES = 50_000
+"""Of the configurations of all segments in a stream; 32 segments have some 1,000."""
 _GAIN_MODES = ("DYNAMIC", "FORCE_SWITCH_G1", "FORCE_SWITCH_G2", "FIX_G1", "FIX_G2", "FIX_G0")
 """Words of ``user.gainMode`` where the file has none (psdaq/configdb/jungfrau_config_store.py of lcls2)."""
 
@@ -122,6 +126,10 @@ class _Configured:
 
 
 def _read_configure(file: Readable, datagram: Datagram2) -> _Configured:
+    if datagram.end - datagram.offset > _LARGEST_CONFIGURE:
+        raise Damaged(
+            f"{file.name}: the Configure at offset {datagram.offset} is larger than {_LARGEST_CONFIGURE} bytes"
+        )
     configured = _Configured()
     found_jungfraus: dict[str, _Jungfrau] = {}
     data: list[Object2] = []
@@ -135,9 +143,13 @@ def _read_configure(file: Readable, datagram: Datagram2) -> _Configured:
             found_jungfraus.setdefault(names.detector, _Jungfrau()).names.append((found, names))
         elif names.type not in _OF_THE_DAQ:
             configured.others.add(names.detector)
+    left = _MOST_VALUES
     for found in data:
         described = configured.names.get(found.source)
         if described and described.type == JUNGFRAU and described.algorithm == _CONFIG:
+            left -= len(described.values)
+            if left < 0:
+                raise Damaged(f"{file.name} has over {_MOST_VALUES} values in the configurations of its Jungfraus")
             _add_modes(found_jungfraus[described.detector], described, read_values(file, found, described))
     with_data = {found.source for found in data}
     for name, jungfrau in found_jungfraus.items():

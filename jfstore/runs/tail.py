@@ -7,6 +7,7 @@ the file ends.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,8 +20,10 @@ from jfstore.runs.xtc2 import EPOCH
 
 _NEAR, _FAR = 1 << 16, 1 << 24
 """EndRun and what is around it are small; an event of a stream with eight panels has 8 MB."""
-_LONGEST = 7 * 86400
-"""Seconds that a run lasts at most."""
+_LONGEST = 2 * 86400
+"""Seconds that a run lasts at most, which is several shifts."""
+_MOST_PLACES = 100_000
+"""Where a header may be that are tried; a file can be made so that there are millions."""
 _WORD = struct.Struct("<I")
 
 
@@ -59,12 +62,14 @@ def _find_clock(file: XtcBytes, layout: _Layout, start: int) -> int | None:
         tail = file.read(file.size - size, size)
         first = start // 1_000_000_000 - layout.epoch
         # The upper half of the seconds is the same for 18 hours, which finds headers quickly.
-        found = [
-            place
-            for half in range(first >> 16, (first + _LONGEST >> 16) + 1)
-            for place in _find_all(tail, struct.pack("<H", half & 0xFFFF), 6)
-        ]
-        clocks = [clock for place in found if (clock := _read_clock(tail, place, layout, start)) is not None]
+        halves = range(first >> 16, (first + _LONGEST >> 16) + 1)
+        places = (place for half in halves for place in _find_all(tail, struct.pack("<H", half & 0xFFFF), 6))
+        clocks = []
+        for count, place in enumerate(places):
+            if count >= _MOST_PLACES:
+                return None
+            if (clock := _read_clock(tail, place, layout, start)) is not None:
+                clocks.append(clock)
         if clocks:
             return max(clocks)
         if size == file.size:
@@ -72,15 +77,12 @@ def _find_clock(file: XtcBytes, layout: _Layout, start: int) -> int | None:
     return None
 
 
-def _find_all(tail: bytes, what: bytes, offset: int) -> list[int]:
-    """Return where datagrams may start that have `what` at an offset."""
-    places = []
-    at = tail.find(what)
+def _find_all(tail: bytes, what: bytes, offset: int) -> Iterator[int]:
+    """Yield where datagrams may start that have `what` at an offset."""
+    at = tail.find(what, offset)
     while at >= 0:
-        if at >= offset:
-            places.append(at - offset)
+        yield at - offset
         at = tail.find(what, at + 1)
-    return places
 
 
 def _read_clock(tail: bytes, place: int, layout: _Layout, start: int) -> int | None:

@@ -51,7 +51,15 @@ class RunFiles:
         return self.files[0].path.endswith(".xtc2")
 
     def streams(self) -> dict[int, list[str]]:
-        """Return the paths of the chunks of each stream; BadValue if two files have the name of one chunk."""
+        """Return the paths of the chunks of each stream.
+
+        BadValue is raised if two files have the name of one chunk, or there are files of LCLS-I and of LCLS-II.
+        """
+        if odd := next((file.path for file in self.files if file.path.endswith(".xtc2") != self.is_xtc2), None):
+            raise BadValue(
+                f"{self.label} has files of LCLS-I and of LCLS-II, {self.files[0].path} and {odd}; "
+                "remove one kind, or choose with dir="
+            )
         chunks: dict[int, dict[int, str]] = {}
         for file in self.files:
             other = chunks.setdefault(file.stream, {}).setdefault(file.chunk, file.path)

@@ -142,6 +142,7 @@ WORDS = ("DYNAMIC", "FORCE_SWITCH_G1", "FORCE_SWITCH_G2", "FIX_G1", "FIX_G2", "F
 
 def configure(payload: bytes, plain: Plain) -> dict[int, dict[str, Any]]:
     known: dict[int, dict[str, Any]] = {}
+    check(24 + len(payload) <= 1 << 26)
     objects = flatten(payload)
     ids: list[tuple[str, int, bool, str]] = []
     for source, kind, body in objects:
