@@ -22,6 +22,7 @@ Functions
     runs_with_constants            which runs of an experiment have constants in a repository
     generate, deploy, undo_deploy  write the constants of a run to files, and to where psana reads them
     calibconst                     return the constants of a run as psana2's detectors take them
+    deploy_generic, undo_generic, audit_generic  the same for psana1's generic repository, the DCS file of a detector
     replay                         find again, with the same bits, what a lock file pins
     audit                          check deployed files against a repository
     impact                         find the runs and deployed files that a write concerns, and by how much
@@ -70,6 +71,9 @@ if TYPE_CHECKING:
     from jfstore.deployment.calibconst import calibconst
     from jfstore.deployment.constants import runs_with_constants
     from jfstore.deployment.generate import deploy, generate
+    from jfstore.deployment.generic import deploy_generic
+    from jfstore.deployment.generic_audit import audit_generic
+    from jfstore.deployment.generic_undo import undo_generic
     from jfstore.deployment.impact import Impact
     from jfstore.deployment.impact import find_impact as impact
     from jfstore.deployment.undo import undo_deploy
@@ -110,6 +114,9 @@ _PLACES = {
     "core.explaining": "Explanation",
     "core.validity": "Selection Timeline",
     "deployment.generate": "deploy generate",
+    "deployment.generic": "deploy_generic",
+    "deployment.generic_audit": "audit_generic",
+    "deployment.generic_undo": "undo_generic",
     "deployment.impact": "Impact impact:find_impact",
     "deployment.undo": "undo_deploy",
     "errors": "BadValue Busy Damaged Failed InDoubt JfstoreError NotFound Refused",
@@ -171,9 +178,11 @@ __all__ = [
     "Timeline",
     "__version__",
     "audit",
+    "audit_generic",
     "calibconst",
     "check_array",
     "deploy",
+    "deploy_generic",
     "diff",
     "generate",
     "identify",
@@ -188,6 +197,7 @@ __all__ = [
     "runs",
     "runs_with_constants",
     "undo_deploy",
+    "undo_generic",
     "verify",
 ]
 

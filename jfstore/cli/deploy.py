@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from jfstore.cli.generate import (
@@ -20,6 +21,7 @@ from jfstore.cli.output import emit, note, progress
 from jfstore.cli.program import warn_all
 from jfstore.errors import BadValue
 
+_GENERIC_COLUMNS = ("state", "type", "version", "path")
 EPILOG = """\
 The command deploys the constants that are valid at the start of the run, of -t or of every type that psana1 reads
 (pixel_gain, pixel_offset, pedestals, pixel_rms, pixel_status, status_extra, pixel_mask), to
@@ -36,6 +38,11 @@ files: for a run of LCLS-II, see jfstore generate --help.
 needs no XTC files, and keeps the deployed file under a dated name. The notes record the previous file for the last 50
 deployments of each run. You may remove files with dated names if nobody needs them any more.
 
+--generic deploys to psana's generic repository, which holds for every experiment: the DCS file of the detector,
+DIR/jungfrau/jungfrau-<detector Id>.h5, where DIR is -c or detector/calib under SIT_PSDM_DATA. psana takes from it what
+the calibration directory of an experiment does not have. Each calibration type gets a version in the range that starts
+with the run; the file keeps older versions, and --undo removes the last one that was deployed for the run.
+
 --locked deploys what a lock file pins. Each note holds the lock of its file: jfstore get --locked
 <run>-end.jfstore.json returns the array that was deployed.
 
@@ -45,19 +52,24 @@ examples:
   jfstore deploy exp=xcsls3716:run=631 Jungfrau.0 -c ./calib
   jfstore deploy exp=xcsls3716:run=631 -t pedestals -t pixel_rms -t pixel_status
   jfstore deploy exp=xcsls3716:run=631 --undo
+  jfstore deploy exp=xcsls3716:run=631 --generic
 """
 
 
 def add_options(parser: Parser) -> None:
     add_run_options(parser)
     text = "bring back the file from before the last deployment"
+    text = "deploy to the DCS file of the detector, which holds for every experiment, below -c DIR"
+    parser.add_argument("--generic", action="store_true", help=f"{text} (default: detector/calib under SIT_PSDM_DATA)")
     parser.add_argument("--undo", action="store_true", help=text)
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the changes, change nothing")
 
 
 def run(args: argparse.Namespace) -> int:
     if args.undo:
-        return _undo(args)
+        return _undo_generic(args) if args.generic else _undo(args)
+    if args.generic:
+        return _deploy_generic(args)
     from jfstore.deployment.generate import write_constants
 
     constants = read_constants(args, psana1=True)
@@ -74,14 +86,47 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _undo(args: argparse.Namespace) -> int:
-    from jfstore.deployment.undo import undo_deploy
+def _deploy_generic(args: argparse.Namespace) -> int:
+    from jfstore.deployment.generic import write_generic
 
+    if args.format is not None:
+        raise BadValue("a DCS file holds every bit: leave out --format")
+    constants = read_constants(args, psana1=True)
+    options: dict[str, Any] = {"replacing": args.replace, "dry_run": args.dry_run, "rights": rights_of(args)}
+    options |= {"from_test": args.yes, "command": ("jfstore", *args.argv)}
+    with progress("deploying") as show:
+        done = write_generic(constants, args.calibdir, progress=show, **options)
+    warn_all(constants.notes)
+    rows = [asdict(one) for one in done]
+    value = {"origin": dict(constants.origin), "dataset": constants.run.label, "files": rows}
+    emit(args, value, rows, _GENERIC_COLUMNS)
+    note(f"for {constants.run.label} and later runs of every experiment, {constants.origin_text}")
+    return 0
+
+
+def _refuse_useless(args: argparse.Namespace) -> None:
     names = ("types", "time", "repo", "format", "as_of", "locked")
     useless = [option for option in names if getattr(args, option, None) is not None]
     if useless:
         option = "-t" if useless[0] == "types" else f"--{useless[0].replace('_', '-')}"
-        raise BadValue(f"--undo brings back the previous file: leave out {option}")
+        raise BadValue(f"--undo brings back what was there before: leave out {option}")
+
+
+def _undo_generic(args: argparse.Namespace) -> int:
+    from jfstore.deployment.generic_undo import undo_generic
+
+    _refuse_useless(args)
+    dataset, source = read_run(args)
+    options: dict[str, Any] = {"replace": args.replace, "dry_run": args.dry_run, "rights": rights_of(args)}
+    rows = [asdict(one) for one in undo_generic(dataset, args.calibdir, source=source, **options)]
+    emit(args, {"files": rows}, rows, _GENERIC_COLUMNS)
+    return 0
+
+
+def _undo(args: argparse.Namespace) -> int:
+    from jfstore.deployment.undo import undo_deploy
+
+    _refuse_useless(args)
     dataset, source = read_run(args)
     options: dict[str, Any] = {"replace": args.replace, "dry_run": args.dry_run, "rights": rights_of(args)}
     rows = [
