@@ -21,6 +21,7 @@ Functions
     run_ranges                     in which ranges of runs a Jungfrau has the same panels
     runs_with_constants            which runs of an experiment have constants in a repository
     generate, deploy, undo_deploy  write the constants of a run to files, and to where psana reads them
+    deploy_until_next              deploy up to the last run before other constants become valid
     calibconst                     return the constants of a run as psana2's detectors take them
     deploy_generic, undo_generic, audit_generic  the same for psana1's generic repository, the DCS file of a detector
     replay                         find again, with the same bits, what a lock file pins
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from jfstore.deployment.generic_undo import undo_generic
     from jfstore.deployment.impact import Impact
     from jfstore.deployment.impact import find_impact as impact
+    from jfstore.deployment.ranges import deploy_until_next
     from jfstore.deployment.undo import undo_deploy
     from jfstore.errors import (
         BadValue,
@@ -117,6 +119,7 @@ _PLACES = {
     "deployment.generic": "deploy_generic",
     "deployment.generic_audit": "audit_generic",
     "deployment.generic_undo": "undo_generic",
+    "deployment.ranges": "deploy_until_next",
     "deployment.impact": "Impact impact:find_impact",
     "deployment.undo": "undo_deploy",
     "errors": "BadValue Busy Damaged Failed InDoubt JfstoreError NotFound Refused",
@@ -183,6 +186,7 @@ __all__ = [
     "check_array",
     "deploy",
     "deploy_generic",
+    "deploy_until_next",
     "diff",
     "generate",
     "identify",

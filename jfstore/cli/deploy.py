@@ -9,10 +9,12 @@ from typing import Any
 from jfstore.cli.generate import (
     COLUMNS,
     add_run_options,
+    confirm_runs,
     confirm_test,
     make_output,
     make_value,
     read_constants,
+    read_plans,
     read_run,
     report,
 )
@@ -34,6 +36,13 @@ confirm, or with --yes.
 psana1 reads pixel_status as 16 bits: a status that needs more is refused. psana2 reads its calibration database and no
 files: for a run of LCLS-II, see jfstore generate --help.
 
+--until-next ends the range of each file before the first run that starts when other constants of the type are valid:
+<run>-<last run>.data. psana takes, of the files that cover a run, the one that starts last. For the next run it would
+go back to an older file that covers it, so the command refuses this, and names that file; it also refuses if no later
+run is known. If no other file covers the next run, psana finds no file for it, and looks in its DCS files. Better
+deploy both in one call, exp=EXP:run=1,12: run 12 gets its file first, and a run that a file of the call covers gets
+none.
+
 --undo brings back the file from before the last deployment for the run, or removes the file if there was none. It
 needs no XTC files, and keeps the deployed file under a dated name. The notes record the previous file for the last 50
 deployments of each run. You may remove files with dated names if nobody needs them any more.
@@ -51,6 +60,7 @@ examples:
   jfstore deploy --locked run631.lock
   jfstore deploy exp=xcsls3716:run=631 Jungfrau.0 -c ./calib
   jfstore deploy exp=xcsls3716:run=631 -t pedestals -t pixel_rms -t pixel_status
+  jfstore deploy exp=xcsls3716:run=1,631 --until-next
   jfstore deploy exp=xcsls3716:run=631 --undo
   jfstore deploy exp=xcsls3716:run=631 --generic
 """
@@ -58,10 +68,11 @@ examples:
 
 def add_options(parser: Parser) -> None:
     add_run_options(parser)
-    text = "bring back the file from before the last deployment"
     text = "deploy to the DCS file of the detector, which holds for every experiment, below -c DIR"
     parser.add_argument("--generic", action="store_true", help=f"{text} (default: detector/calib under SIT_PSDM_DATA)")
-    parser.add_argument("--undo", action="store_true", help=text)
+    parser.add_argument("--undo", action="store_true", help="bring back the file from before the last deployment")
+    text = "deploy each file only up to the last run before other constants become valid; also for several runs"
+    parser.add_argument("--until-next", action="store_true", help=text)
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the changes, change nothing")
 
 
@@ -70,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
         return _undo_generic(args) if args.generic else _undo(args)
     if args.generic:
         return _deploy_generic(args)
+    if args.until_next:
+        return _deploy_until_next(args)
     from jfstore.deployment.generate import write_constants
 
     constants = read_constants(args, psana1=True)
@@ -83,6 +96,24 @@ def run(args: argparse.Namespace) -> int:
     if not args.json:
         report(done)
     emit(args, value, value["files"], COLUMNS)
+    return 0
+
+
+def _deploy_until_next(args: argparse.Namespace) -> int:
+    from jfstore.deployment.ranges import write_plans
+
+    plans = read_plans(args)
+    output = make_output(args, "jfstore", deploy=True, from_test=args.yes)
+    ask = None if args.yes or args.dry_run else confirm_runs
+    done = write_plans(plans, output, dry_run=args.dry_run, ask=ask)
+    warn_all(dict.fromkeys(text for one in done for text in one.notes))
+    values = [make_value(one) for one in done]
+    files = [row for value in values for row in value["files"]]
+    if not args.json:
+        for one in done:
+            report(one)
+    value = values[0] if len(plans) == 1 else {"runs": values, "files": files}
+    emit(args, value, files, COLUMNS)
     return 0
 
 
@@ -107,6 +138,7 @@ def _deploy_generic(args: argparse.Namespace) -> int:
 def _refuse_useless(args: argparse.Namespace) -> None:
     names = ("types", "time", "repo", "format", "as_of", "locked")
     useless = [option for option in names if getattr(args, option, None) is not None]
+    useless += ["until_next"] if args.until_next else []
     if useless:
         option = "-t" if useless[0] == "types" else f"--{useless[0].replace('_', '-')}"
         raise BadValue(f"--undo brings back what was there before: leave out {option}")

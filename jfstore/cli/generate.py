@@ -30,6 +30,7 @@ from jfstore.errors import BadValue
 if TYPE_CHECKING:
     from jfstore.deployment.constants import Constants
     from jfstore.deployment.generate import Generated, Output
+    from jfstore.deployment.ranges import RunPlan
 
 EPILOG = """\
 The command takes the constants that are valid at the start of the run, for every panel of its Jungfrau: those of
@@ -113,6 +114,19 @@ def read_constants(args: argparse.Namespace, psana1: bool = False) -> Constants:
         return constants_of(dataset, source=source, time=args.time, as_of=as_of, **options)
 
 
+def read_plans(args: argparse.Namespace) -> tuple[RunPlan, ...]:
+    """Return what is to be deployed for each run, up to the next start of validity."""
+    from jfstore.deployment.ranges import plan_runs
+
+    options: dict[str, Any] = {"types": args.types, "repo": getattr(args, "repo", None)}
+    if args.locked:
+        refuse_question(args)
+        return plan_runs(None, locked=args.locked, **options)
+    dataset, source = read_run(args)
+    with reading_variable(args.as_of) as as_of:
+        return plan_runs(dataset, source=source, time=args.time, as_of=as_of, **options)
+
+
 def make_output(args: argparse.Namespace, program: str, **more: Any) -> Output:
     """Return where files go and how they are written."""
     from jfstore.deployment.generate import Output
@@ -172,11 +186,18 @@ def confirm_test(constants: Constants, output: Output) -> Output:
 
     planned = write_constants(constants, output, dry_run=True)
     if planned.needs_confirmation:
-        why = f"{constants.origin['path']} is a test repository, and psana reads {planned.calibdir}"
-        check_can_ask(why)
-        report(planned)
-        confirm(f"{why}. Deploy?")
+        confirm_runs([planned])
     return replace(output, from_test=True)
+
+
+def confirm_runs(planned: Sequence[Generated]) -> bool:
+    """Ask before constants of a test repository go to the experiment's own directory; return True with consent."""
+    why = f"{planned[0].constants.origin['path']} is a test repository, and psana reads {planned[0].calibdir}"
+    check_can_ask(why)
+    for one in planned:
+        report(one)
+    confirm(f"{why}. Deploy?")
+    return True
 
 
 def format_commands(groups: Sequence[tuple[str, list[list[str]]]]) -> Iterator[str]:

@@ -13,9 +13,21 @@ from jfstore.core.calib_types import CALIB_TYPES
 from jfstore.errors import BadValue, Failed
 from jfstore.formats.calibdir import GROUP, LAST_RUN, list_names, list_sources, parse_range
 
-__all__ = ["GROUP", "HISTORY", "LAST_RUN", "CalibFile", "CalibFiles", "find_files", "find_preferred", "list_sources"]
+__all__ = [
+    "GROUP",
+    "HISTORY",
+    "LAST_RUN",
+    "CalibFile",
+    "CalibFiles",
+    "find_covering",
+    "find_files",
+    "find_preferred",
+    "list_files_with_note",
+    "list_sources",
+]
 
 HISTORY = "HISTORY"
+_NOTE = ".jfstore.json"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,7 +70,7 @@ class CalibFile:
     @property
     def note(self) -> Path:
         """Path of the note beside the file."""
-        return self.directory / f"{self.name.removesuffix('.data')}.jfstore.json"
+        return self.directory / f"{self.name.removesuffix('.data')}{_NOTE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +122,20 @@ def find_preferred(file: CalibFile) -> CalibFile | None:
     others = [parse_name(file.calibdir, file.source, file.type, name) for name in names if name != file.name]
     shorter = [other for other in others if other and other.run == file.run <= other.end <= file.end]
     return min(shorter, key=lambda other: other.end, default=None)
+
+
+def find_covering(file: CalibFile, run: int) -> CalibFile | None:
+    """Return the file that psana takes for `run` if it does not take `file`, None if there is no other."""
+    names = list_names(file.directory)
+    others = [parse_name(file.calibdir, file.source, file.type, name) for name in names if name != file.name]
+    covering = [other for other in others if other and other.run <= run <= other.end]
+    return max(covering, key=lambda other: (other.run, -other.end), default=None)
+
+
+def list_files_with_note(calibdir: Path, source: str, calib_type: str, run: int) -> list[CalibFile]:
+    """Return the files for a run and later ones, up to any last run, that have a note."""
+    directory = CalibFile(calibdir, source, calib_type, run).directory
+    names = [f"{name.removesuffix(_NOTE)}.data" for name in list_names(directory) if name.endswith(_NOTE)]
+    found = [(name, runs) for name in names if (runs := parse_range(name))]
+    files = [(name, CalibFile(calibdir, source, calib_type, *runs)) for name, runs in found if runs[0] == run]
+    return [file for name, file in files if file.name == name]

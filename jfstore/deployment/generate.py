@@ -66,6 +66,7 @@ class Output:
     fmt: str | None = None
     rights: Rights = field(default_factory=Rights)
     command: Sequence[str] = ("python",)
+    last_runs: Mapping[str, int | None] = field(default_factory=dict)  # of each type; None, or none, for all later runs
 
 
 def generate(
@@ -177,7 +178,7 @@ def write_constants(
         raise BadValue(f"{output.fmt!r} is not a format of values, such as %.4f")
     if output.deploy:
         _check_can_deploy(constants, output)
-    calibdir, is_own = _find_calibration_directory(constants, output)
+    calibdir, is_own = find_calibration_directory(constants, output)
     is_test = constants.origin.get("role") == "test"
     needs_confirmation = output.deploy and is_test and is_own
     notes = [*constants.notes, *(_note_not_deployed(constants) if output.deploy else ())]
@@ -215,14 +216,14 @@ def _write(
             local = make_local_name(constants, name)
             pieces: list[bytes] = []
             if output.directory is not None:
-                pieces = _format_text(constants, name, array, f"{local}.txt", output.fmt)
+                pieces = _format_text(constants, name, array, f"{local}.txt", output)
                 written += _write_local(Path(output.directory) / local, array, pieces, output.rights)
             if name in targets:
                 panels = [panel.panel for panel in constants.panels[name]]
                 converted = convert_for_psana1(name, array, panels)
                 is_copy = pieces != [] and converted.dtype == array.dtype
                 if not is_copy:
-                    pieces = _format_text(constants, name, converted, f"{local}.txt", output.fmt)
+                    pieces = _format_text(constants, name, converted, f"{local}.txt", output)
                 deployer.stage(*targets[name], converted, pieces, f"{local}.txt" if is_copy else "-")
         deployed = deployer.finish()
     progress(total, total)
@@ -252,7 +253,7 @@ def _note_not_deployed(constants: Constants) -> Iterator[str]:
         yield f"{', '.join(names)}: written, not deployed, because psana does not read them"
 
 
-def _find_calibration_directory(constants: Constants, output: Output) -> tuple[Path | None, bool]:
+def find_calibration_directory(constants: Constants, output: Output) -> tuple[Path | None, bool]:
     """Return the calibration directory, and whether it is the experiment's own; None if it is not known."""
     own: Path | None = None
     try:
@@ -276,7 +277,7 @@ def _make_deployments(constants: Constants, output: Output, calibdir: Path) -> d
     about = {"user": user, "host": host, "program": program, "dataset": run.label, "command": command}
     return {
         name: (
-            CalibFile(calibdir, source, name, run.run),
+            CalibFile(calibdir, source, name, run.run, output.last_runs.get(name)),
             Deployment(
                 blake3="",
                 size=0,
@@ -315,19 +316,22 @@ def make_local_name(constants: Constants, calib_type: str) -> str:
     return f"{head}{file_id(constants.jungfrau.detector_id, NAME_LIMIT - len(head) - longest)}_{calib_type}"
 
 
-def _format_text(constants: Constants, name: str, array: CalibArray, file_name: str, fmt: str | None) -> list[bytes]:
-    fmt = _format_of(name, fmt)
-    pieces = format_text(array, _make_header(constants, name, array, file_name), fmt)
+def _format_text(constants: Constants, name: str, array: CalibArray, file_name: str, output: Output) -> list[bytes]:
+    fmt, last = _format_of(name, output.fmt), output.last_runs.get(name)
+    pieces = format_text(array, _make_header(constants, name, array, file_name, last), fmt)
     if fmt is None and parse_text(b"".join(pieces), file_name).array.tobytes() != array.tobytes():
         raise Failed(f"{name}: the text of the constants does not bring back their bits; nothing was written of it")
     return pieces
 
 
-def _make_header(constants: Constants, name: str, array: CalibArray, file_name: str) -> Iterator[tuple[str, str]]:
+def _make_header(
+    constants: Constants, name: str, array: CalibArray, file_name: str, last: int | None
+) -> Iterator[tuple[str, str]]:
     """Yield the lines of a text's header beside the shape: the origin of the constants, and the keys of psana."""
     run = constants.run
+    runs = f"run {run.run} of {run.experiment} and later runs" if last is None else f"runs {run.run} to {last}"
     yield from [
-        ("TITLE", f"{name} of {constants.jungfrau.source}, valid for run {run.run} of {run.experiment} and later runs"),
+        ("TITLE", f"{name} of {constants.jungfrau.source}, valid for {runs}"),
         ("EXPERIMENT", run.experiment),
         ("DETECTOR", constants.jungfrau.source),
         ("CALIB_TYPE", name),

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from jfstore.core.calib_types import CALIB_TYPES
-from jfstore.deployment.calibdir import CalibFile, list_sources
+from jfstore.deployment.calibdir import CalibFile, list_files_with_note, list_sources
 from jfstore.deployment.deploy import (
     Deployed,
     convert_errors,
@@ -74,11 +74,12 @@ def undo_deploy(
 
 
 def _find_last_deployed(calibdir: Path, run: int, pattern: str | None) -> list[CalibFile]:
-    """Return the files of the last deployment for a run: gains and offsets, or one of them."""
+    """Return the files of the last deployment for a run, some of the types or all."""
     noted = {
         source: [
             (file, deployments[0])
-            for file in (CalibFile(calibdir, source, name, run) for name in CALIB_TYPES)
+            for name in CALIB_TYPES
+            for file in list_files_with_note(calibdir, source, name, run)
             if (deployments := read_note(file))
         ]
         for source in list_sources(calibdir)
@@ -92,7 +93,7 @@ def _find_last_deployed(calibdir: Path, run: int, pattern: str | None) -> list[C
         raise NotFound(f"nothing{of_source} was deployed by jfstore for run {run} in {calibdir}", near)
     if len(matches) > 1:
         raise BadValue(f"several Jungfraus have something to undo, choose one: {', '.join(matches)}")
-    # One of the pair may have been unchanged in the last call.
+    # Some files may have been unchanged in the last call.
     _, newest = max(noted[matches[0]], key=lambda pair: pair[1].time)
     return [file for file, deployment in noted[matches[0]] if deployment.call == newest.call]
 
