@@ -180,6 +180,27 @@ class ExchangingRepository(GovernedRepository):
         options |= {"panels": panels, "time": time, "contents": contents}
         return import_swissfel(self, path, message, progress=progress, **options)
 
+    def import_psana2(
+        self,
+        name: str,
+        message: str,
+        *,
+        url: str | None = None,
+        experiment: str | None = None,
+        types: Sequence[str] | str | None = None,
+        about: Mapping[str, str] | None = None,
+        accept: Sequence[str] | str = (),
+        request: str | None = None,
+        dry_run: bool = False,
+        progress: Progress = lambda done, total: None,
+    ) -> Added:
+        """Import from psana2's calibration database; see `jfstore.repository.import_psana2.import_psana2`."""
+        from jfstore.repository.import_psana2 import import_psana2
+
+        options: dict[str, Any] = {"about": about, "accept": accept, "request": request, "dry_run": dry_run}
+        options |= {"url": url, "experiment": experiment, "types": types}
+        return import_psana2(self, name, message, progress=progress, **options)
+
     def export_bundle(
         self,
         answer: Answer | Lock | str | os.PathLike[str],
