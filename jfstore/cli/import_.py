@@ -40,6 +40,10 @@ Files gainMaps_M044.bin, or a directory of them, are gain maps of PSI. A panel m
 pixel_gain_hg0. A file gains.h5 or *.res.h5 of SwissFEL has the gains, or pedestals, noise and mask, of the modules of a
 detector; docs/importing_psi.md has the details.
 
+psana2:NAME is a detector in psana2's calibration database, by its short name such as jungfrau_000003, or its Id. Each
+of its documents becomes a version of each panel, valid from the start of its run on; experiment, run, range and version
+are in its about. docs/importing_psana2.md tells how psana2's two rules of choice differ from that of jfstore.
+
 The name of a file, or the names in a directory, tell the kind of the source. --kind overrides them.
 
 The guard judges new constants first: signs and magnitude, the order of the gain ranges, and for panels of real size
@@ -51,6 +55,7 @@ examples:
   jfstore import jungfrau-171113-154920171025-3d00fb.h5 -m "from dcs" --repo test
   jfstore import /reg/d/psdm/MFX/mfxls0816/calib -m "as psana takes them" --repo test
   jfstore import /sdf/group/lcls/ds/ana/detector/calib2/constants -t pedestals -m "darks" --repo test
+  jfstore import psana2:jungfrau_000003 -t pedestals -m "from psana2" --repo test
   jfstore import run_000042.JF07T32V01.res.h5 --panels $DETECTOR -T 20240301120000 -m "pedestals" --repo test
   jfstore import gainMaps_M044_2017-09-21.bin -T 20170921000000 -m "from PSI" --repo test
 """
@@ -63,6 +68,7 @@ _OPTIONS = {
     "panels": "--panels",
     "time": "-T",
     "contents": "--contents",
+    "url": "--url",
 }
 """Options of single kinds of sources, by the name of the parameter."""
 
@@ -72,16 +78,20 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("path", metavar="SOURCE", help=text)
     text = "what the source is, if names do not tell: gains, dcs, calibdir, panels, psi, swissfel or psana2"
     parser.add_argument("--kind", metavar="KIND", help=text)
-    text = "experiment of a calibration directory, if the name of the directory above it is another"
+    text = (
+        "experiment of a calibration directory, if its path does not say it; or whose documents psana2's database has"
+    )
     parser.add_argument("-e", "--experiment", metavar="EXP", action=Once, help=text)
     text = "which Jungfrau of a calibration directory: a source, or a part of one (default: all)"
     parser.add_argument("-d", "--detector", dest="source", metavar="SOURCE", action=Once, help=text)
-    add_types(parser, "only this calibration type of a panel repository; may be repeated (default: all)")
+    add_types(parser, "only this type of a panel repository or of psana2's database; may be repeated (default: all)")
     text = "the panel of each module, if no panel has its name: M044=ID,M088=ID, or the Ids in the order of the file"
     parser.add_argument("--panels", metavar="PANELS", action=Once, help=text)
     add_time(parser, "start of validity of gain maps of PSI, or of a file of SwissFEL")
     text = "whether a file of SwissFEL has gains or pedestals, if its name and its datasets do not tell"
     parser.add_argument("--contents", choices=("gains", "pedestals"), help=text)
+    text = "URL of the service of psana2's database (default: LCLS_CALIB_HTTP, else that of LCLS)"
+    parser.add_argument("--url", metavar="URL", action=Once, help=text)
     text = "also import versions of a DCS file that lost their number because Python 3 wrote them"
     parser.add_argument("--recover", action="store_true", help=text)
     add_about(parser, "a short text that every version carries, such as report=R7; may be repeated")

@@ -82,12 +82,19 @@ def _is_swissfel_file(path: str) -> bool:
 
 _RUNS = ("experiment", "source")
 _TYPES = ("types",)
+_SERVICE = ("url", "experiment", "types")
 _MODULES = ("panels", "time")
 
 KINDS = {
     kind.name: kind
     for kind in (
-        ImportKind("psana2", "a detector of psana2's database", lambda path: path.startswith(PSANA2_PREFIX), None),
+        ImportKind(
+            "psana2",
+            "a detector of psana2's database",
+            lambda path: path.startswith(PSANA2_PREFIX),
+            "import_psana2",
+            _SERVICE,
+        ),
         ImportKind("calibdir", "a calibration directory of psana", _has_calibdir_group, "import_calibdir", _RUNS),
         ImportKind("panels", "a panel repository of LCLS-II", _has_panels, "import_panel_repository", _TYPES),
         ImportKind("psi", "gain maps of PSI", _has_gain_maps, "import_psi", _MODULES),

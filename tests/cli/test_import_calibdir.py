@@ -96,7 +96,7 @@ def test_options_choose_experiment_and_source(repository: Repository, capsys: Ca
     code, _, err = tell(capsys, *words, "-e", EXPERIMENT, "-d", "Jungfrau.1")
     assert (code, f"nearest: {SOURCES[0]}" in err) == (2, True)
     code, _, err = tell(capsys, *words, "-e", EXPERIMENT, "--kind", "gains")
-    assert (code, "-e is for a calibration directory of psana, and copy is a gain tree" in err) == (2, True)
+    assert (code, "a calibration directory of psana, and copy is a gain tree" in err) == (2, True)
 
 
 def test_show_and_history_tell_where_a_version_came_from(repository: Repository, capsys: Capture) -> None:
