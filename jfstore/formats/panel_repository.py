@@ -30,7 +30,7 @@ _SHORT = r"(?P<detector>[A-Za-z0-9_.:+-]+)"
 _OF_PANEL = re.compile(rf"{_SHORT}-s(?P<segment>[0-9]{{2,4}})-{_RUN}(?:-g(?P<gain>[0-9])\.data|\.txt)", re.ASCII)
 _OF_DETECTOR = re.compile(rf"{_SHORT}-{_RUN}\.txt", re.ASCII)
 _MERGED = "merge_tmp"
-_PASSED_OVER = frozenset({_MERGED, "block_results", "constants", "logs", "plots"})
+_PASSED_OVER = frozenset({"block_results", "constants", "logs", "plots"})
 """Directories of results and logs, which hold no constants of a panel."""
 
 
@@ -152,7 +152,8 @@ class _Scan:
             raise Failed(f"{self._root}: {error.strerror}") from None
         place = self._base
         if DETECTOR_TYPE in names:
-            self._look_for_merged(place, "")
+            if _MERGED in names:
+                self._look_for_merged(place / _MERGED, _MERGED)
             place = self._base / DETECTOR_TYPE
         if place == self._base and _PANEL.fullmatch(place.name) and not any(map(_PANEL.fullmatch, names)):
             self._look_at_panel(place, "", place.name)
@@ -171,9 +172,10 @@ class _Scan:
             label = f"{prefix}{name}"
             if _PANEL.fullmatch(name):
                 self._look_at_panel(path, f"{label}/", name)
+            elif name == _MERGED:
+                self._look_for_merged(path, label)
             elif name not in _PASSED_OVER and not name.startswith(".aliases_"):
                 self._problems[label] = "not the directory of a panel: its name is not a panel Id"
-        self._look_for_merged(place, prefix)
 
     def _look_at_panel(self, place: Path, prefix: str, name: str) -> None:
         try:
@@ -220,12 +222,9 @@ class _Scan:
         else:
             found.gains[gain] = TextSource(label, path)
 
-    def _look_for_merged(self, place: Path, prefix: str) -> None:
-        """Find merged files of detectors in the directory for them, if there is one."""
-        if not os.path.lexists(place / _MERGED):
-            return
-        label = f"{prefix}{_MERGED}"
-        for name, path in self._list(place / _MERGED, label):
+    def _look_for_merged(self, place: Path, label: str) -> None:
+        """Find merged files of detectors in the directory for them."""
+        for name, path in self._list(place, label):
             match = _OF_DETECTOR.fullmatch(name)
             if name.endswith(".json"):
                 continue  # metadata of the file beside it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,12 +109,22 @@ class _Reader:
         self.copies = 0
 
     def read(self, progress: Progress) -> Iterator[Entry]:
-        total = len(self._found.darks)
-        for done, dark in enumerate(self._found.darks):
-            progress(done, total)
-            if arrays := self._read_arrays(dark):
-                yield self._make_entry(dark, arrays)
-        progress(total, total)
+        darks = self._found.darks
+        # A thread parses the next texts while an entry is stored, which waits for the disk.
+        with ThreadPoolExecutor(1) as ahead:
+            following = ahead.submit(self._read_arrays, darks[0]) if darks else None
+            for done, dark in enumerate(darks):
+                progress(done, len(darks))
+                assert following
+                arrays = following.result()
+                following = ahead.submit(self._read_arrays, darks[done + 1]) if dark is not darks[-1] else None
+                if arrays:
+                    yield self._make_entry(dark, arrays)
+        self._look_at_unknown()
+        progress(len(darks), len(darks))
+
+    def _look_at_unknown(self) -> None:
+        """Report the panels in merged files of detectors that no directory tells."""
         for source, known in self._found.merged:
             try:
                 for place in self._texts.find_unknown(source, known) if known else ():
