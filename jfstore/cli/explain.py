@@ -29,7 +29,7 @@ examples:
   jfstore explain 171113-154920171025-3d00fb -T 20180401000000 --as-of 3
 """
 
-_COLUMNS = ("panel", "type", "version", "commit", "why")
+_COLUMNS = ("panel", "type", "version", "commit", "why", "source")
 
 
 def add_options(parser: Parser) -> None:
@@ -56,7 +56,13 @@ def run(args: argparse.Namespace) -> int:
             "valid_from": one.start.stamp if one.start else None,
             "valid_to": one.end.stamp if one.end else None,
             "candidates": [
-                {"version": c.name, "commit": c.seq, "closed": c.is_close, "reason": c.reason or None}
+                {
+                    "version": c.name,
+                    "commit": c.seq,
+                    "closed": c.is_close,
+                    "reason": c.reason or None,
+                    "source": c.source,
+                }
                 for c in one.candidates
             ],
         }
@@ -82,6 +88,11 @@ def format_explanations(found: Sequence[Explanation], width: int) -> list[str]:
             first = f"  {printable(row['version'])}".ljust(indent)
             fill = textwrap.TextWrapper(width, initial_indent=first, subsequent_indent=" " * min(indent, width // 2))
             lines += fill.wrap(printable(row["why"]))
+            if row["source"]:
+                source = f"from {printable(row['source'])}"
+                lines += textwrap.wrap(
+                    source, width, initial_indent=fill.subsequent_indent, subsequent_indent=fill.subsequent_indent
+                )
     return lines
 
 
@@ -97,9 +108,10 @@ def _rows(found: Sequence[Explanation]) -> list[dict[str, Any]]:
         panels = first.panel if len(group) == 1 else f"{first.panel} and {len(group) - 1} more"
         row = {"panel": panels, "type": calib_type}
         if not first.candidates:
-            rows.append({**row, "version": "-", "commit": "-", "why": "nothing is stored"})
+            rows.append({**row, "version": "-", "commit": "-", "why": "nothing is stored", "source": None})
         for c in first.candidates:
-            rows.append({**row, "version": _short(c.name, first), "commit": c.seq, "why": _why(first, c)})
+            more = {"version": _short(c.name, first), "commit": c.seq, "why": _why(first, c), "source": c.source}
+            rows.append({**row, **more})
     return rows
 
 

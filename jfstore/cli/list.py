@@ -56,6 +56,8 @@ def add_options(parser: Parser) -> None:
     add_about(parser, "only versions that carry this text, see jfstore add --about; may be repeated")
     text = "only what differs between the test and the real repository in what is valid"
     add("--only-different", action="store_true", help=text)
+    text = "also say where each version comes from, and the texts that it carries"
+    add("--sources", action="store_true", help=text)
     add_as_of(parser, "as the repository was after that commit, or at that time")
     add_repo(parser, "default: test and real, side by side")
     add_json(parser)
@@ -70,8 +72,9 @@ def run(args: argparse.Namespace) -> int:
     as_of = _resolve_as_of(args, repositories)
     filters: dict[str, Any] = {name: getattr(args, name) for name in ("types", "user", "text")}
     filters |= {"time": _parse_range(args.time), "about": about_of(args) or None}
+    more: dict[str, Any] = {"sources": True} if args.sources else {}
     listings = {
-        name: repository.list(_restrict_panels(repository, wanted), as_of=as_of[name], **filters)
+        name: repository.list(_restrict_panels(repository, wanted), as_of=as_of[name], **filters, **more)
         for name, repository in repositories.items()
     }
     compared = compare_listings(listings)
@@ -99,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         is_filtered = wanted or args.only_different or any(value is not None for value in filters.values())
         note("nothing matches" if is_filtered else "nothing is stored yet")
     columns = ["panel", "valid_from", "valid_to", "types", *repositories, "user", "time", "message"]
+    columns += ["source", "about"] if args.sources else []
     emit(args, value, [_row(row) for row in compared], columns)
     warn_all(f"{file.path}: {file}" for files in unimported.values() for file in files)
     return 0
@@ -204,6 +208,7 @@ def _entry(versions: tuple[ListedVersion, ...], current: tuple[str, ...]) -> dic
         "current": list(current),
         "closed": last.is_close,
         "withdrawn": [version.number for version in versions if version.is_withdrawn],
+        **({"source": last.source} if last.source else {}),
         "commit": last.seq,
         "user": last.user,
         "time": last.time.iso,
@@ -233,6 +238,11 @@ def _row(compared: ComparedVersion) -> dict[str, Any]:
         numbers += " (closed)" * last.is_close
         row[name] = numbers if compared.current[name] else f"({numbers})"
         row.update(user=last.user, time=iso_second(last.time.ns), message=last.message)
+    # The repository that has it first says most: in another one it was promoted.
+    first = next((one for _, versions in stored for one in versions if one.source or one.about), None)
+    if first:
+        about = " ".join(f"{key}={value}" for key, value in (first.about or {}).items())
+        row.update(source=first.source, about=about)
     return row
 
 

@@ -30,6 +30,7 @@ from jfstore.core.records import (
     Array,
     Commit,
     Identity,
+    Provenance,
     StoredFile,
     Version,
 )
@@ -267,8 +268,8 @@ def decode_block_means(raw: bytes) -> Iterator[tuple[str, BlockMeans | None]]:
             yield array["blake3"], None if sketch is None else decode_means(sketch)
 
 
-def decode_abouts(raw: bytes, where: str, names: Container[str]) -> dict[str, dict[str, str]]:
-    """Return the texts of the versions of a commit that are in `names`, by their names.
+def decode_provenance(raw: bytes, where: str, names: Container[str]) -> dict[str, Provenance]:
+    """Return where the versions of a commit that are in `names` come from, and their texts, by their names.
 
     Raises as `decode_commit` does.
     """
@@ -281,7 +282,9 @@ def decode_abouts(raw: bytes, where: str, names: Container[str]) -> dict[str, di
         for entry in body["versions"]:
             name = version_name(entry["panel"], entry["stamp"], entry["number"])
             if name in names:
-                found[name] = check_about(entry["about"]) if "about" in entry else {}
+                source, origin = entry.get("source"), entry.get("origin") or {}
+                about = check_about(entry["about"]) if "about" in entry else {}
+                found[name] = Provenance(source or origin.get("version"), about)
     return found
 
 

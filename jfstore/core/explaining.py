@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from jfstore.core.ages import format_span
 from jfstore.core.instants import Instant, instant_at
-from jfstore.core.records import Version, Withdrawal
+from jfstore.core.records import Provenance, Version, Withdrawal
 from jfstore.core.table import Table
 from jfstore.core.validity import find_joined_panels, timeline
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A version or close that could have answered, and why it does not; the reason is empty for the one that does."""
+    """A version or close that could have answered, and why it does not; the reason is empty for the one that does.
+
+    ``source`` is the file, directory or version that it was made of; None for a close, or if its commit does not say.
+    """
 
     name: str
     seq: int
     is_close: bool
     reason: str
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,14 @@ def explain(table: Table, panel: str, t: int, calib_type: str, zone: ZoneInfo, a
         candidates=tuple(candidates),
         as_of=as_of,
     )
+
+
+def add_sources(explained: Explanation, origins: Mapping[str, Provenance]) -> Explanation:
+    """Return an explanation whose candidates say where they come from."""
+    found = (
+        replace(one, source=origins[one.name].source if one.name in origins else None) for one in explained.candidates
+    )
+    return replace(explained, candidates=tuple(found))
 
 
 def find_withdrawals(table: Table, as_of: int) -> dict[str, int]:

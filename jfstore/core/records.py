@@ -104,6 +104,14 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a version comes from: the file, directory or version that it was made of, and the texts that it carries."""
+
+    source: str | None
+    about: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrawal:
     """Versions that stop being candidates, or start again; ``versions`` are their names."""
 

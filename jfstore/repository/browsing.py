@@ -248,6 +248,7 @@ class BrowsableRepository:
         user: str | None = None,
         text: str | None = None,
         about: Mapping[str, str] | None = None,
+        sources: bool = False,
         as_of: int | str | None = None,
     ) -> Listing:
         """Return what is stored and when it is valid, in the order in which it was added.
@@ -267,8 +268,10 @@ class BrowsableRepository:
             Only what was added with this in the message, in upper or lower case.
         about : mapping of str to str, optional
             Only versions that carry these texts. This reads the commits of all others, too.
+        sources : bool
+            Whether each record says where the version comes from, and the texts that it carries. This reads commits.
         as_of : int or str, optional
             As the repository was then, as for `get`.
         """
-        options: dict[str, Any] = {"user": user, "text": text, "about": about, "as_of": as_of}
+        options: dict[str, Any] = {"user": user, "text": text, "about": about, "sources": sources, "as_of": as_of}
         return list_versions(self, panels, types=types, time=time, **options)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from jfstore.core.encoding import decode_abouts, decode_commit, decode_versions
-from jfstore.core.records import Commit, Version
+from jfstore.core.encoding import decode_commit, decode_provenance, decode_versions
+from jfstore.core.records import Commit, Provenance, Version
 from jfstore.core.segment import MemorySegment, make_segment
 from jfstore.errors import Busy, Damaged, JfstoreError
 from jfstore.storage.base import Storage
@@ -64,20 +64,26 @@ def compare_with_commits(storage: Storage, versions: Sequence[Version]) -> None:
     list(storage.objects.each(check, {version.seq for version in versions}))
 
 
-def read_abouts(storage: Storage, versions: Iterable[Version]) -> dict[str, dict[str, str]]:
-    """Return the texts that versions carry, by their names; those of a commit that cannot be read are left out."""
-    wanted: dict[int, set[str]] = {}
-    for version in versions:
-        wanted.setdefault(version.seq, set()).add(version.name)
+def read_provenance(storage: Storage, versions: Iterable[tuple[str, int]]) -> dict[str, Provenance]:
+    """Return where versions come from, by their names; those of a commit that cannot be read are left out.
 
-    def read(seq: int) -> dict[str, dict[str, str]]:
+    Parameters
+    ----------
+    versions : iterable of (str, int)
+        The name of each, and the commit that added it.
+    """
+    wanted: dict[int, set[str]] = {}
+    for version, seq in versions:
+        wanted.setdefault(seq, set()).add(version)
+
+    def read(seq: int) -> dict[str, Provenance]:
         name = commit_name(seq)
         try:
-            return decode_abouts(storage.read(name), f"{storage.location}/{name}", wanted[seq])
+            return decode_provenance(storage.read(name), f"{storage.location}/{name}", wanted[seq])
         except (OSError, Damaged):
             return {}
 
-    return {name: about for part in storage.objects.each(read, wanted) for name, about in part.items()}
+    return {name: found for part in storage.objects.each(read, wanted) for name, found in part.items()}
 
 
 def make_segment_again(storage: Storage, first: int, last: int) -> MemorySegment:

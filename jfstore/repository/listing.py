@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from jfstore.core.instants import Instant, instant_at
-from jfstore.core.records import Commit, Version
+from jfstore.core.records import Commit, Provenance, Version
 from jfstore.core.statements import subjects_of
 from jfstore.core.table import Table
 from jfstore.core.validity import Timeline, find_joined_panels, find_withdrawn, timeline
 from jfstore.repository.answer import html_table
+from jfstore.repository.commits import read_provenance
 from jfstore.repository.filtering import (
     EVERY_COMMIT,
     CommitFilter,
@@ -57,7 +58,9 @@ class ListedVersion:
     is_withdrawn : bool
         Whether it was withdrawn, so that it is not valid.
     about : mapping of str to str, or None
-        The texts that it carries; None unless they were filtered by, since only commits have them.
+        The texts that it carries; None unless they were filtered by or asked for, since only commits have them.
+    source : str or None
+        The file, directory or version that it was made of; None unless it was asked for.
     """
 
     name: str
@@ -75,6 +78,7 @@ class ListedVersion:
     is_close: bool = False
     is_withdrawn: bool = False
     about: Mapping[str, str] | None = None
+    source: str | None = None
 
 
 class Listing(tuple[ListedVersion, ...]):
@@ -109,6 +113,7 @@ def list_versions(
     user: str | None = None,
     text: str | None = None,
     about: Mapping[str, str] | None = None,
+    sources: bool = False,
     as_of: int | str | None = None,
 ) -> Listing:
     """Return what is stored; see `Repository.list`."""
@@ -130,6 +135,10 @@ def list_versions(
         texts = read_texts(repository, (listed.seq for listed in found))
         with_texts = (replace(listed, about=texts.get(listed.name, {})) for listed in found)
         found = [listed for listed in with_texts if about.items() <= (listed.about or {}).items()]
+    if sources:
+        origins = read_provenance(repository.storage, ((listed.name, listed.seq) for listed in found))
+        known = [origins.get(listed.name, Provenance(None, {})) for listed in found]
+        found = [replace(one, source=o.source, about=o.about) for one, o in zip(found, known, strict=True)]
     return Listing(found)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jfstore.core.arrays import CalibArray
-from jfstore.core.explaining import Explanation, explain
+from jfstore.core.explaining import Explanation, add_sources, explain
 from jfstore.core.ids import PanelId, is_name
 from jfstore.core.records import Identity, Version
 from jfstore.core.slabs import panel_of
@@ -20,7 +20,7 @@ from jfstore.repository.answer import Answer
 from jfstore.repository.asked_types import check_types, choose_types
 from jfstore.repository.assemble import assemble
 from jfstore.repository.browsing import BrowsableRepository
-from jfstore.repository.commits import compare_with_commits, read_abouts
+from jfstore.repository.commits import compare_with_commits, read_provenance
 from jfstore.repository.exact import answer_by_name
 from jfstore.repository.finding import Plan, Target, Time, make_plan, resolve_target
 from jfstore.repository.remarks import make_limits, remark_on
@@ -184,7 +184,7 @@ class ReadableRepository(BrowsableRepository):
                 plans[1].clear()
             plans[1][key] = plan
         limits = partial(make_limits, max_age, same_experiment)
-        remarks = remark_on(asked, plan.by_type, partial(read_abouts, self.storage), limits)
+        remarks = remark_on(asked, plan.by_type, partial(read_provenance, self.storage), limits)
         notes = (*asked.notes, *plan.notes, *remarks)
         last = table.seq if seq is None else seq
         return Answer(asked.panels, asked.time, last, plan.by_type, notes, asked.run, asked.jungfrau, self)
@@ -256,11 +256,13 @@ class ReadableRepository(BrowsableRepository):
         stated = partial(find_run_panels, table, seq)
         asked = resolve_target(target, time, source, self.zone, table.panel_names, stated)
         last = table.seq if seq is None else seq
-        return tuple(
+        found = [
             explain(table, panel, asked.time.ns, name, self.zone, last)
             for panel in map(str, asked.panels)
             for name in _choose(table, asked, names, seq)
-        )
+        ]
+        origins = read_provenance(self.storage, {(c.name, c.seq) for one in found for c in one.candidates})
+        return tuple(add_sources(one, origins) for one in found)
 
     def panel_array(self, version: Version, type: str, *, verify: bool = True) -> CalibArray:
         """Return one array of one version, of its dtype and shape, read-only."""

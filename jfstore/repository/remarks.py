@@ -15,12 +15,12 @@ from jfstore.errors import BadValue, NotFound
 from jfstore.repository.configuration import read_configuration
 
 if TYPE_CHECKING:
-    from jfstore.core.records import Version
+    from jfstore.core.records import Provenance
     from jfstore.repository.finding import Target
 
 ByType = Sequence[tuple[str, Sequence[Selection]]]
-Abouts = Callable[[Iterable["Version"]], Mapping[str, Mapping[str, str]]]
-"""Returns the texts that versions carry, by the names of the versions."""
+ReadProvenance = Callable[[Iterable[tuple[str, int]]], Mapping[str, "Provenance"]]
+"""Returns where versions come from, by their names, from the names and the commits that added them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,9 @@ def make_limits(max_age: str | timedelta | None, same_experiment: bool | None) -
     )
 
 
-def remark_on(asked: Target, by_type: ByType, read_abouts: Abouts, limits: Callable[[], Limits]) -> tuple[str, ...]:
+def remark_on(
+    asked: Target, by_type: ByType, read_provenance: ReadProvenance, limits: Callable[[], Limits]
+) -> tuple[str, ...]:
     """Return the notes on an answer.
 
     Parameters
@@ -61,8 +63,8 @@ def remark_on(asked: Target, by_type: ByType, read_abouts: Abouts, limits: Calla
         What was asked for.
     by_type : sequence of (str, sequence of Selection)
         The answer.
-    read_abouts : callable
-        Returns the texts of versions; called only if a type changes by run.
+    read_provenance : callable
+        Returns where versions come from; called only if a type changes by run.
     limits : callable
         Returns the limits; called only if a type changes by run.
 
@@ -74,10 +76,10 @@ def remark_on(asked: Target, by_type: ByType, read_abouts: Abouts, limits: Calla
     notes = [*_note_gain_mode(asked, by_type), *_note_end(asked, by_type)]
     changing = [(name, chosen) for name, chosen in by_type if name in CALIB_TYPES and CALIB_TYPES[name].by_run]
     if changing:
-        abouts = read_abouts(selection.version for _, chosen in changing for selection in chosen)
+        origins = read_provenance((one.version.name, one.version.seq) for _, chosen in changing for one in chosen)
         allowed = limits()
         notes += _judge_ages(asked, changing, allowed)
-        notes += _judge_experiments(asked, changing, abouts, allowed)
+        notes += _judge_experiments(asked, changing, origins, allowed)
     return tuple(notes)
 
 
@@ -125,7 +127,7 @@ def _judge_ages(asked: Target, by_type: ByType, limits: Limits) -> Iterator[str]
 
 
 def _judge_experiments(
-    asked: Target, by_type: ByType, abouts: Mapping[str, Mapping[str, str]], limits: Limits
+    asked: Target, by_type: ByType, origins: Mapping[str, Provenance], limits: Limits
 ) -> Iterator[str]:
     if asked.run is None or not asked.run.experiment:
         return
@@ -133,7 +135,8 @@ def _judge_experiments(
     for name, chosen in by_type:
         others: dict[str, list[str]] = {}
         for panel, selection in zip(map(str, asked.panels), chosen, strict=True):
-            about = abouts.get(selection.version.name, {})
+            name_of = selection.version.name
+            about = origins[name_of].about if name_of in origins else {}
             experiment = about.get("experiment")
             if experiment == wanted or (experiment is None and not limits.same_experiment):
                 continue

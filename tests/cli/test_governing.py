@@ -30,7 +30,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str, repo: str = "./R") -> t
 def test_a_mistake_is_explained_taken_back_and_brought_back(capsys: pytest.CaptureFixture[str]) -> None:
     asked = (A, "-t", "pixel_gain", "-T", LATER)
     code, out, _ = run(capsys, "explain", *asked)
-    assert (code, out.splitlines()[1].split("\t")[2:]) == (0, [f"{STAMP}/v2", "3", "is valid"])
+    assert (code, out.splitlines()[1].split("\t")[2:5]) == (0, [f"{STAMP}/v2", "3", "is valid"])
     code, out, err = run(capsys, "withdraw", NEW, "-m", "wrong bias")
     assert (code, out) == (0, f"state\tname\nwithdrawn\t{NEW}\n")
     assert f"pixel_gain of {A} changes from {STAMP} on: {STAMP}/v1 in place of {STAMP}/v2" in err
