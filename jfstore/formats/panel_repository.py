@@ -153,13 +153,13 @@ class _Scan:
         place = self._base
         if DETECTOR_TYPE in names:
             if _MERGED in names:
-                self._look_for_merged(place / _MERGED, _MERGED)
+                self._look_at_merged_files(place / _MERGED, _MERGED)
             place = self._base / DETECTOR_TYPE
         if place == self._base and _PANEL.fullmatch(place.name) and not any(map(_PANEL.fullmatch, names)):
             self._look_at_panel(place, "", place.name)
         else:
             self._look_at_detectors(place, "" if place == self._base else f"{DETECTOR_TYPE}/")
-        self._assign_merged()
+        self._assign_merged_files()
         darks = sorted(self._make_darks(zone), key=lambda dark: (dark.panel, dark.start, dark.run, dark.segment))
         notes = dict.fromkeys(dark.start.note for dark in darks if dark.start.note)
         merged = tuple((source, frozenset(self._panels.get(run, ()))) for run, _, source in self._of_detectors)
@@ -173,7 +173,7 @@ class _Scan:
             if _PANEL.fullmatch(name):
                 self._look_at_panel(path, f"{label}/", name)
             elif name == _MERGED:
-                self._look_for_merged(path, label)
+                self._look_at_merged_files(path, label)
             elif name not in _PASSED_OVER and not name.startswith(".aliases_"):
                 self._problems[label] = "not the directory of a panel: its name is not a panel Id"
 
@@ -222,7 +222,7 @@ class _Scan:
         else:
             found.gains[gain] = TextSource(label, path)
 
-    def _look_for_merged(self, place: Path, label: str) -> None:
+    def _look_at_merged_files(self, place: Path, label: str) -> None:
         """Find merged files of detectors in the directory for them."""
         for name, path in self._list(place, label):
             match = _OF_DETECTOR.fullmatch(name)
@@ -268,7 +268,7 @@ class _Scan:
 
     # -- darks
 
-    def _assign_merged(self) -> None:
+    def _assign_merged_files(self) -> None:
         """Give each panel its part of the merged files of detectors, whose names do not say which panels they have."""
         for run, kind, source in self._of_detectors:
             segments = self._panels.get(run, {})
@@ -304,7 +304,7 @@ class _Scan:
             yield PanelDark(panel, start, run, segment, label, complete)
 
     def _complete(self, label: str, kind: str, found: _Found) -> TypeSources | None:
-        """Return the files of a type; None if one of a gain range is missing, or there are none."""
+        """Return the files of a type; None if one of them is missing."""
         missing = [f"g{gain}" for gain in range(self._gains) if gain not in found.gains]
         if found.gains and missing:
             file = next(iter(found.gains.values())).label

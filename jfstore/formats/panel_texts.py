@@ -117,7 +117,7 @@ class PanelTexts:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        read = self._read_gains if sources.gains else self._read_merged
+        read = self._read_gains if sources.gains else self._read_merged_file
         self._kept[key] = stack = read(name, sources)
         while sum(one.checked.array.nbytes for one in self._kept.values()) > _KEPT and len(self._kept) > 1:
             self._kept.popitem(last=False)
@@ -134,7 +134,7 @@ class PanelTexts:
         where = [source.path.name for source in sources.gains]
         return _Stack(check_array(stack, name, panel_shape_of(name, self._shape), where), tuple(digests))
 
-    def _read_merged(self, name: str, sources: TypeSources) -> _Stack:
+    def _read_merged_file(self, name: str, sources: TypeSources) -> _Stack:
         source = sources.merged[0]
         stack, digests = self._make_empty(name), []
         for gain in range(self._shape[0]):
@@ -213,7 +213,7 @@ class PanelTexts:
 
 
 def _find_starts(file: BinaryIO, head: TextHead, rows: int, limit: int) -> tuple[compact[int], compact[int], int]:
-    """Return where each part of so many rows starts and the last ends, the lines before that, and how many rows.
+    """Return where each part of `rows` rows starts and the last ends, the lines before that, and the number of rows.
 
     A line of more than `limit` bytes counts as two, which no parser of its part accepts. The last row does not count
     if it is shorter than the first.
