@@ -133,10 +133,13 @@ def run_value(run: Run, jungfrau: Jungfrau | None) -> dict[str, Any]:
 
 
 def panels_text(value: dict[str, Any]) -> str:
-    """Return for people where the panels come from, of a value that `run_value` returned."""
+    """Return for people where the panels come from, of a value that `run_value` returned, and when the run ended."""
+    end = f"; the run ended at {value['end']}" if value["end"] else ""
     if (value["config_version"] or FIRST_WITH_IDS) < FIRST_WITH_IDS:
-        return f"the panels of {value['source']} are those that the log of the repository states"
-    return f"the panels are those of {value['source']} in {value['file']}"
+        return f"the panels of {value['source']} are those that the log of the repository states{end}"
+    row = run_row(value)
+    details = ", ".join(filter(None, [f"segments {row['segments']}" if row["segments"] else "", row["gain"]]))
+    return f"the panels are those of {value['source']} in {value['file']}{f' ({details})' if details else ''}{end}"
 
 
 def run_row(value: dict[str, Any]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class Run:
         ``LCLS-I`` or ``LCLS-II``: what wrote the run.
     end : int or None
         Clock of EndRun, or of the last datagram, nanoseconds since 1970 UTC; None if it was not found or not looked
-        for: `jfstore.run` looks, a list of many runs does not.
+        for: `jfstore.run` looks, `jfstore.runs` only if it is told to.
     """
 
     experiment: str

@@ -197,3 +197,20 @@ def test_resolve_says_what_ends_before_a_run(repository: Repository, capsys: Cap
     cells = [row["constants"] for row in rows_of(out)]
     assert (code, cells[:2]) == (3, ["yes", "yes, until 20250328140000"])
     assert "no pedestals" in cells[2]
+
+
+def test_resolve_needs_what_the_run_needs(repository: Repository, capsys: Capture) -> None:
+    write_run(8, gain0=1)
+    arrays = {name: stack(name) for name in ("pixel_gain", "pixel_offset")}
+    repository.add(DETECTOR, "20250101000000", arrays, "gains", accept="other-panel")
+    code, out, _ = tell(capsys, "runs", EXP, "--resolve", "-t", "pixel_gain", "--repo", "./R")
+    normal, high = rows_of(out)
+    assert (code, normal["constants"], "pixel_gain_hg0" in high["constants"]) == (3, "yes", True)
+
+
+def test_the_report_says_segments_gain_mode_and_end(repository: Repository, capsys: Capture) -> None:
+    repository.add(DETECTOR, "20250101000000", {"pedestals": stack("pedestals")}, "dark")
+    err = tell(capsys, "get", RUN, "-t", "pedestals", "--repo", "./R")[2]
+    (line,) = [line for line in err.splitlines() if " started at " in line]
+    assert "; the panels are those of jungfrau in " in line
+    assert line.endswith(" (segments 0,2,5, DYNAMIC); the run ended at 2025-03-28T20:01:00.123456789Z")

@@ -25,6 +25,7 @@ from tests.makers.xtc import (
     PAIR_ID,
     begin_run,
     configure,
+    l1accept,
     run_bytes,
     some_panels,
     write_run,
@@ -150,6 +151,16 @@ def test_a_new_stream_is_noticed(
     _, _, err = tell(capsys, "runs", MFX)
     assert numbers == [1]
     assert "disagree" in err
+
+
+def test_ends_are_looked_for_if_they_are_wanted(known: Path) -> None:
+    ends = [run.end for run in list_runs("MFX", ends=True).runs]
+    assert ends == [jfstore.run(f"exp={MFX}:run={number}").end for number in (1, 2)]
+    assert None not in ends
+    assert [run.end for run in list_runs("MFX").runs] == [None, None]
+    last = known / "MFX" / MFX / "xtc" / f"{MFX}-r0002-s00-c01.xtc"
+    last.write_bytes(l1accept(1522800900))
+    assert [run.end for run in list_runs("MFX", ends=True).runs] == [ends[0], 1522800900 * 10**9]
 
 
 def test_a_run_that_is_gone_is_gone(known: Path, capsys: pytest.CaptureFixture[str]) -> None:
