@@ -274,6 +274,8 @@ def _read_run(value: Any) -> LockedRun:
     segments = read_field(value, "segments", list)
     if not all(type(segment) is int and 0 <= segment < 1 << 16 for segment in segments):
         raise ValueError(f"the segments are {segments!r}")
+    if segments != sorted(set(segments)):
+        raise ValueError("the segments are not in ascending order")
     return LockedRun(
         experiment=read_field(value, "experiment", str),
         run=read_field(value, "run", int),

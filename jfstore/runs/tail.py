@@ -45,7 +45,7 @@ def read_end(files: RunFiles, run: Run) -> int | None:
 
     It is that of the lowest stream with a last chunk that can be read.
     """
-    if run.start is None:
+    if run.start is None or files.is_unfinished:
         return None
     for paths in files.streams().values():
         with suppress(OSError, Damaged, Failed), open_checked(paths[-1], follow=True) as fd:

@@ -20,6 +20,7 @@ _NUMBERS_FILE = "ExpNameDb/experiment-db.dat"
 _NUMBERS_LIMIT = 16 << 20
 _INSTRUMENT = re.compile(r"[A-Z]{3}|[a-z]{3}", re.ASCII)
 _NAME = re.compile(r"(e[0-9]{1,9}|[A-Za-z0-9_]+)-r0*([0-9]{1,9})-s([0-9]{1,9})-c([0-9]{1,9})(\.smd)?\.xtc2?", re.ASCII)
+_UNFINISHED = ".inprogress"
 _NUMBER_PREFIX = re.compile(r"e[0-9]+", re.ASCII)
 
 
@@ -39,6 +40,7 @@ class RunFiles:
     experiment: str  # empty if unknown
     run: int  # number in the names of the files; -1 if unknown
     files: tuple[XtcFile, ...]
+    is_unfinished: bool = False  # whether a further file is still being written
 
     @property
     def label(self) -> str:
@@ -174,7 +176,7 @@ class Tree:
     def count_unfinished(self, experiment: Experiment) -> int:
         """Return how many files of an experiment are still being written."""
         names = [name for directory in experiment.directories for name in _list_directory(directory)]
-        return sum(name.endswith((".xtc.inprogress", ".xtc2.inprogress")) for name in names)
+        return sum(name.endswith((f".xtc{_UNFINISHED}", f".xtc2{_UNFINISHED}")) for name in names)
 
     def _resolve(self, name: str, instrument: str | None) -> tuple[str, str]:
         """Return name and instrument of an experiment, whose number may be given instead of its name."""
@@ -210,17 +212,21 @@ class Tree:
     def _find_runs(self, name: str, directories: Iterable[Path], smalldata: bool) -> list[RunFiles]:
         number = self.numbers.get(name, ("", ""))[0]
         runs: dict[int, list[XtcFile]] = {}
+        unfinished: set[int] = set()
         for directory in directories:
             for entry in _list_directory(directory):
-                match = _NAME.fullmatch(entry)
+                match = _NAME.fullmatch(entry.removesuffix(_UNFINISHED))
                 if not match or bool(match[5]) != smalldata:
                     continue
                 has_number = _NUMBER_PREFIX.fullmatch(match[1]) is not None
                 if match[1] != name and not (has_number and (not number or match[1] == f"e{number}")):
                     continue
+                if entry.endswith(_UNFINISHED):
+                    unfinished.add(int(match[2]))
+                    continue
                 file = XtcFile(int(match[3]), int(match[4]), str(directory / entry))
                 runs.setdefault(int(match[2]), []).append(file)
-        return [RunFiles(name, run, tuple(sorted(files))) for run, files in sorted(runs.items())]
+        return [RunFiles(name, run, tuple(sorted(files)), run in unfinished) for run, files in sorted(runs.items())]
 
     def _no_run(self, name: str, first: int, last: int, numbers: list[int], places: list[Path]) -> NotFound:
         wanted = f"run {first}" if first == last else f"run from {first} to {last}"

@@ -270,6 +270,19 @@ def test_the_last_chunk_has_the_end(root: Path) -> None:
     assert jfstore.run(f"exp={EXP}:run=7").end is None
 
 
+def test_a_run_that_is_still_written_has_no_end(root: Path) -> None:
+    (path,) = made.write(root, EXP, 7, made.stream(made.configured({0: made.panel(1)}), ends=False))
+    assert jfstore.run(f"exp={EXP}:run=7").end is not None
+    assert jfstore.runs(EXP, ends=True).runs[0].end is not None
+    unfinished = path.with_name(f"{EXP}-r0007-s000-c001.xtc2.inprogress")
+    unfinished.write_bytes(b"")
+    assert jfstore.run(f"exp={EXP}:run=7").end is None
+    assert jfstore.runs(EXP, ends=True).runs[0].end is None
+    unfinished.rename(path.with_name(f"{EXP}-r0008-s000-c000.xtc2.inprogress"))
+    assert jfstore.run(f"exp={EXP}:run=7").end is not None
+    assert jfstore.runs(EXP, ends=True).runs[0].end is not None
+
+
 def test_random_bytes_at_the_end_are_no_end(root: Path) -> None:
     (path,) = made.write(root, EXP, 7, made.stream(made.configured({0: made.panel(1)})))
     sound = path.read_bytes()
