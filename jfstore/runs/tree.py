@@ -50,14 +50,14 @@ class RunFiles:
     @property
     def is_xtc2(self) -> bool:
         """Whether the files are those of LCLS-II."""
-        return self.files[0].path.endswith(".xtc2")
+        return _is_xtc2(self.files[0].path)
 
     def streams(self) -> dict[int, list[str]]:
         """Return the paths of the chunks of each stream.
 
         BadValue is raised if two files have the name of one chunk, or there are files of LCLS-I and of LCLS-II.
         """
-        if odd := next((file.path for file in self.files if file.path.endswith(".xtc2") != self.is_xtc2), None):
+        if odd := next((file.path for file in self.files if _is_xtc2(file.path) != self.is_xtc2), None):
             raise BadValue(
                 f"{self.label} has files of LCLS-I and of LCLS-II, {self.files[0].path} and {odd}; "
                 "remove one kind, or choose with dir="
@@ -248,14 +248,19 @@ def _find_file(path: str) -> RunFiles:
         raise NotFound(f"{path} does not exist", nearest(name, others)) from None
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}") from None
-    match = _NAME.fullmatch(os.path.basename(path))
+    is_unfinished = path.endswith(_UNFINISHED)
+    match = _NAME.fullmatch(os.path.basename(path).removesuffix(_UNFINISHED))
     if not match:
-        return RunFiles("", -1, (XtcFile(0, 0, path),))
+        return RunFiles("", -1, (XtcFile(0, 0, path),), is_unfinished)
     experiment = match[1]
     if _NUMBER_PREFIX.fullmatch(experiment):
         above = Path(os.path.abspath(path)).parent
         experiment = above.parent.name if above.name == "xtc" else experiment
-    return RunFiles(experiment, int(match[2]), (XtcFile(int(match[3]), int(match[4]), path),))
+    return RunFiles(experiment, int(match[2]), (XtcFile(int(match[3]), int(match[4]), path),), is_unfinished)
+
+
+def _is_xtc2(path: str) -> bool:
+    return path.removesuffix(_UNFINISHED).endswith(".xtc2")
 
 
 def _select_streams(run: RunFiles, dataset: Dataset) -> RunFiles:

@@ -214,6 +214,15 @@ def test_the_path_of_a_file(root: Path) -> None:
     assert jfstore.run(str(other)).label == f"exp={EXP}:run=7"  # BeginRun says it
 
 
+def test_the_path_of_a_file_that_is_still_written(root: Path) -> None:
+    (path,) = made.write(root, EXP, 7, made.stream(made.configured({0: made.panel(1)})))
+    unfinished = path.rename(f"{path}.inprogress")
+    run = jfstore.run(str(unfinished))
+    assert (run.label, panels_of(run), run.end) == (f"exp={EXP}:run=7", [made.panel(1)], None)
+    with pytest.raises(jfstore.NotFound, match="is still being written"):
+        jfstore.run(f"exp={EXP}:run=7")
+
+
 def test_small_data_is_asked_for(root: Path) -> None:
     (path,) = made.write(root, EXP, 7, made.stream(made.configured({0: made.panel(1)})))
     small = path.parent / "smalldata" / path.name.replace(".xtc2", ".smd.xtc2")
