@@ -273,7 +273,7 @@ def parse_long_name(text: str) -> tuple[str, ...]:
     return panels
 
 
-def reason_not_stored(calib_type: str) -> str | None:
+def explain_refusal(calib_type: str) -> str | None:
     """Return why constants of a type are not imported; None if they are."""
     if calib_type in NOT_OF_PANELS:
         return NOT_OF_PANELS[calib_type]

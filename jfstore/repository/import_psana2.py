@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jfstore.core.arrays import Checked, check_array
-from jfstore.core.calib_types import CALIB_TYPES, calib_type, order_types, panel_shape_of
+from jfstore.core.calib_types import CALIB_TYPES, panel_shape_of
 from jfstore.core.ids import is_id, split_detector
 from jfstore.core.instants import SECOND, Instant, instant_at, iso, start_of_validity
 from jfstore.core.slabs import panel_of
@@ -22,18 +22,19 @@ from jfstore.formats.psana2 import (
     PREFIX,
     UNKNOWN_TIME,
     Document,
+    explain_refusal,
     find_places,
     has_no_constants,
     name_document,
     parse_document,
     parse_long_name,
     read_layout,
-    reason_not_stored,
 )
 from jfstore.formats.psana2_rules import find_disorder
 from jfstore.formats.psana2_service import CalibService, check_service_name, find_url
 from jfstore.fs.web import AnswerTooLong, WebServer
 from jfstore.repository.adding import Added, Entry, require_about
+from jfstore.repository.asked_types import check_types
 
 if TYPE_CHECKING:
     from jfstore.repository.exchanging import ExchangingRepository
@@ -114,7 +115,7 @@ def import_psana2(
         As for `Repository.add_entries`.
     """
     texts = require_about(about)
-    wanted = _check_types(types)
+    wanted = _choose_types(types)
     place, is_given = find_url(url, os.environ)
     service = CalibService(WebServer(place, insecure=is_given))
     detector, experiment = _split_name(name, experiment)
@@ -133,14 +134,15 @@ def import_psana2(
     )
 
 
-def _check_types(types: Sequence[str] | str | None) -> tuple[str, ...] | None:
-    if types is None:
-        return None
-    names = (types,) if isinstance(types, str) else tuple(types)
+def _choose_types(types: Sequence[str] | str | None) -> tuple[str, ...]:
+    """Return the types that are asked for, empty for all."""
+    names = check_types(types) or ()
     for name in names:
-        if calib_type(name).normal:
-            raise BadValue(f"psana2 has no type {name}; it does not tell pedestals of the high first gain range apart")
-    return order_types(set(names))
+        if CALIB_TYPES[name].normal:
+            raise BadValue(
+                f"psana2 has no type {name}: it does not tell apart whether the first gain range is the high one"
+            )
+    return names
 
 
 def _split_name(name: str, experiment: str | None) -> tuple[str, str | None]:
@@ -180,7 +182,7 @@ class _Importer:
 
     # -- documents ---------------------------------------------------------------------------------
 
-    def find_documents(self, wanted: Sequence[str] | None) -> None:
+    def find_documents(self, wanted: Sequence[str]) -> None:
         """Read and check all documents, in the order in which they were inserted."""
         documents: list[Document] = []
         for value in self._list(wanted):
@@ -198,9 +200,9 @@ class _Importer:
             except BadValue as error:
                 self._skip(f"{document.id} {document.type}", error.message)
 
-    def _list(self, wanted: Sequence[str] | None) -> Iterable[Any]:
+    def _list(self, wanted: Sequence[str]) -> Iterable[Any]:
         """Yield the documents of the detector: all at once, or type by type if that are too many."""
-        if wanted is None:
+        if not wanted:
             try:
                 yield from self._service.list_documents(self._database, self._short)
                 return
@@ -212,7 +214,7 @@ class _Importer:
 
     def _check(self, document: Document) -> _Found:
         """Return a document with its panels and its start; BadValue if it cannot be imported."""
-        if reason := reason_not_stored(document.type):
+        if reason := explain_refusal(document.type):
             raise BadValue(reason)
         if document.detector != self._short:
             raise BadValue(f"its detector is {document.detector!r}, so that psana2 does not find it")
@@ -242,7 +244,7 @@ class _Importer:
 
     def make_entries(self, progress: Progress) -> Iterator[Entry]:
         """Yield the entries of the documents that are not imported yet; the array of one is in memory at a time."""
-        stored = self._find_stored()
+        stored = self._find_versions()
         fresh: set[tuple[str, str, str]] = set()
         for done, found in enumerate(self._found):
             progress(done, len(self._found))
@@ -258,7 +260,7 @@ class _Importer:
                 self._skip(f"{found.document.id} {found.document.type}", error.message)
         progress(len(self._found), len(self._found))
 
-    def _find_stored(self) -> dict[tuple[str, str, str], str]:
+    def _find_versions(self) -> dict[tuple[str, str, str], str]:
         """Return which versions came from a document, by its id, the stamp and the type."""
         table = self._repository.log.table()
         places = {(panel, found.start.stamp) for found in self._found for panel in found.panels}
@@ -267,7 +269,7 @@ class _Importer:
             seqs.update(table.take(table.rows_at(*place))["seq"].tolist())
         versions = (version for seq in sorted(seqs) for version in self._repository.commit(seq).versions)
         return {
-            (str(version.origin["document"]), version.stamp, array.type): version.name
+            (str(version.origin.get("document")), version.stamp, array.type): version.name
             for version in versions
             if version.origin and version.origin.get("kind") == KIND
             for array in version.arrays
@@ -305,6 +307,8 @@ class _Importer:
     def _describe_origin(self, document: Document) -> dict[str, Any]:
         return {
             "kind": KIND,
+            # The same in both databases, so that the constants are imported once.
+            "version": f"{self._short}/{document.key}",
             "document": document.key,
             "service": self._service.web.base,
             "database": self._database,

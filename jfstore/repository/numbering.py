@@ -134,4 +134,4 @@ def _detector_of(version: Version) -> Any:
 def _origin_of(version: Version) -> tuple[Any, ...]:
     """Return what identifies a version in the place that it came from."""
     origin = version.origin or {}
-    return (*(origin.get(name) for name in ("repository", "version", "produced", "document")), version.content)
+    return (*(origin.get(name) for name in ("repository", "version", "produced")), version.content)

@@ -11,6 +11,7 @@ import pytest
 from jfstore.errors import BadValue
 from jfstore.formats.psana2 import (
     Document,
+    explain_refusal,
     find_places,
     has_no_constants,
     name_document,
@@ -18,7 +19,6 @@ from jfstore.formats.psana2 import (
     parse_long_name,
     parse_shape,
     read_layout,
-    reason_not_stored,
 )
 from jfstore.formats.psana2_rules import choose_as_data_source, choose_for_run, choose_newest, find_disorder
 from jfstore.formats.psana2_service import INSIDE, OUTSIDE, find_url
@@ -147,11 +147,11 @@ def test_long_names() -> None:
 
 
 def test_types_that_are_not_stored() -> None:
-    assert reason_not_stored("pedestals") is None
-    assert reason_not_stored("geometry") == "it says where the panels of a detector are, and is not of a panel"
-    assert "is not of a panel" in str(reason_not_stored("common_mode"))
+    assert explain_refusal("pedestals") is None
+    assert explain_refusal("geometry") == "it says where the panels of a detector are, and is not of a panel"
+    assert "is not of a panel" in str(explain_refusal("common_mode"))
     for name in ("pixel_gain_hg0", "pixel_bkgd", "users_mask", ""):
-        assert "not a calibration type that psana2 and jfstore have" in str(reason_not_stored(name))
+        assert "not a calibration type that psana2 and jfstore have" in str(explain_refusal(name))
 
 
 def places(name: str, seeds: list[int | None], count: int, usual: tuple[int, ...] | None = None) -> tuple[int, ...]:

@@ -151,6 +151,17 @@ def test_the_document_inserted_last_is_valid(repository: Repository, database: D
     assert repository.get("_".join(PANELS), "pedestals", AT).tobytes() == array_of("pedestals", [4, 5, 6]).tobytes()
 
 
+def test_a_document_with_the_content_of_an_earlier_one(
+    repository: Repository, database: Database, service: Served
+) -> None:
+    database.deploy(array_of("pedestals", [1, 2, 3]))
+    database.deploy(array_of("pedestals", [4, 5, 6]))
+    load(repository)
+    database.deploy(array_of("pedestals", [1, 2, 3]))
+    assert len(load(repository).versions) == 3
+    assert repository.get("_".join(PANELS), "pedestals", AT).tobytes() == array_of("pedestals", [1, 2, 3]).tobytes()
+
+
 def test_documents_that_were_imported_before_an_earlier_one_are_added_again(
     repository: Repository, database: Database, service: Served
 ) -> None:
@@ -226,7 +237,7 @@ def test_types_can_be_chosen(repository: Repository, database: Database, service
     assert {name for version in added.versions for name in version.content} == {"pixel_rms"}
     assert added.skipped == ()
     assert service.asked[2].endswith("?query_string=%7B%22ctype%22%3A%22pixel_rms%22%7D")
-    with pytest.raises(BadValue, match="does not tell pedestals of the high first gain range apart"):
+    with pytest.raises(BadValue, match="psana2 has no type pedestals_hg0"):
         load(repository, types=["pedestals_hg0"])
     with pytest.raises(BadValue, match="not of a panel"):
         load(repository, types=["geometry"])
