@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from jfstore.core.ids import PanelId
 from jfstore.errors import Damaged
-from jfstore.runs.xtc import CutOff, Datagram, Readable, Source, Transition, XtcObject, read_datagrams, read_objects
+from jfstore.runs.begin import find_begin
+from jfstore.runs.xtc import Datagram, Readable, Source, Transition, XtcObject, read_datagrams, read_objects
 
 ALIAS, JUNGFRAU = 69, 107
 
@@ -22,8 +23,7 @@ GAIN_MODES = ("Normal", "FixedGain1", "FixedGain2", "ForcedGain1", "ForcedGain2"
 """Gain modes of the configuration, in the order of their numbers (psana's Jungfrau.GainMode)."""
 HIGH_GAIN_0 = GAIN_MODES.index("HighGain0")
 # The run has started when one of these comes; the head does not have what is configured later.
-_AFTER_START = (Transition.BeginCalibCycle, Transition.Enable, Transition.L1Accept)
-_MOST_DATAGRAMS = 1000
+_AFTER_START = ("BeginCalibCycle", "Enable", "L1Accept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,37 +68,13 @@ def read_head(file: Readable) -> Head:
     """Read the head of a stream and no more; Damaged if it violates the format or does not start with Configure."""
     if not file.size:
         raise Damaged(f"{file.name} is empty")
-    configured, begin, problem = _find_begin(file)
+    configured, begin, problem = find_begin(file, read_datagrams(file), Transition, _AFTER_START, _read_configure)
     if configured is None:
         raise Damaged(f"{file.name} has no Configure")
     sources = tuple(sorted(configured.sources, key=lambda source: source.order))
     start, run = (None, 0) if begin is None else (begin.clock, begin.env)
     notes, aliases = tuple(configured.notes), tuple(configured.aliases)
     return Head(configured.jungfraus, sources, aliases, start, run, notes, problem)
-
-
-def _find_begin(file: Readable) -> tuple[_Configured | None, Datagram | None, str]:
-    """Return the configuration and BeginRun of a stream, and why the latter is missing if the file ends before it."""
-    configured: _Configured | None = None
-    try:
-        for count, datagram in enumerate(read_datagrams(file)):
-            if count >= _MOST_DATAGRAMS:
-                raise Damaged(f"{file.name} has no BeginRun among its first {_MOST_DATAGRAMS} datagrams")
-            if datagram.transition == Transition.Configure:
-                configured = _read_configure(file, datagram)
-            elif datagram.transition in (Transition.BeginRun, *_AFTER_START):
-                if configured is None:
-                    raise Damaged(f"{file.name} starts with {Transition(datagram.transition).name}, not with Configure")
-                if datagram.transition != Transition.BeginRun:
-                    return configured, None, ""
-                if not datagram.seconds:
-                    raise Damaged(f"{file.name}: the BeginRun at offset {datagram.offset} has no time")
-                return configured, datagram, ""
-    except CutOff as error:
-        if configured is None:
-            raise
-        return configured, None, error.message
-    return configured, None, f"{file.name} ends after its Configure"
 
 
 @dataclass

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from jfstore.core.ids import LARGEST_SEGMENT, PanelId, parse_panel
 from jfstore.errors import BadValue, Damaged
-from jfstore.runs.xtc import CutOff, Readable
+from jfstore.runs.begin import find_begin
+from jfstore.runs.xtc import Readable
 from jfstore.runs.xtc2 import (
     Datagram2,
     Names,
@@ -30,8 +31,7 @@ GAIN_MODE, GAIN0 = "user.gainMode", "user.gain0"
 """Values of the configuration."""
 _OF_THE_DAQ = (_RUN_INFO, "chunkinfo", "smdinfo", "transition", "enable")
 """Types of what the DAQ writes about itself, which are not detectors."""
-_AFTER_START = (Service.BeginStep, Service.Enable, Service.L1Accept, Service.L1AcceptEndOfBatch)
-_MOST_DATAGRAMS = 1000
+_AFTER_START = ("BeginStep", "Enable", "L1Accept", "L1AcceptEndOfBatch")
 _LARGEST_CONFIGURE = 1 << 26
 """The DAQ makes no transition larger than 16 MB (Dgram::MaxSize of lcls2)."""
 _MOST_VALUES = 50_000
@@ -70,7 +70,7 @@ def read_head2(file: Readable) -> Head2:
     """Read the head of a stream and no more; Damaged if it violates the format or does not start with Configure."""
     if not file.size:
         raise Damaged(f"{file.name} is empty")
-    configured, begin, problem = _find_begin(file)
+    configured, begin, problem = find_begin(file, read_datagrams2(file), Service, _AFTER_START, _read_configure)
     if configured is None:
         raise Damaged(f"{file.name} has no Configure")
     info = {} if begin is None else _read_run_info(file, begin, configured)
@@ -84,30 +84,6 @@ def read_head2(file: Readable) -> Head2:
         tuple(configured.notes),
         problem,
     )
-
-
-def _find_begin(file: Readable) -> tuple[_Configured | None, Datagram2 | None, str]:
-    """Return the configuration and BeginRun of a stream, and why the latter is missing if the file ends before it."""
-    configured: _Configured | None = None
-    try:
-        for count, datagram in enumerate(read_datagrams2(file)):
-            if count >= _MOST_DATAGRAMS:
-                raise Damaged(f"{file.name} has no BeginRun among its first {_MOST_DATAGRAMS} datagrams")
-            if datagram.service == Service.Configure:
-                configured = _read_configure(file, datagram)
-            elif datagram.service in (Service.BeginRun, *_AFTER_START):
-                if configured is None:
-                    raise Damaged(f"{file.name} starts with {Service(datagram.service).name}, not with Configure")
-                if datagram.service != Service.BeginRun:
-                    return configured, None, ""
-                if not datagram.clock:
-                    raise Damaged(f"{file.name}: the BeginRun at offset {datagram.offset} has no time")
-                return configured, datagram, ""
-    except CutOff as error:
-        if configured is None:
-            raise
-        return configured, None, error.message
-    return configured, None, f"{file.name} ends after its Configure"
 
 
 @dataclass

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from jfstore.core.instants import iso
-from jfstore.errors import BadValue, Damaged, Failed
+from jfstore.errors import BadValue, Damaged
 from jfstore.fs.files import open_checked
+from jfstore.runs.begin import read_heads
 from jfstore.runs.head import GAIN_MODES, HIGH_GAIN_0, Aliases, Head, JungfrauConfig, read_head
 from jfstore.runs.records import Jungfrau, Run
 from jfstore.runs.tree import LOWEST_CONTROL_STREAM, RunFiles
@@ -20,14 +21,7 @@ def read_run1(files: RunFiles) -> Run:
     Damaged or Failed is raised if no stream can be read, and BadValue if two files have the name of the same chunk,
     or a file without the name of an XTC file is not one.
     """
-    heads: dict[int, tuple[str, Head]] = {}
-    failures: list[Damaged | Failed] = []
-    streams = files.streams()
-    for stream, paths in streams.items():
-        try:
-            heads[stream] = paths[0], _read_head(paths[0])
-        except (Damaged, Failed) as error:
-            failures.append(error)
+    heads, failures = read_heads(files, read_head)
     if not heads:
         _check_is_xtc(files.files[0].path)
         raise failures[0]
@@ -49,7 +43,7 @@ def read_run1(files: RunFiles) -> Run:
         tuple((source.name, aliases.of.get(source)) for source in sources if source not in configs),
         tuple(notes),
         (*map(str, failures), *note_unknown_begin([head.problem for _, head in heads.values()], start)),
-        next(iter(heads)) == next(iter(streams)),
+        next(iter(heads)) == next(iter(files.streams())),
     )
 
 
@@ -65,14 +59,6 @@ def _make_jungfrau(source: Source, alias: str | None, config: JungfrauConfig) ->
     return Jungfrau(
         source.name, alias, config.version, config.count, config.panels, gain_mode=mode, has_high_g0=is_high
     )
-
-
-def _read_head(path: str) -> Head:
-    try:
-        with open_checked(path, follow=True) as fd:
-            return read_head(XtcBytes(fd, path))
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from None
 
 
 def _check_is_xtc(path: str) -> None:

@@ -7,13 +7,12 @@ from typing import TypeVar
 
 from jfstore.core.ids import PanelId
 from jfstore.core.instants import iso
-from jfstore.errors import Damaged, Failed
-from jfstore.fs.files import open_checked
+from jfstore.errors import Damaged
+from jfstore.runs.begin import read_heads
 from jfstore.runs.head2 import GAIN0, GAIN_MODE, Detector2, Head2, read_head2
 from jfstore.runs.records import LCLS2, Jungfrau, Run
 from jfstore.runs.streams import note_unknown_begin
 from jfstore.runs.tree import RunFiles
-from jfstore.runs.xtc import XtcBytes
 
 _Heads = Mapping[int, tuple[str, Head2]]
 _T = TypeVar("_T")
@@ -25,14 +24,7 @@ def read_run2(files: RunFiles) -> Run:
     The segments of a Jungfrau are spread over the streams. Its panels are those of all segments that are there, in the
     order of the segments.
     """
-    heads: dict[int, tuple[str, Head2]] = {}
-    failures: list[Damaged | Failed] = []
-    streams = files.streams()
-    for stream, paths in streams.items():
-        try:
-            heads[stream] = paths[0], _read_head(paths[0])
-        except (Damaged, Failed) as error:
-            failures.append(error)
+    heads, failures = read_heads(files, read_head2)
     if not heads:
         raise failures[0]
     notes = [note for _, head in heads.values() for note in head.notes]
@@ -56,14 +48,6 @@ def read_run2(files: RunFiles) -> Run:
         not failures,
         daq=LCLS2,
     )
-
-
-def _read_head(path: str) -> Head2:
-    try:
-        with open_checked(path, follow=True) as fd:
-            return read_head2(XtcBytes(fd, path))
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from None
 
 
 def _find_begin(heads: _Heads, notes: list[str]) -> tuple[int | None, str, int]:

@@ -164,6 +164,16 @@ class Datagram:
     env: int  # environment word; the run number in at least one stream's BeginRun
 
     @property
+    def kind(self) -> int:
+        """What it is for: `transition`."""
+        return self.transition
+
+    @property
+    def has_time(self) -> bool:
+        """Whether its clock was set."""
+        return self.seconds > 0
+
+    @property
     def clock(self) -> int:
         """Nanoseconds since 1970 UTC."""
         return self.seconds * 1_000_000_000 + self.nanoseconds

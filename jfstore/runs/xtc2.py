@@ -54,6 +54,16 @@ class Datagram2:
     clock: int  # nanoseconds since 1970 UTC; that of BeginRun is the start of the run
     service: int  # a Service
 
+    @property
+    def kind(self) -> int:
+        """What it is for: `service`."""
+        return self.service
+
+    @property
+    def has_time(self) -> bool:
+        """Whether its clock was set."""
+        return self.clock > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Object2:
