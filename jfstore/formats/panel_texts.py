@@ -202,7 +202,7 @@ class PanelTexts:
             size, limit = os.fstat(fd).st_size, _HEAD + math.prod(head.shape) * _DIGITS
             if head.shape[1] > _PANELS_LIMIT or size > limit:
                 raise BadValue(f"{where}: {size} bytes and {head.shape[1]} panels are more than a detector has")
-            with os.fdopen(fd, "rb", 1 << 20, closefd=False) as file:
+            with open(fd, "rb", 1 << 20, closefd=False) as file:
                 file.seek(head.start)
                 offsets, lines, count = _find_starts(file, head, rows, columns * _DIGITS)
         expected = math.prod(head.shape[:3])

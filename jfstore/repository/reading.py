@@ -23,7 +23,7 @@ from jfstore.repository.browsing import BrowsableRepository
 from jfstore.repository.commits import compare_with_commits, read_provenance
 from jfstore.repository.exact import answer_by_name
 from jfstore.repository.finding import Plan, Target, Time, make_plan, resolve_target
-from jfstore.repository.remarks import make_limits, remark_on
+from jfstore.repository.remarks import Limits, make_limits, remark_on
 from jfstore.repository.run_panels import find_run_panels
 from jfstore.storage.base import Storage
 
@@ -157,7 +157,8 @@ class ReadableRepository(BrowsableRepository):
             raise BadValue("a withdrawn version is asked for by its name: <panel Id>/<stamp>/v<number>")
         stated = partial(find_run_panels, table, seq)
         asked = resolve_target(target, time, source, self.zone, table.panel_names, stated)
-        return self.find_target(asked, names, seq, number, max_age=max_age, same_experiment=same_experiment)
+        limits = partial(make_limits, max_age, same_experiment)
+        return self._find(table, asked, names, seq, number, limits)
 
     def find_target(
         self,
@@ -170,8 +171,19 @@ class ReadableRepository(BrowsableRepository):
         same_experiment: bool | None = None,
     ) -> Answer:
         """Return which versions are valid for panels and a time that `resolve_target` found, as of commit `seq`."""
-        table = self.log.table(seq)
-        names = check_types(types)
+        limits = partial(make_limits, max_age, same_experiment)
+        return self._find(self.log.table(seq), asked, check_types(types), seq, number, limits)
+
+    def _find(
+        self,
+        table: Table,
+        asked: Target,
+        names: tuple[str, ...] | None,
+        seq: int | None,
+        number: int | None,
+        limits: Callable[[], Limits],
+    ) -> Answer:
+        # One table for all of it: another look at the log could find another one, and costs a request in a bucket.
         key = (asked.panels, names, asked.time.ns, seq, number, asked.run is not None, asked.has_high_g0)
         plans = self._plans
         if plans[0] is not table:
@@ -183,7 +195,6 @@ class ReadableRepository(BrowsableRepository):
             if len(plans[1]) >= _PLANS:
                 plans[1].clear()
             plans[1][key] = plan
-        limits = partial(make_limits, max_age, same_experiment)
         remarks = remark_on(asked, plan.by_type, partial(read_provenance, self.storage), limits)
         notes = (*asked.notes, *plan.notes, *remarks)
         last = table.seq if seq is None else seq
