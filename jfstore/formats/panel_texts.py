@@ -23,7 +23,7 @@ from jfstore.core.calib_types import calib_type, panel_shape_of
 from jfstore.core.hashing import digest
 from jfstore.errors import BadValue, Failed
 from jfstore.formats.panel_repository import TextSource, TypeSources
-from jfstore.formats.text import TextHead, parse_head, parse_rows, parse_text
+from jfstore.formats.text import TextHead, parse_head, parse_rows
 from jfstore.fs.files import open_checked, read_at, read_regular, user_errors
 
 _KEPT = 192 << 20
@@ -150,13 +150,16 @@ class PanelTexts:
         return np.empty(panel_shape_of(name, self._shape), calib_type(name).dtype)
 
     def _parse(self, raw: bytes, name: str, where: str, line: int | None = None) -> NDArray[Any]:
-        """Return a gain range as it is stored; integers are exact."""
-        dtype = np.dtype(calib_type(name).dtype).name
-        rows = parse_text(raw, where, dtype).exact if line is None else parse_rows(raw, dtype, where, line)
+        """Return a gain range as it is stored, after its header or `line` lines; integers are exact."""
+        dtype, start = np.dtype(calib_type(name).dtype).name, 0
+        if line is None:
+            head = parse_head(raw, where)
+            line, start = head.lines, head.start
+        rows = parse_rows(raw, dtype, where, line, start, narrow=True)
         if rows.size != math.prod(self._shape[1:]) or rows.shape[-1:] != self._shape[-1:]:
             raise BadValue(f"{where}: shape {rows.shape} is not (row, column) of a panel, {self._shape[1:]}")
         with np.errstate(over="ignore", under="ignore"):  # check_array refuses what is infinite
-            return rows.reshape(self._shape[1:]).astype(dtype)
+            return rows.reshape(self._shape[1:]).astype(dtype, copy=False)
 
     # -- parts of merged files
 

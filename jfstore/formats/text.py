@@ -165,7 +165,9 @@ def parse_head(raw: bytes, where: str) -> TextHead:
     return TextHead(*_parse_header(keys, where), start, number)
 
 
-def parse_rows(raw: bytes, dtype: str, where: str, lines: int = 0, start: int = 0) -> NDArray[Any]:
+def parse_rows(
+    raw: bytes, dtype: str, where: str, lines: int = 0, start: int = 0, narrow: bool = False
+) -> NDArray[Any]:
     """Return rows of text.
 
     Parameters
@@ -180,11 +182,13 @@ def parse_rows(raw: bytes, dtype: str, where: str, lines: int = 0, start: int = 
         How many lines of the file come before the rows.
     start : int
         The offset of the first row in `raw`.
+    narrow : bool
+        Whether float64 may be rounded to float32 if that is the dtype, which takes less time than doing it later.
 
     Returns
     -------
     ndarray
-        Of two dimensions: float64, or for a dtype of integers int64 or uint64.
+        Of two dimensions: float64, or for a dtype of integers int64 or uint64; with `narrow` perhaps float32.
 
     Raises
     ------
@@ -195,14 +199,14 @@ def parse_rows(raw: bytes, dtype: str, where: str, lines: int = 0, start: int = 
     if columns > _COLUMNS_LIMIT:
         raise BadValue(f"{where}, line {lines + 1}: {columns} values, more than the {_COLUMNS_LIMIT} of a row")
     kind = np.dtype(dtype).kind
-    code = {"i": "q", "u": "Q"}.get(kind, "d")
+    code = {"i": "q", "u": "Q"}.get(kind, "f" if narrow and dtype == "float32" else "d")
     rows = _read_quickly(raw, start, columns, code)
     if rows is None:
         words = _read_carefully(raw[start:], lines, where, dtype)
         if kind in "iu":
             _check_range(min(map(min, words)), max(map(max, words)), dtype, where)
-        return np.array(words, code)
-    if kind in "iu":
+        return np.array(words, "d" if code == "f" else code)
+    if kind in "iu" and rows.dtype != dtype:
         _check_range(int(rows.min()), int(rows.max()), dtype, where)
     return rows
 
@@ -232,9 +236,9 @@ def _check_range(least: float, most: float, dtype: str, where: str) -> None:
 def _read_quickly(raw: bytes, start: int, columns: int, code: str) -> NDArray[Any] | None:
     """Return the rows from `start` on, read as JSON; None if they need `_read_carefully`.
 
-    `code` is that of their dtype: ``d`` for floats, ``q`` and ``Q`` for integers. JSON refuses ``+1``, ``.5``, ``nan``
-    and comments. What it reads otherwise than psana is sought before and after: commas, ``true`` and ``false``, numbers
-    of many digits, and the integer ``-0``.
+    `code` is that of their dtype: ``d`` and ``f`` for floats, ``q`` and ``Q`` for integers. JSON refuses ``+1``,
+    ``.5``, ``nan`` and comments. What it reads otherwise than psana is sought before and after: commas, ``true`` and
+    ``false``, numbers of many digits, and the integer ``-0``.
     """
     count = raw.count(b"\n", start)
     # A value has a digit and a separator at least, so more values than this cannot follow.
@@ -251,9 +255,9 @@ def _read_quickly(raw: bytes, start: int, columns: int, code: str) -> NDArray[An
             end = raw.index(b"\n", start)
             row.pack_into(buffer, offset, *orjson.loads(b"[%b]" % raw[start:end].replace(b" ", b",")))
             start = end + 1
-    except (ValueError, struct.error):  # not JSON; not such numbers, or not as many as in the first row
+    except (ValueError, OverflowError, struct.error):  # not JSON; not such numbers, or not as many as in the first row
         return None
-    has_negative_zero = code == "d" and not rows.all() and (b"-0 " in raw or b"-0\n" in raw)
+    has_negative_zero = code in "df" and not rows.all() and (b"-0 " in raw or b"-0\n" in raw)
     return None if start < len(raw) or has_negative_zero else rows
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 
 from jfstore.errors import BadValue, Failed
-from jfstore.formats.text import format_text, parse_text, read_text
+from jfstore.formats.text import format_text, parse_rows, parse_text, read_text
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "tests/data/reference"
@@ -141,6 +141,18 @@ def test_a_dtype_can_take_the_place_of_the_header() -> None:
             parse_text(rows.replace(b"X", word), "x", "uint64")
         with pytest.raises(BadValue, match=r"^x: not all values are uint64: "):
             parse_text(b"1 2\n" + word + b" 3\n", "x", "uint64")
+
+
+@pytest.mark.parametrize(
+    "word", ["0.1", "-0", "-0.0", "1e-60", "3.4028235677973366e38", "1e300", "16777217", "+1", "1.5e-45"]
+)
+def test_rows_can_be_rounded_while_they_are_parsed(word: str) -> None:
+    rows = f"1 {word}\n{word} 2.0\n".encode()
+    found = parse_rows(rows, "float32", "x", narrow=True)
+    with np.errstate(over="ignore"):
+        expected = parse_rows(rows, "float32", "x").astype(REAL)
+        assert found.astype(REAL).tobytes() == expected.tobytes()
+    assert found.dtype == (np.float64 if word in ("-0", "3.4028235677973366e38", "1e300", "+1") else REAL)
 
 
 @pytest.mark.parametrize("bad", [1.0, np.zeros((0, 3)), [np.nan], [1, np.inf], ["x"], [1j], [None]])

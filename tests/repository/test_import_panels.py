@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jfstore.errors import BadValue, Failed
-from jfstore.formats.text import TextArray, parse_text
+from jfstore.formats.text import TextHead, parse_head
 from jfstore.repository import Repository
 from jfstore.repository.adding import Added
 from tests.makers.panel_repository import (
@@ -178,11 +178,11 @@ def test_names_that_lead_to_the_same_texts_are_parsed_once(
 ) -> None:
     array, calls = a_dark(root, "pixel_gain"), []
 
-    def count(raw: bytes, *rest: str) -> TextArray:
+    def count(raw: bytes, where: str) -> TextHead:
         calls.append(1)
-        return parse_text(raw, *rest)
+        return parse_head(raw, where)
 
-    monkeypatch.setattr("jfstore.formats.panel_texts.parse_text", count)
+    monkeypatch.setattr("jfstore.formats.panel_texts.parse_head", count)
     copies = [Dark(f"202503{day:02d}000000", run=100 + day) for day in range(1, 29)]
     for copy in copies:
         link_dark(root, A, "pixel_gain", FIRST, copy, hard=hard)
