@@ -8,6 +8,7 @@ from itertools import groupby
 
 import numpy as np
 
+from jfstore.core.calib_types import type_for_run
 from jfstore.core.instants import SECOND
 from jfstore.core.records import Version
 from jfstore.core.table import Table
@@ -23,11 +24,15 @@ _NO_START = "no stream has a BeginRun, so its start is not known"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What psana takes for a panel in a run: the panel's place in a file, which must have `count` panels."""
+    """What psana takes for a panel in a run: the panel's place in a file, which must have `count` panels.
+
+    ``type`` is the calibration type as it is stored: psana has no names for those of a high first gain range.
+    """
 
     file: RangeFile
     place: int
     count: int
+    type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +137,9 @@ class _Planner:
             return
         file = self._find_file(source.files.get(name, ()), run.run)
         for place, panel in enumerate(map(str, jungfrau.panels)):
-            choice = Choice(file, place, len(jungfrau.panels)) if file else None
-            line = self.lines.setdefault((self._name_panel(panel), name), [])
+            stored = type_for_run(name, jungfrau.has_high_g0)
+            choice = Choice(file, place, len(jungfrau.panels), stored) if file else None
+            line = self.lines.setdefault((self._name_panel(panel), stored), [])
             point = Point(run, start, panel, choice)
             if line and line[-1].start // SECOND == start // SECOND:
                 # A start of validity is in whole seconds, so both runs would get the same constants.

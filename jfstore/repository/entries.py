@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jfstore.core.arrays import Checked, check_array, describe_conversion
-from jfstore.core.calib_types import calib_type, panel_shape_of
+from jfstore.core.calib_types import calib_type, high_g0_type, panel_shape_of
 from jfstore.core.ids import PanelId, count_places
 from jfstore.core.instants import Instant, parse_instant, stamp_at, start_of_validity
 from jfstore.core.slabs import detector_shape, panel_of, slab_count
@@ -186,6 +186,22 @@ def describe_filled(arrays: Mapping[str, Given] | str | os.PathLike[str]) -> dic
         return {}
     values = {name: _fill_values(value) for name, value in arrays.items()}
     return {name: _join(numbers) for name, numbers in values.items() if numbers is not None}
+
+
+def refuse_normal_types(asked: Target, arrays: Mapping[str, Given] | str | os.PathLike[str]) -> None:
+    """Raise BadValue for types that a run does not use, because its first gain range is the high one.
+
+    They would become valid with the run, for which they are wrong, if they are of that run, for all others.
+    """
+    if not asked.has_high_g0 or asked.run is None:
+        return
+    names = list(arrays) if isinstance(arrays, Mapping) else ["pixel_gain"]
+    for name in names:
+        if high := high_g0_type(name):
+            raise BadValue(
+                f"the first gain range of {asked.run.label} is the high one, so it needs {high}: "
+                f"add it as {high}, or give the detector Id and a time for {name}"
+            )
 
 
 def rounding_notes(entries: list[Entry]) -> list[str]:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jfstore.core.calib_types import PAIRS
+from jfstore.core.calib_types import PAIRS, type_for_run
 from jfstore.core.changes import changes_between
 from jfstore.core.hashing import digest
 from jfstore.core.ids import parse_panel
@@ -285,7 +285,7 @@ class _Importer:
         yield Entry(
             start.point.panel,
             when,
-            {choice.file.type: found.panels[choice.place] for choice, found in choices},
+            {choice.type: found.panels[choice.place] for choice, found in choices},
             ", ".join(str(choice.file.path) for choice, _ in choices),
             self._make_origin(file, {choice.file: found for choice, found in choices}),
             {**self._texts, **dict(zip(_KEYS, values, strict=True))},
@@ -393,4 +393,5 @@ class _Importer:
         origin = (version if version.origin else self._elsewhere.read_texts(version)).origin or {}
         if origin.get("kind") != KIND or origin.get("experiment") != self._experiment:
             return None
-        return next((label for label in origin.get("files", ()) if label.split("/")[1:2] == [name]), None)
+        files = origin.get("files", ())
+        return next((label for label in files if label.split("/")[1:2] == [type_for_run(name, False)]), None)

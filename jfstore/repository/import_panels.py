@@ -22,6 +22,7 @@ from jfstore.formats.panel_repository import (
 from jfstore.formats.panel_texts import PanelTexts
 from jfstore.repository.adding import Added, Entry, missing_type_notes, require_about
 from jfstore.repository.asked_types import check_types
+from jfstore.repository.dark_runs import DarkRuns
 
 if TYPE_CHECKING:
     from jfstore.repository.exchanging import ExchangingRepository
@@ -88,6 +89,7 @@ def import_panel_repository(
         notes += (f"nothing in {os.fspath(path)} is <panel Id>/<type>/<file> of a panel{_suggest(Path(path))}",)
     if reader.copies:
         notes += (f"{reader.copies} merged arrays have the constants of earlier runs, and add nothing",)
+    notes += tuple(reader.dark_runs.make_notes())
     return replace(added, skipped=tuple(reader.skipped.items()), notes=notes)
 
 
@@ -107,6 +109,7 @@ class _Reader:
         self._texts = PanelTexts(shape)
         self._panel, self._earlier = "", dict[str, TypeSources]()
         self.copies = 0
+        self.dark_runs = DarkRuns()
 
     def read(self, progress: Progress) -> Iterator[Entry]:
         darks = self._found.darks
@@ -167,4 +170,5 @@ class _Reader:
             "path": self._path,
             "files": [one.label for source in sources for one in source.gains or source.merged[:1]],
         }
-        return Entry(dark.panel, dark.start, arrays, dark.label, origin, {**about, **self._about})
+        stored = self.dark_runs.name_types(arrays, run.experiment, run.run, dark.panel)
+        return Entry(dark.panel, dark.start, stored, dark.label, origin, {**about, **self._about})

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jfstore.core.arrays import Checked, check_array
-from jfstore.core.calib_types import CALIB_TYPES, panel_shape_of
+from jfstore.core.calib_types import CALIB_TYPES, panel_shape_of, type_for_run
 from jfstore.core.ids import is_id, split_detector
 from jfstore.core.instants import SECOND, Instant, instant_at, iso, start_of_validity
 from jfstore.core.slabs import panel_of
@@ -35,6 +35,7 @@ from jfstore.formats.psana2_service import CalibService, check_service_name, fin
 from jfstore.fs.web import AnswerTooLong, WebServer
 from jfstore.repository.adding import Added, Entry, require_about
 from jfstore.repository.asked_types import check_types
+from jfstore.repository.dark_runs import DarkRuns
 
 if TYPE_CHECKING:
     from jfstore.repository.exchanging import ExchangingRepository
@@ -177,6 +178,7 @@ class _Importer:
         self._segments: dict[tuple[Any, ...], tuple[int, ...]] = {}
         self._rounded: set[str] = set()
         self._lists_all = True
+        self._dark_runs = DarkRuns()
         self.skipped: dict[str, str] = {}
         self.unchanged: list[tuple[str, str]] = []
 
@@ -269,7 +271,7 @@ class _Importer:
             seqs.update(table.take(table.rows_at(*place))["seq"].tolist())
         versions = (version for seq in sorted(seqs) for version in self._repository.commit(seq).versions)
         return {
-            (str(version.origin.get("document")), version.stamp, array.type): version.name
+            (str(version.origin.get("document")), version.stamp, type_for_run(array.type, False)): version.name
             for version in versions
             if version.origin and version.origin.get("kind") == KIND
             for array in version.arrays
@@ -289,7 +291,9 @@ class _Importer:
             except BadValue as error:
                 self._skip(f"{document.id} {document.type} of {panel}", error.message)
                 continue
-            yield Entry(panel, found.start, {document.type: checked}, self._name(document), origin, texts)
+            number = document.run_orig or document.run
+            arrays = self._dark_runs.name_types({document.type: checked}, document.experiment, number, panel)
+            yield Entry(panel, found.start, arrays, self._name(document), origin, texts)
 
     def _check_panel(self, panel: NDArray[Any], document: Document) -> Checked:
         if has_no_constants(panel, document):
@@ -353,6 +357,7 @@ class _Importer:
         if ended := [one for one in documents if one.run_end < LAST_RUN]:
             first = f"the first is {ended[0].id}, {ended[0].type} of runs {ended[0].run}-{ended[0].run_end}"
             yield f"{_count(ended)} a last run, after which the constants stay valid here; {first}"
+        yield from self._dark_runs.make_notes()
         if self._rounded:
             yield f"{_count(self._rounded)} values of float64, which were rounded to float32"
         if is_of_experiment and (pair := find_disorder(documents)):

@@ -83,7 +83,13 @@ class Repository(ExchangingRepository):
         JfstoreError
             As `find` for a run, and as `add_entries`.
         """
-        from jfstore.repository.entries import describe_filled, make_entries, rounding_notes, start_of_run
+        from jfstore.repository.entries import (
+            describe_filled,
+            make_entries,
+            refuse_normal_types,
+            rounding_notes,
+            start_of_run,
+        )
 
         texts, table = require_about(about), self.log.table()
         asked = resolve_target(target, time, source, self.zone, table.panel_names, partial(find_run_panels, table))
@@ -92,6 +98,7 @@ class Repository(ExchangingRepository):
         else:
             start, earlier = start_of_validity(asked.time, self.zone, floor=time == "now"), ()
         segments = asked.jungfrau.segments if asked.jungfrau else ()
+        refuse_normal_types(asked, arrays)
         entries = make_entries(asked.panels, start, arrays, self.panel_shape, provenance, segments)
         if asked.run:
             text = f"valid from {asked.run.label}"

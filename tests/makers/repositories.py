@@ -14,7 +14,7 @@ import pytest
 import jfstore
 from jfstore.core.arrays import check_array
 from jfstore.core.instants import DEFAULT_ZONE, find_zone, parse_instant
-from jfstore.repository import Entry, Repository
+from jfstore.repository import Added, Entry, Repository
 from tests.makers.arrays import plausible
 
 SHAPE = (3, 4, 8)
@@ -139,3 +139,8 @@ def racing(first: Repository, monkeypatch: pytest.MonkeyPatch, *others: Callable
         publish(name, data)
 
     monkeypatch.setattr(first.storage, "publish", later)
+
+
+def other_notes(added: Added) -> tuple[str, ...]:
+    """Return the notes on an import without the one that the files of dark runs were not found."""
+    return tuple(note for note in added.notes if "do not say whether the first gain range" not in note)

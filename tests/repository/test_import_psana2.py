@@ -29,7 +29,7 @@ from tests.makers.psana2 import (
     long_name,
     serve_database,
 )
-from tests.makers.repositories import new_repository
+from tests.makers.repositories import new_repository, other_notes
 from tests.makers.web import Handler, Served
 
 SHAPE = (3, 16, 32)
@@ -75,7 +75,7 @@ def test_every_type_arrives_with_its_bits(repository: Repository, database: Data
         database.deploy(array_of(name), ctype=name)
     seen: list[tuple[int, int]] = []
     added = load(repository, progress=lambda done, total: seen.append((done, total)))
-    assert (added.skipped, added.notes, len(added.versions)) == ((), (), 27)
+    assert (added.skipped, other_notes(added), len(added.versions)) == ((), (), 27)
     assert seen[0] == (0, 9)
     assert seen[-1] == (9, 9)
     for name in types:
@@ -218,7 +218,7 @@ def test_other_dtypes_are_converted_and_said(repository: Repository, database: D
     database.deploy(array_of("pixel_mask").astype(bool), ctype="pixel_mask")
     added = load(repository)
     assert added.skipped == ()
-    assert added.notes == ("1 document has values of float64, which were rounded to float32",)
+    assert other_notes(added) == ("1 document has values of float64, which were rounded to float32",)
     assert {(a.type, a.converted_from) for v in added.versions for a in v.arrays} == {
         ("pedestals", "<f8"),
         ("pixel_status", "<u2"),
@@ -292,7 +292,7 @@ def test_last_runs_are_noted(repository: Repository, database: Database, service
     _, document = database.deploy(array_of("pedestals"), run_end=12)
     added = load(repository)
     note = "1 document has a last run, after which the constants stay valid here; the first is "
-    assert added.notes == (f"{note}{document['_id']}, pedestals of runs 7-12",)
+    assert other_notes(added) == (f"{note}{document['_id']}, pedestals of runs 7-12",)
     assert added.versions[0].about["runs"] == "7-12"
     assert (added.versions[0].origin or {})["run_end"] == 12
 
@@ -302,8 +302,8 @@ def test_an_order_of_runs_that_is_not_that_of_times_is_noted(
 ) -> None:
     first, _ = database.deploy(array_of("pedestals"), run=5)
     second, _ = database.deploy(array_of("pedestals", [4, 5, 6]), run=9, time_sec=START - 100)
-    assert load(repository).notes == ()
-    (note,) = load(repository, experiment=EXPERIMENT).notes
+    assert other_notes(load(repository)) == ()
+    (note,) = other_notes(load(repository, experiment=EXPERIMENT))
     assert note.startswith(f"pedestals: document {second['_id']} is of a later run than {first['_id']} (9, 5)")
 
 
@@ -365,7 +365,9 @@ def test_too_many_documents_are_listed_by_type(
     monkeypatch.setattr(psana2_service, "JSON_LIMIT", size - 1)
     added = load(repository)
     assert len(added.versions) == 6
-    assert added.notes == (f"cdb_{SHORT} has too many documents for one list: those of other types are not reported",)
+    assert other_notes(added) == (
+        f"cdb_{SHORT} has too many documents for one list: those of other types are not reported",
+    )
     monkeypatch.setattr(psana2_service, "JSON_LIMIT", size // 2 - 100)
     with pytest.raises(Failed, match=r"more than the .* that it may have"):
         load(repository)
