@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     target, time, source = target_of(args)
     repository = open_to_read(args)
     as_of = resolve_as_of(args, repository)
-    found = repository.explain(target, args.types, time, source=source, as_of=as_of)
+    found = repository.explain(target, args.types, time, source=source, as_of=as_of, sources=True)
     values = [
         {
             "panel": one.panel,

@@ -256,10 +256,12 @@ class ReadableRepository(BrowsableRepository):
         *,
         source: str | None = None,
         as_of: int | str | None = None,
+        sources: bool = False,
     ) -> tuple[Explanation, ...]:
         """Return for each panel and calibration type every candidate, and why it is valid or not.
 
-        Parameters and errors are those of `find`; a panel without valid constants is explained, too.
+        Parameters and errors are those of `find`; a panel without valid constants is explained, too. With `sources`,
+        each candidate also says what it was made of, which reads the commits of all.
         """
         names = check_types(types)
         seq = self.seq_of(as_of)
@@ -272,6 +274,8 @@ class ReadableRepository(BrowsableRepository):
             for panel in map(str, asked.panels)
             for name in _choose(table, asked, names, seq)
         ]
+        if not sources:
+            return tuple(found)
         origins = read_provenance(self.storage, {(c.name, c.seq) for one in found for c in one.candidates})
         return tuple(add_sources(one, origins) for one in found)
 
