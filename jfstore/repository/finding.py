@@ -132,6 +132,9 @@ def make_plan(
         missing = _join_failures(failures, _suggest_explain(table, asked, failures, seq, place))
         for note in asked.notes:
             missing.add_note(note)
+        failing = {name for by_type in failures.values() for name in by_type}
+        if others := [name for name in types if name not in failing]:
+            missing.add_note(f"{', '.join(others)} are valid for all panels: ask for these alone (-t)")
         raise missing
     by_type = tuple((name, tuple(selections)) for name, selections in found.items())
     return Plan(by_type, tuple(note_mixed_versions(found)))
