@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EPILOG = """\
-The command makes a directory of about 600 MB with a gain tree, XTC files of runs of LCLS-I and LCLS-II,
+The command makes a directory of about 750 MB with a gain tree, XTC files of runs of LCLS-I and LCLS-II,
 text files of dark runs, and a test and a real repository. It then runs the commands of a typical day and
 prints each before it runs. A second run walks through the same directory and adds nothing twice. The
 directory may be removed at any time.
@@ -27,7 +27,7 @@ examples:
   jfstore demo ~/jfstore-demo
   jfstore demo ~/jfstore-zarr --storage zarr
 """
-_BYTES = 800_000_000
+_BYTES = 900_000_000
 _PANEL = "171113-154920171025-3d00fb"
 _HALVES = ("170505-149520170815-3d00b0", "170505-149520170815-3d00f7")
 _RUN = "exp=xcsls3716:run=631"
