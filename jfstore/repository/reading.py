@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from jfstore.core.ages import parse_age
 from jfstore.core.arrays import CalibArray
 from jfstore.core.explaining import Explanation, add_sources, explain
 from jfstore.core.ids import PanelId, is_name
@@ -144,6 +145,8 @@ class ReadableRepository(BrowsableRepository):
     ) -> Answer:
         """Return which versions are valid for a detector, of `types` or of all; parameters and errors as for `get`."""
         names = check_types(types)
+        if max_age is not None:
+            parse_age(max_age)
         if number is not None and type(number) is not int:
             raise BadValue(f"a version number is an int, not {number!r}")
         seq = self.seq_of(as_of)

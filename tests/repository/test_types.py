@@ -159,6 +159,12 @@ def test_older_ones_are_no_answer_on_request(age: str | timedelta, with_run: Rep
         with_run.get(f"exp={EXP}:run=7", "pedestals", max_age=age)
 
 
+@pytest.mark.parametrize("age", ["2 days", "2days", "0d", "-1d", "", "1.5h", timedelta(0)])
+def test_an_age_that_is_none_is_refused_first(age: str | timedelta, repository: Repository) -> None:
+    with pytest.raises(jfstore.BadValue, match="is not an age: expected a number of w, d, h, m or s, such as 2d"):
+        repository.get(FB, "pixel_gain", LATER, max_age=age)
+
+
 def test_an_age_that_will_do_is_not_noted(with_run: Repository) -> None:
     answer = with_run.find(f"exp={EXP}:run=7", ["pedestals"], max_age="2w")
     assert not any("before" in note for note in answer.notes)
