@@ -196,7 +196,7 @@ def test_a_slow_server_does_not_hold_it_up(served: Served, how: str) -> None:
     start = time.monotonic()
     with pytest.raises(Failed, match=r"the server does not answer in time|not one of a web server"):
         reader(served).get("x", limit=99_999)
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 20
 
 
 def test_a_chunk_without_end_is_not_collected(served: Served) -> None:
