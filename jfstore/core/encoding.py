@@ -204,10 +204,7 @@ def decode_commit(raw: bytes, where: str) -> Commit:
     Damaged
         If the bytes are not what was written.
     """
-    try:
-        body, sealed, files = unseal(raw, "commit", "files")
-    except ValueError as error:
-        raise Damaged(f"{where} is damaged: {error}") from None
+    body, sealed, files = _unseal_commit(raw, where)
     with damage_if_odd(where):
         op = _ADD if body["op"] == _ADD_2 else body["op"]
         if op not in (_ADD, "close", *STATEMENTS):
@@ -237,10 +234,7 @@ def decode_versions(raw: bytes, where: str, seq: int, names: Container[str]) -> 
 
     Raises as `decode_commit` does.
     """
-    try:
-        body, _, files = unseal(raw, "commit", "files")
-    except ValueError as error:
-        raise Damaged(f"{where} is damaged: {error}") from None
+    body, _, files = _unseal_commit(raw, where)
     with damage_if_odd(where):
         if body["seq"] != seq:
             raise ValueError(f"it is commit {body['seq']}")
@@ -273,10 +267,7 @@ def decode_provenance(raw: bytes, where: str, names: Container[str]) -> dict[str
 
     Raises as `decode_commit` does.
     """
-    try:
-        body = unseal(raw, "commit", "files")[0]
-    except ValueError as error:
-        raise Damaged(f"{where} is damaged: {error}") from None
+    body = _unseal_commit(raw, where)[0]
     found = {}
     with damage_if_odd(where):
         for entry in body["versions"]:
@@ -293,10 +284,7 @@ def decode_sketches(raw: bytes, where: str, names: Container[str], calib_type: s
 
     Raises as `decode_commit` does. Versions without a sketch are left out.
     """
-    try:
-        body = unseal(raw, "commit", "files")[0]
-    except ValueError as error:
-        raise Damaged(f"{where} is damaged: {error}") from None
+    body = _unseal_commit(raw, where)[0]
     found = {}
     with damage_if_odd(where):
         for entry in body["versions"]:
@@ -305,6 +293,14 @@ def decode_sketches(raw: bytes, where: str, names: Container[str], calib_type: s
             if name in names and sketch is not None:
                 found[name] = decode_sketch(sketch)
     return found
+
+
+def _unseal_commit(raw: bytes, where: str) -> tuple[Any, str, Any]:
+    """Return what a file of the log says, its hash, and its files; Damaged if the bytes are not what was written."""
+    try:
+        return unseal(raw, "commit", "files")
+    except ValueError as error:
+        raise Damaged(f"{where} is damaged: {error}") from None
 
 
 def _versions(seq: int, entries: Sequence[Any], files: Sequence[Any]) -> tuple[Version, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jfstore.core.calib_types import CALIB_TYPES, PAIRS, calib_type, high_g0_type, order_types
+from jfstore.core.calib_types import CALIB_TYPES, PAIRS, calib_type, high_g0_type, order_types, type_for_run
 from jfstore.core.table import Table
 from jfstore.core.validity import find_joined_panels, timeline
 from jfstore.errors import BadValue
@@ -60,7 +60,7 @@ def choose_types(
     held = {panel: find_types(table, panel, seq) for panel in panels}
     wanted = set()
     for name in set().union(*held.values()) if held else ():
-        fits = not of_run or name in (_find_stored_type(CALIB_TYPES[name].normal or name, has_high_g0),)
+        fits = not of_run or name == type_for_run(name, has_high_g0)
         if fits and (name in pair or any(name in held[p] and _starts_before(table, p, name, t, seq) for p in panels)):
             wanted.add(name)
     if wanted & {*pair} or not wanted:

@@ -13,16 +13,10 @@ import jfstore
 from jfstore.cli.app import main
 from jfstore.repository import Repository
 from tests.makers import xtc2 as made
-from tests.makers.arrays import plausible_of
+from tests.makers.absent_segments import DETECTOR, EXP, PANELS, RUN, SEGMENTS, SHAPE, spread, stack
 from tests.makers.repositories import new_repository
 from tests.makers.telling import rows_of, tell
 
-EXP = "mfxx00001"
-RUN = f"exp={EXP}:run=7"
-SHAPE = (3, 16, 32)
-SEGMENTS = (0, 2, 5)
-PANELS = [made.panel(100 + segment) for segment in SEGMENTS]
-DETECTOR = "_".join(PANELS)
 STAMP = "20250328130000"
 
 Capture = pytest.CaptureFixture[str]
@@ -42,18 +36,6 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     monkeypatch.setenv("SIT_PSDM_DATA", str(tmp_path / "data"))
     write_run(7)
     return new_repository("./R", shape=SHAPE)
-
-
-def stack(name: str, seed: int = 0) -> np.ndarray:
-    return np.stack([plausible_of(name, SHAPE, seed + number) for number in range(len(PANELS))], axis=-3)
-
-
-def spread(array: np.ndarray, fill: int = 0) -> np.ndarray:
-    """Return an array with the eight places that psana2's has."""
-    full = np.full((*array.shape[:-3], 8, *array.shape[-2:]), fill, array.dtype)
-    for number, segment in enumerate(SEGMENTS):
-        full[..., segment, :, :] = array[..., number, :, :]
-    return full
 
 
 NAMES = ("pixel_gain", "pixel_offset", "pedestals", "pixel_status", "pixel_mask")

@@ -15,16 +15,11 @@ from jfstore.cli.app import main
 from jfstore.formats.text import read_text
 from jfstore.repository import Repository
 from tests.makers import xtc2 as made
+from tests.makers.absent_segments import DETECTOR, EXP, PANELS, RUN, SEGMENTS, SHAPE, spread, stack
 from tests.makers.arrays import plausible_of
 from tests.makers.deployed import command
 from tests.makers.repositories import new_repository
 
-EXP = "mfxx00001"
-RUN = f"exp={EXP}:run=7"
-SHAPE = (3, 16, 32)
-SEGMENTS = (0, 2, 5)
-PANELS = [made.panel(100 + segment) for segment in SEGMENTS]
-DETECTOR = "_".join(PANELS)
 STAMP = "20250328000000"
 NORMAL = ("pixel_gain", "pixel_offset", "pedestals", "pixel_rms", "pixel_status", "status_extra", "pixel_mask")
 
@@ -35,18 +30,6 @@ def write_run(number: int, segments: tuple[int, ...] = SEGMENTS, gain0: int = 0)
     parts = [dict(list(named.items())[first::2]) for first in (0, 1)]
     streams = [made.stream(made.configured(part, gain0=gain0), EXP, number) for part in parts]
     made.write(Path("data"), EXP, number, *streams)
-
-
-def stack(name: str, seed: int = 0) -> np.ndarray:
-    return np.stack([plausible_of(name, SHAPE, seed + number) for number in range(len(PANELS))], axis=-3)
-
-
-def spread(array: np.ndarray, fill: int = 0) -> np.ndarray:
-    """Return an array with the eight places that psana2's has."""
-    full = np.full((*array.shape[:-3], 8, *array.shape[-2:]), fill, array.dtype)
-    for number, segment in enumerate(SEGMENTS):
-        full[..., segment, :, :] = array[..., number, :, :]
-    return full
 
 
 def filled(name: str) -> np.ndarray:
